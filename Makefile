@@ -1,0 +1,70 @@
+# Every target sets up what it needs in .venv, once; `make help` lists the targets.
+#
+#   make demo PYTHON=python3.12                                                another Python
+#   make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu         the small torch, on Linux without a GPU
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+CODE := src tests examples benchmarks
+TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
+
+# A second thread per process does not help networks of this size, and processes are run side by side.
+export OMP_NUM_THREADS = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup demo test lint bench results tables clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo      train on human door demonstrations, compare seven methods under delay, write a report"
+	@echo "make test      run the tests"
+	@echo "make lint      ruff, formatting, types"
+	@echo "make bench     time the methods against each other, as ratios"
+	@echo "make results   train and evaluate everything in the README's tables (hours), then write the tables"
+	@echo "make tables    write the README's tables from results/"
+	@echo "make clean     remove .venv and caches; runs/ and results/ stay"
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/segue demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/pyright
+
+bench: $(READY)
+	@$(BIN)/python benchmarks/ratios.py
+
+results: $(READY)
+	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task; done
+	@$(BIN)/python benchmarks/tables.py
+
+tables: $(READY)
+	@$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) > /dev/null || { \
+	  echo "error: no '$(PYTHON)' on this machine"; \
+	  echo "  change: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $$($(PYTHON) --version) is too old"; \
+	  echo "  change: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
+	  rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment"; \
+	  echo "  change: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	@echo "Installing Segue and what it needs into .venv (once, a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sim,report,dev]' > .venv/install.log 2>&1 || { \
+	  grep -v -e '^WARNING' -e '^Looking in' .venv/install.log | tail -n 15; \
+	  echo "error: the packages could not be installed; the whole log is .venv/install.log"; \
+	  echo "  change: check network and disk (about 2 GB), then repeat; 'make clean' starts anew"; exit 1; }
+	@touch $@
