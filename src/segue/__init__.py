@@ -1,0 +1,75 @@
+"""Segue: action-chunking robot policies that continue without a seam.
+
+    policy = segue.load("runs/adroit-door/seed-0/legato").policy()
+    robot = segue.ContinuingPolicy(policy, segue.Legato())
+    actions = robot.next_chunk(observation, continuation)      # (horizon, action), robot units
+
+The names below are imported when they are first used, so that a control process which needs `segue.runtime` alone never
+loads torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segue.envs.tasks import task
+    from segue.policies.chunk_policy import ContinuingPolicy
+    from segue.policies.flow import FlowPolicy
+    from segue.runtime.delay import WindowQuantile
+    from segue.runtime.plan import Handover, Plan
+    from segue.strategies.blend import TemporalEnsembling
+    from segue.strategies.legato import Legato
+    from segue.strategies.naive import Naive
+    from segue.strategies.rtc import RTC
+    from segue.strategies.training_time_rtc import TrainingTimeRTC
+    from segue.training.checkpoint import load
+
+    __version__: str
+
+__all__ = [
+    "RTC",
+    "ContinuingPolicy",
+    "FlowPolicy",
+    "Handover",
+    "Legato",
+    "Naive",
+    "Plan",
+    "TemporalEnsembling",
+    "TrainingTimeRTC",
+    "WindowQuantile",
+    "__version__",
+    "load",
+    "task",
+]
+
+_HOME = {
+    "RTC": "strategies.rtc",
+    "ContinuingPolicy": "policies.chunk_policy",
+    "FlowPolicy": "policies.flow",
+    "Handover": "runtime.plan",
+    "Legato": "strategies.legato",
+    "Naive": "strategies.naive",
+    "Plan": "runtime.plan",
+    "TemporalEnsembling": "strategies.blend",
+    "TrainingTimeRTC": "strategies.training_time_rtc",
+    "WindowQuantile": "runtime.delay",
+    "load": "training.checkpoint",
+    "task": "envs.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("segue")
+    elif name in _HOME:
+        value = getattr(import_module(f"segue.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,128 @@
+"""Chunks at absolute control steps, and what continues them.
+
+    new chunk index   0            d              known             H
+                      | committed  |   overlap    |      free       |
+    robot executes    the old chunk|<-- the new chunk ...
+
+A chunk knows its ``start``; the action of step k is ``actions[k - start]``, so that the prefix of the next chunk is
+a slice and the real inference delay a difference of two integers.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.errors import SpecError, TimingError
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Actions of consecutive control steps.
+
+    Attributes:
+        actions: Shape (horizon, action), robot units.
+        start: Absolute control step of ``actions[0]``.
+    """
+
+    actions: Array
+    start: int
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2:
+            raise SpecError(
+                got=f"chunk of shape {self.actions.shape}",
+                expected="two axes (horizon, action)",
+                change="return one action vector per control step from the policy",
+            )
+
+    @property
+    def end(self) -> int:
+        """First absolute step that the chunk says nothing about."""
+        return self.start + len(self.actions)
+
+    def covers(self, step: int) -> bool:
+        """Whether the chunk has an action for the absolute control step."""
+        return self.start <= step < self.end
+
+    def at(self, step: int) -> Array:
+        """Action for an absolute control step. Shape (action,)."""
+        if not self.covers(step):
+            raise SpecError(
+                got=f"step {step}",
+                expected=f"a step in [{self.start}, {self.end})",
+                change="ask the plan for the action; it knows which chunk covers which step",
+            )
+        return self.actions[step - self.start]
+
+    def since(self, step: int) -> Array:
+        """Actions from an absolute step on, re-indexed to it. Shape (known, action)."""
+        return self.actions[max(step - self.start, 0) :] if step < self.end else self.actions[:0]
+
+
+@dataclass(frozen=True, eq=False)
+class Continuation:
+    """What a policy is told about the chunk that it is to continue.
+
+    Attributes:
+        start: Absolute control step of the new chunk's position 0.
+        prefix: Shape (known, action), robot units: the executing chunk's actions from ``start`` on. Empty when there
+            is nothing to continue (first chunk, after a reset).
+        delay: d, the positions that will have been executed from the prefix when the new chunk takes over [steps].
+        execution_horizon: s, steps executed from a chunk before the next takes over [steps].
+        votes: Shape (known,): how many chunks have already spoken about each position of the prefix.
+    """
+
+    start: int
+    prefix: Array
+    delay: int
+    execution_horizon: int
+    votes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def known(self) -> int:
+        """Positions of the new chunk for which the previous chunk has an action."""
+        return len(self.prefix)
+
+
+def nothing_to_continue(start: int, action: int, execution_horizon: int) -> Continuation:
+    """The continuation of an episode's first chunk."""
+    return Continuation(start, np.zeros((0, action), np.float32), 0, execution_horizon)
+
+
+def hold_last(prefix: Array, horizon: int) -> Array:
+    """Reference for all positions: the prefix, then its last action held. Shape (horizon, action).
+
+    Beyond the prefix the weight is 0, so the padding steers nothing; holding rather than zeros keeps it in
+    distribution (a zero in normalised units is the mean action: a kick).
+    """
+    if len(prefix) == 0:
+        return np.zeros((horizon, prefix.shape[1]), np.float32)
+    padding = np.repeat(prefix[-1:], max(horizon - len(prefix), 0), axis=0)
+    return np.concatenate([prefix[:horizon], padding])
+
+
+def check_timing(horizon: int, delay: int, execution_horizon: int) -> None:
+    """Raise `TimingError` unless ``0 <= d <= s <= H - d`` and ``s >= 1`` (arXiv 2506.07339, section 4)."""
+    d, s, h = delay, execution_horizon, horizon
+    if d < 0 or s < 1:
+        raise TimingError(
+            got=f"delay {d}, execution horizon {s}",
+            expected="delay >= 0 and execution horizon >= 1",
+            change="count both in whole control steps",
+        )
+    if d > s:
+        raise TimingError(
+            got=f"delay {d} > execution horizon {s}",
+            expected="d <= s: a chunk must arrive before the next one is asked for",
+            change=f"execute at least {d} steps of each chunk, or make inference faster",
+        )
+    if s > h - d:
+        raise TimingError(
+            got=f"execution horizon {s} > horizon {h} - delay {d}",
+            expected="s <= H - d: while the next chunk is inferred, the executing one must still have actions",
+            change=(f"execute at most {h - d} steps of each chunk, or " if h - d >= max(d, 1) else "")
+            + f"train with a horizon of at least {s + d}",
+        )

@@ -1,0 +1,63 @@
+"""The exceptions of Segue.
+
+    SegueError
+    ├── SpecError          two parts disagree about shapes, rates, names or limits
+    ├── TimingError        delay, execution horizon and horizon do not fit together
+    ├── DataError          demonstrations that cannot be used as they are
+    ├── CheckpointError    a checkpoint that is truncated, foreign or does not fit
+    ├── UnknownNameError        a task, method, network ... that does not exist
+    └── MissingExtraError       an optional dependency is not installed
+
+Every message says what was got, what was expected, and what to change.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SegueError(Exception):
+    """Root of all errors that Segue raises on purpose."""
+
+    def __init__(self, got: str, expected: str, change: str) -> None:
+        self.got, self.expected, self.change = got, expected, change
+        super().__init__(f"{got}\n  expected: {expected}\n  change:   {change}")
+
+
+class SpecError(SegueError):
+    """Two parts disagree about shapes, rates, names or limits."""
+
+
+class TimingError(SegueError):
+    """Delay, execution horizon and horizon violate ``d <= s <= H - d``."""
+
+
+class DataError(SegueError):
+    """Demonstrations that cannot be used as they are."""
+
+
+class CheckpointError(SegueError):
+    """A checkpoint that is truncated, foreign, or made for something else."""
+
+
+class UnknownNameError(SegueError):
+    """A name that is not in the list of what exists."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=1)
+        super().__init__(
+            got=f"unknown {kind} {name!r}",
+            expected="one of " + ", ".join(known),
+            change=f"did you mean {close[0]!r}?" if close else f"use one of the names above as {kind}",
+        )
+
+
+class MissingExtraError(SegueError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, module: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            got=f"{purpose} needs the package {module!r}, which cannot be imported",
+            expected=f"Segue installed with its extra {extra!r}",
+            change=f"pip install -c constraints.txt 'segue[{extra}]'",
+        )
