@@ -1,0 +1,71 @@
+"""Averaging finished chunks where they overlap. These use nothing of the sampler, and wrap any chunk policy."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segue.strategies.hooks import Hooks, Prefix, no_weights
+
+
+def _overlap(prefix: Prefix) -> Tensor:
+    """Positions that the previous chunk speaks about. Shape (batch, horizon, 1)."""
+    position = torch.arange(prefix.horizon, device=prefix.known.device)
+    return (position < prefix.known[:, None])[..., None]
+
+
+@dataclass(frozen=True)
+class TemporalEnsembling:
+    """Exponentially weighted mean of all predictions of a step, the oldest heaviest (ACT, arXiv 2304.13705).
+
+    Prediction number i of a step (0 the oldest) has weight ``exp(-m i)``. In running form, after n votes:
+    ``mean <- (W_n mean + exp(-m n) new) / W_{n+1}``, ``W_n = sum of exp(-m i) for i < n``.
+
+    Attributes:
+        decay: m. The paper's is 0.01.
+    """
+
+    decay: float = 0.01
+
+    def hooks(self, prefix: Prefix) -> Hooks:
+        """Plain sampling; the finished chunk joins the running mean."""
+        n = torch.where(_overlap(prefix)[..., 0], prefix.votes, 0).to(prefix.reference.dtype)[..., None]
+        if self.decay == 0:
+            earlier = n
+        else:
+            earlier = torch.expm1(-self.decay * n) / torch.expm1(torch.tensor(-self.decay, dtype=n.dtype))
+        latest = torch.exp(-self.decay * n)
+        share = latest / (earlier + latest)
+        return Hooks(no_weights(prefix), finish=lambda new: share * new + (1 - share) * prefix.reference)
+
+
+@dataclass(frozen=True)
+class WeightedBlend:
+    """Fixed mixture over the whole overlap, as LeRobot's asynchronous client does by default (0.3 old, 0.7 new).
+
+    Attributes:
+        new: Share of the new chunk.
+    """
+
+    new: float = 0.7
+
+    def hooks(self, prefix: Prefix) -> Hooks:
+        """Plain sampling; a fixed mixture afterwards."""
+        share = torch.where(_overlap(prefix), self.new, 1.0).to(prefix.reference.dtype)
+        return Hooks(no_weights(prefix), finish=lambda new: share * new + (1 - share) * prefix.reference)
+
+
+@dataclass(frozen=True)
+class CrossFade:
+    """Linear cross-fade from the old chunk to the new one after the committed part.
+
+    Attributes:
+        ramp: Steps of the fade; None fades over the whole overlap.
+    """
+
+    ramp: int | None = None
+
+    def hooks(self, prefix: Prefix) -> Hooks:
+        """Plain sampling; a position-wise mixture afterwards."""
+        old = prefix.weights(self.ramp, "linear")[..., None]
+        return Hooks(no_weights(prefix), finish=lambda new: (1 - old) * new + old * prefix.reference)

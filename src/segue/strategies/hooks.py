@@ -1,0 +1,88 @@
+"""The seam between a strategy and the sampler: what it is given, and the three things it may decide.
+
+Prefix -> strategy -> Hooks(weights, guide, finish)
+           |             |        |      the finished chunk
+           |             |        the velocity field
+           |             where the flow starts, and what the network is told
+           one paper
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from segue.core.flow import Guide, unguided
+from segue.core.weights import Shape, schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Continuations of a batch in policy units (normalised, anchored to the current observation).
+
+    Attributes:
+        reference: Shape (batch, horizon, action): the previous chunk at the new chunk's positions, the last action
+            held beyond it.
+        known: Shape (batch,), integer: positions that the previous chunk says something about; 0 without one.
+        delay: Shape (batch,), integer: committed positions d.
+        votes: Shape (batch, horizon), integer: chunks that have already spoken about a position.
+    """
+
+    reference: Tensor
+    known: Tensor
+    delay: Tensor
+    votes: Tensor
+
+    @property
+    def horizon(self) -> int:
+        """H."""
+        return self.reference.shape[1]
+
+    @property
+    def committed(self) -> Tensor:
+        """Positions that will have been executed from the previous chunk. Shape (batch,)."""
+        return torch.minimum(self.delay, self.known)
+
+    def weights(self, ramp: int | None, shape: Shape) -> Tensor:
+        """Schedule over committed part and ramp; ``None`` lets the ramp reach to the end of the overlap.
+
+        The ramp never reaches beyond the overlap (``d + r <= H - s``): there is nothing to hold on to.
+        """
+        overlap = self.known - self.committed
+        length = overlap if ramp is None else overlap.clamp(max=ramp)
+        return schedule(self.horizon, self.committed, length, shape, self.reference.dtype)
+
+
+def keep(actions: Tensor) -> Tensor:
+    """The finished chunk as it is."""
+    return actions
+
+
+@dataclass(frozen=True, eq=False)
+class Hooks:
+    """What a strategy decides about one batch of chunks.
+
+    Attributes:
+        weights: Shape (batch, horizon), in [0, 1].
+        guide: What is made of the velocity field.
+        finish: What is made of the finished chunk, policy units, shape (batch, horizon, action).
+    """
+
+    weights: Tensor
+    guide: Guide = unguided
+    finish: Callable[[Tensor], Tensor] = keep
+
+
+class Strategy(Protocol):
+    """A way of continuing the previous chunk."""
+
+    def hooks(self, prefix: Prefix) -> Hooks:
+        """Decide for a batch of prefixes."""
+        ...
+
+
+def no_weights(prefix: Prefix) -> Tensor:
+    """All positions free. Shape (batch, horizon)."""
+    return torch.zeros_like(prefix.reference[..., 0])

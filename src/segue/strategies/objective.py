@@ -1,0 +1,74 @@
+"""The seam between a strategy's training and the loop: a batch of demonstrations becomes training pairs."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from segue.core.flow import interpolant, source
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstrated:
+    """A batch of demonstrated chunks in policy units.
+
+    Attributes:
+        actions: Shape (batch, horizon, action).
+        valid: Shape (batch, horizon): False beyond the end of the episode, where nothing was demonstrated.
+        own: Shape (batch, horizon, action): the policy's own chunk from a few steps earlier, at this chunk's
+            positions. Equal to ``actions`` where there is none.
+        own_known: Shape (batch,), integer: positions that ``own`` says something about; 0 without one.
+    """
+
+    actions: Tensor
+    valid: Tensor
+    own: Tensor
+    own_known: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPair:
+    """What the network sees and what it should say.
+
+    Attributes:
+        x: Noisy actions, shape (batch, horizon, action).
+        t: Flow time, shape (batch,).
+        w: Weights, shape (batch, horizon).
+        velocity: Target, shape (batch, horizon, action).
+        mask: Shape (batch, horizon): positions that count.
+    """
+
+    x: Tensor
+    t: Tensor
+    w: Tensor
+    velocity: Tensor
+    mask: Tensor
+
+
+class Objective(Protocol):
+    """How a strategy wants its policy to be trained."""
+
+    @property
+    def own_share(self) -> float:
+        """Share of the batch whose reference is the policy's own previous chunk (self-conditioning)."""
+        ...
+
+    def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
+        """Draw noise, flow time and schedule for a batch."""
+        ...
+
+
+def draw(batch: Demonstrated, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noise (batch, horizon, action) and uniform flow time (batch,)."""
+    noise = torch.randn(batch.actions.shape, generator=generator, dtype=batch.actions.dtype)
+    t = torch.rand(len(batch.actions), generator=generator, dtype=batch.actions.dtype)
+    return noise.to(batch.actions.device), t.to(batch.actions.device)
+
+
+def on_path(batch: Demonstrated, reference: Tensor, w: Tensor, noise: Tensor, t: Tensor) -> TrainingPair:
+    """The pair of the one path: ``x = (1 - t) e + t A``, target ``A - e``, loss where w < 1."""
+    start = source(noise, w, reference)
+    kept = w >= 1
+    x = torch.where(kept[..., None], reference, interpolant(batch.actions, start, t))
+    return TrainingPair(x, t, w, batch.actions - start, batch.valid & ~kept)

@@ -1,0 +1,49 @@
+"""Training-time RTC: the policy learns to go on from a clean prefix (arXiv 2512.05964).
+
+Training hides noise from the first d positions, d random, and takes no loss there; at run time the committed actions
+are put in their place. The weights are 0 or 1, with nothing in between.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from segue.core.weights import random_delay, schedule
+from segue.strategies.hooks import Hooks, Prefix
+from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+
+
+@dataclass(frozen=True)
+class TrainingTimeRTC:
+    """Hard prefix: committed positions are the previous chunk's, the others are sampled given them."""
+
+    def hooks(self, prefix: Prefix) -> Hooks:
+        """Weight 1 on the committed part."""
+        return Hooks(prefix.weights(0, "step"))
+
+
+@dataclass(frozen=True)
+class TrainingTimeRTCObjective:
+    """Flow matching behind a clean prefix of random length.
+
+    Attributes:
+        max_delay: Longest prefix [steps].
+        decay: The prefix has length d with probability proportional to exp(-decay d); 0 is uniform, the paper's
+            choice on the robot (its simulation uses 1).
+    """
+
+    max_delay: int = 12
+    decay: float = 0.0
+
+    @property
+    def own_share(self) -> float:
+        """The prefix is the demonstrated one."""
+        return 0.0
+
+    def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
+        """Target ``A - noise`` on the positions after the prefix."""
+        noise, t = draw(batch, generator)
+        n, horizon = batch.valid.shape
+        d = random_delay(n, max_delay=self.max_delay, decay=self.decay, generator=generator).to(t.device)
+        w = schedule(horizon, d, torch.zeros_like(d), "step", dtype=t.dtype)
+        return on_path(batch, batch.actions, w, noise, t)
