@@ -1,0 +1,309 @@
+"""Demonstrations as arrays, and the one file layout in which they are kept.
+
+A file is a NumPy ``.npz`` archive without pickled objects:
+
+    observation        (frames, observation) float     frames of all episodes, one episode after the other
+    action             (frames, action) float          robot units; what was commanded on seeing that observation
+    episode_ends       (episodes,) int                 exclusive end frame of each episode
+    dt                 () float                        control period [s]
+    observation_names  (observation,) str              optional
+    action_names       (action,) str                   optional
+    state_of_action    (action,) int                   optional; index of the observation that measures the same
+                                                       quantity as the action, -1 for none
+    source             () str                          optional; where it comes from, licence
+
+Other keys are left alone.
+"""
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.errors import DataError
+
+REQUIRED = ("observation", "action", "episode_ends", "dt")
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Demonstrations, the frames of all episodes one after the other.
+
+    Attributes:
+        observation: Shape (frames, observation), float32.
+        action: Shape (frames, action), float32, robot units.
+        ends: Shape (episodes,), int64: exclusive end frame of each episode, increasing, the last one equal to frames.
+        dt: Control period [s].
+        observation_names: One name per observation dimension.
+        action_names: One name per action dimension.
+        state_of_action: Per action dimension, the index of the observation that measures the same quantity in the
+            same unit, so that the action can be learned relative to it; None where there is no such observation.
+        source: Where the demonstrations come from and under which licence.
+
+    Raises:
+        DataError: The parts do not fit together, or a value is not finite.
+    """
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    dt: float
+    observation_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    state_of_action: tuple[int | None, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        _check_frames("observation", self.observation)
+        _check_frames("action", self.action)
+        _check_ends(self.ends, len(self.observation), len(self.action))
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise DataError(f"dt = {self.dt}", "a positive control period in seconds", "store 1 / rate as `dt`")
+        _check_names("observation", self.observation_names, self.observation.shape[1])
+        _check_names("action", self.action_names, self.action.shape[1])
+        _check_state_of_action(self.state_of_action, self.action.shape[1], self.observation.shape[1])
+        for name, values, dimensions in (
+            ("observation", self.observation, self.observation_names),
+            ("action", self.action, self.action_names),
+        ):
+            self._check_finite(name, values, dimensions)
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        return len(self.ends)
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First frame of each episode. Shape (episodes,)."""
+        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of all episodes together."""
+        return len(self.observation)
+
+    def episode(self, index: int) -> "Episodes":
+        """One episode by itself; a negative index counts from the end."""
+        if not -len(self) <= index < len(self):
+            raise DataError(
+                f"episode {index} of {len(self)}", f"an index below {len(self)}", "count the episodes with len()"
+            )
+        return self.select([index % len(self)])
+
+    def select(self, indices: list[int] | NDArray[np.int64]) -> "Episodes":
+        """The named episodes, in that order."""
+        if len(indices) == 0:
+            raise DataError("no episode selected", "at least one index", "name the episodes that are to be kept")
+        spans = [(int(self.starts[i]), int(self.ends[i])) for i in indices]
+        rows = np.concatenate([np.arange(start, end) for start, end in spans])
+        return Episodes(
+            observation=self.observation[rows],
+            action=self.action[rows],
+            ends=np.cumsum([end - start for start, end in spans], dtype=np.int64),
+            dt=self.dt,
+            observation_names=self.observation_names,
+            action_names=self.action_names,
+            state_of_action=self.state_of_action,
+            source=self.source,
+        )
+
+    def __iter__(self) -> Iterator["Episodes"]:
+        return (self.episode(index) for index in range(len(self)))
+
+    def split(self, held_out: int | float, seed: int) -> tuple["Episodes", "Episodes"]:
+        """Split by whole episodes, so that no held-out frame has a neighbour in training.
+
+        Args:
+            held_out: Number of episodes (int), or their fraction (float, rounded, at least one episode).
+            seed: Chooses which.
+
+        Returns:
+            (train, held out), each in recorded order.
+
+        Raises:
+            DataError: One of the two would be empty.
+        """
+        count = held_out if isinstance(held_out, int) else max(1, round(held_out * len(self)))
+        if not 1 <= count < len(self):
+            raise DataError(
+                f"{count} of {len(self)} episodes held out",
+                "at least one episode on each side",
+                "give a smaller number or fraction, or more episodes",
+            )
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.select(np.sort(order[count:])), self.select(np.sort(order[:count]))
+
+    def _check_finite(self, name: str, values: NDArray[np.float32], dimensions: tuple[str, ...]) -> None:
+        wrong = np.argwhere(~np.isfinite(values))
+        if len(wrong):
+            frame, dimension = (int(i) for i in wrong[0])
+            episode = int(np.searchsorted(self.ends, frame, side="right"))
+            raise DataError(
+                f"{name} is {values[frame, dimension]} at frame {frame} (episode {episode}, step "
+                f"{frame - int(self.starts[episode])}), dimension {dimension} ({dimensions[dimension]!r}); "
+                f"{len(wrong)} such values",
+                "finite numbers",
+                "repair or remove these frames; a gap is best cut into two episodes",
+            )
+
+
+def _check_frames(name: str, values: NDArray) -> None:
+    if values.ndim != 2 or 0 in values.shape:
+        raise DataError(f"{name} of shape {values.shape}", f"(frames, {name}), neither empty", "stack the frames")
+    if values.dtype != np.float32:
+        raise DataError(f"{name} of type {values.dtype}", "float32", f"{name}.astype(np.float32)")
+
+
+def _check_ends(ends: NDArray, observations: int, actions: int) -> None:
+    if observations != actions:
+        raise DataError(
+            f"{observations} observations and {actions} actions",
+            "one action per observation",
+            "drop the last observation of each episode if it was recorded after the last action",
+        )
+    if ends.ndim != 1 or len(ends) == 0 or ends.dtype != np.int64:
+        raise DataError(
+            f"episode ends of shape {ends.shape} and type {ends.dtype}",
+            "(episodes,) of int64, at least one",
+            "store the exclusive end frame of each episode",
+        )
+    not_increasing = np.flatnonzero(np.diff(ends, prepend=0) <= 0)
+    if len(not_increasing):
+        i = int(not_increasing[0])
+        before = "0" if i == 0 else str(int(ends[i - 1]))
+        raise DataError(
+            f"episode {i} ends at frame {int(ends[i])} and starts at {before}",
+            "increasing ends, no empty episode",
+            "store cumulative ends, not lengths",
+        )
+    if ends[-1] != observations:
+        raise DataError(
+            f"the last episode ends at frame {int(ends[-1])} of {observations}",
+            "the end of the last episode to be the number of frames",
+            "cut the frames that belong to no episode, or complete the ends",
+        )
+
+
+def _check_names(kind: str, names: tuple[str, ...], size: int) -> None:
+    if len(names) != size:
+        raise DataError(f"{len(names)} {kind} names for {size} dimensions", "one name each", "complete the names")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{kind} names used twice: {', '.join(twice)}", "one name per dimension", "rename them")
+
+
+def _check_state_of_action(state_of_action: tuple[int | None, ...], actions: int, observations: int) -> None:
+    if len(state_of_action) != actions:
+        raise DataError(
+            f"state_of_action for {len(state_of_action)} dimensions",
+            f"one entry for each of the {actions} action dimensions",
+            "use None (-1 in a file) where no observation measures the action's quantity",
+        )
+    outside = [index for index in state_of_action if index is not None and not 0 <= index < observations]
+    if outside:
+        raise DataError(
+            f"state_of_action points at observation {outside[0]}",
+            f"an index in [0, {observations})",
+            "use None (-1 in a file) where no observation measures the action's quantity",
+        )
+
+
+def load(path: str | Path) -> Episodes:
+    """Read a file in the layout that is described at the top of this module.
+
+    Raises:
+        DataError: The file is missing, truncated, holds pickled objects, or its contents do not fit together.
+    """
+    arrays = _read(Path(path))
+    missing = [key for key in REQUIRED if key not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} without {', '.join(map(repr, missing))}; it has {', '.join(sorted(arrays)) or 'nothing'}",
+            "the keys " + ", ".join(REQUIRED),
+            "add what is missing, or write the file with segue.data.episodes.save",
+        )
+    for key in REQUIRED:
+        if arrays[key].dtype.kind not in "fiu":
+            raise DataError(f"{key!r} of type {arrays[key].dtype} in {path}", "numbers", "store a numeric array")
+    if arrays["dt"].size != 1:
+        raise DataError(f"dt of shape {arrays['dt'].shape} in {path}", "one number", "store one control period [s]")
+    observation, action, ends = arrays["observation"], arrays["action"], arrays["episode_ends"]
+    if ends.dtype.kind == "f" and np.any(ends != np.round(ends)):
+        raise DataError(f"fractional episode_ends in {path}", "whole frame numbers", "store integers")
+    relative = arrays.get("state_of_action", np.full(_columns(action), -1))
+    return Episodes(
+        observation=observation.astype(np.float32),
+        action=action.astype(np.float32),
+        ends=ends.astype(np.int64),
+        dt=float(arrays["dt"].item()),
+        observation_names=_names(arrays, "observation_names", "observation", _columns(observation)),
+        action_names=_names(arrays, "action_names", "action", _columns(action)),
+        state_of_action=tuple(None if index < 0 else int(index) for index in np.atleast_1d(relative)),
+        source=str(arrays.get("source", "")),
+    )
+
+
+def save(episodes: Episodes, path: str | Path) -> None:
+    """Write the layout that `load` reads; a reader never sees a half-written file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez_compressed(
+                file,
+                observation=episodes.observation,
+                action=episodes.action,
+                episode_ends=episodes.ends,
+                dt=np.float64(episodes.dt),
+                observation_names=np.array(episodes.observation_names, dtype=np.str_),
+                action_names=np.array(episodes.action_names, dtype=np.str_),
+                state_of_action=np.array([-1 if i is None else i for i in episodes.state_of_action]),
+                source=np.array(episodes.source, dtype=np.str_),
+            )
+        # mkstemp makes the file private; give it the permissions that a plain open() would have given
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> dict[str, NDArray]:
+    """All arrays of an archive, decompressed."""
+    if not path.is_file():
+        raise DataError(f"no file {path}", "a file of demonstrations (.npz)", "check the path")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
+        with archive:
+            return {key: archive[key] for key in archive.files}
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{path} holds pickled objects", "plain numeric and text arrays", "store no dtype=object arrays"
+            ) from error
+        raise DataError(f"{path} cannot be read: {error}", "a complete .npz archive", "copy it again") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
+        raise DataError(
+            f"{path} is truncated or no .npz archive ({error})", "a complete .npz archive", "copy or record it again"
+        ) from error
+
+
+def _columns(values: NDArray) -> int:
+    return values.shape[1] if values.ndim == 2 else 0
+
+
+def _names(arrays: dict[str, NDArray], key: str, kind: str, size: int) -> tuple[str, ...]:
+    if key not in arrays:
+        return tuple(f"{kind} {i}" for i in range(size))
+    return tuple(str(name) for name in np.atleast_1d(arrays[key]))

@@ -1,0 +1,173 @@
+"""The upper seam: what a runtime asks of any policy, and a strategy bound to a flow policy as one filling of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segue.core.chunk import Array, Continuation, hold_last
+from segue.core.flow import integrate
+from segue.errors import SpecError
+from segue.policies.flow import FlowPolicy
+from segue.strategies.hooks import Prefix, Strategy
+
+
+class ChunkPolicy(Protocol):
+    """Anything that answers an observation with a chunk: a bound strategy, a server, a recording, an expert."""
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """Actions (horizon, action) in robot units for an observation (observation,)."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+class BatchChunkPolicy(Protocol):
+    """A chunk policy that serves many robots in one call."""
+
+    def next_chunks(
+        self,
+        observations: Array,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Array:
+        """Actions (batch, horizon, action); robot i draws its noise from its own generator."""
+        ...
+
+
+def _votes(continuation: Continuation, horizon: int) -> NDArray[np.int64]:
+    """Votes at all positions of the new chunk, 0 beyond the prefix. Shape (horizon,)."""
+    votes = np.zeros(horizon, np.int64)
+    votes[: len(continuation.votes)] = continuation.votes[:horizon]
+    return votes
+
+
+def prefix_of(policy: FlowPolicy, observation: Tensor, continuations: Sequence[Continuation]) -> Prefix:
+    """Continuations in policy units, anchored to the observation of now. observation (batch, observation).
+
+    Raises:
+        SpecError: A prefix has another number of action dimensions than the policy.
+    """
+    horizon, action = policy.config.horizon, len(policy.config.action_names)
+    for c in continuations:
+        if c.prefix.ndim != 2 or c.prefix.shape[1] != action:
+            raise SpecError(
+                got=f"a prefix of shape {c.prefix.shape}",
+                expected=f"(known, {action}): {', '.join(policy.config.action_names[:6])}"
+                + (" ..." if action > 6 else ""),
+                change="continue chunks of this policy's own actions, in robot units",
+            )
+    reference = torch.as_tensor(
+        np.stack([hold_last(c.prefix, horizon) for c in continuations]), dtype=observation.dtype, device=policy.device
+    )
+    votes = np.stack([_votes(c, horizon) for c in continuations])
+
+    def integers(values: list[int]) -> Tensor:
+        return torch.tensor(values, device=policy.device)
+
+    return Prefix(
+        reference=policy.to_policy(reference, observation),
+        known=integers([min(c.known, horizon) for c in continuations]),
+        delay=integers([c.delay for c in continuations]),
+        votes=torch.as_tensor(votes, device=policy.device),
+    )
+
+
+class ContinuingPolicy:
+    """A flow policy and a strategy, as a chunk policy.
+
+    Args:
+        policy: Trained flow policy.
+        strategy: How chunks are continued.
+        denoising_steps: N; the policy's own number by default.
+        seed: Of the noise that `next_chunk` draws.
+    """
+
+    def __init__(
+        self, policy: FlowPolicy, strategy: Strategy, *, denoising_steps: int | None = None, seed: int = 0
+    ) -> None:
+        self.policy, self.strategy = policy.eval(), strategy
+        self.denoising_steps = policy.config.denoising_steps if denoising_steps is None else denoising_steps
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """Actions (horizon, action) in robot units for an observation (observation,)."""
+        return self.next_chunks(observation[None], [continuation], [self._generator])[0]
+
+    def next_chunks(
+        self,
+        observations: Array,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Array:
+        """Actions (batch, horizon, action) in robot units.
+
+        Raises:
+            SpecError: Observations or prefixes do not fit the policy.
+        """
+        size = (self.policy.config.horizon, len(self.policy.config.action_names))
+        noise = torch.stack([torch.randn(size, generator=g) for g in generators]).to(self.policy.device)
+        # Guidance may differentiate through the network, which tensors of inference mode do not allow.
+        with torch.inference_mode(False), torch.no_grad():
+            observation = torch.as_tensor(observations, dtype=torch.float32, device=self.policy.device)
+            prefix = prefix_of(self.policy, observation, continuations)
+            actions = continue_chunk(self.policy, self.strategy, observation, prefix, noise, self.denoising_steps)
+            return self.policy.to_robot(actions, observation).cpu().numpy()
+
+    def reset(self) -> None:
+        """Nothing to forget: all that is continued comes with the continuation."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def continue_chunk(
+    policy: FlowPolicy, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
+) -> Tensor:
+    """One chunk per observation in policy units, shape (batch, horizon, action). The strategy's three hooks at work."""
+    hooks = strategy.hooks(prefix)
+    context = policy.encode(observation)
+
+    def field(x: Tensor, t: float) -> Tensor:
+        return policy.velocity(x, x.new_full((len(x),), t), hooks.weights, context)
+
+    actions = integrate(field, noise, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
+    return hooks.finish(actions)
+
+
+class FinishedPolicy:
+    """Any chunk policy, with the finishing hook of a strategy that needs nothing else (see `strategies.blend`)."""
+
+    def __init__(self, policy: ChunkPolicy, strategy: Strategy) -> None:
+        self.policy, self.strategy = policy, strategy
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """The policy's chunk, finished. Shape (horizon, action)."""
+        plain = replace(continuation, prefix=continuation.prefix[:0], votes=continuation.votes[:0], delay=0)
+        actions = self.policy.next_chunk(observation, plain)
+        horizon = len(actions)
+        prefix = Prefix(
+            reference=torch.as_tensor(hold_last(continuation.prefix, horizon))[None],
+            known=torch.tensor([min(continuation.known, horizon)]),
+            delay=torch.tensor([continuation.delay]),
+            votes=torch.as_tensor(_votes(continuation, horizon))[None],
+        )
+        return self.strategy.hooks(prefix).finish(torch.as_tensor(actions)[None])[0].numpy()
+
+    def reset(self) -> None:
+        """Reset the policy below."""
+        self.policy.reset()
+
+    def close(self) -> None:
+        """Close the policy below."""
+        self.policy.close()
