@@ -1,0 +1,171 @@
+"""Checkpoints: safetensors and JSON, written aside and then renamed, so that ``last`` is complete at any moment.
+
+run/
+  000500/            one folder per checkpoint
+    config.json      what the policy is, how it was trained, at which update
+    policy.safetensors   averaged weights and normalisation: all that running needs
+    resume.safetensors   raw weights and the optimiser's moments: all that resuming needs beside them
+  last -> 000500
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from segue.errors import CheckpointError, SpecError, UnknownNameError
+from segue.policies.flow import FlowPolicy, FlowPolicyConfig
+from segue.policies.normalizer import Normalizer
+
+FORMAT = "segue/flow-policy/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Content of a checkpoint folder."""
+
+    path: Path
+    info: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+
+    def policy(self) -> FlowPolicy:
+        """The policy with its averaged weights, ready to run.
+
+        Raises:
+            CheckpointError: The weights do not fit the configuration.
+        """
+        weights = self.weights
+        try:
+            config = dict(self.info["policy"])
+            for name in ("observation_names", "action_names", "relative_to"):
+                config[name] = tuple(config[name])
+            for name, size in (("observation", "observation_names"), ("action", "action_names")):
+                if weights[f"{name}.mean"].shape != (len(config[size]),):
+                    raise ValueError(f"{name}.mean of shape {tuple(weights[f'{name}.mean'].shape)}")
+            policy = FlowPolicy(
+                FlowPolicyConfig(**config),
+                Normalizer(weights["observation.mean"].numpy(), weights["observation.scale"].numpy()),
+                Normalizer(weights["action.mean"].numpy(), weights["action.scale"].numpy()),
+            )
+            policy.load_state_dict(dict(weights))
+        except (KeyError, TypeError, ValueError, RuntimeError, UnknownNameError, SpecError) as error:
+            raise CheckpointError(
+                got=f"{self.path}: {' '.join(str(error).split())[:300]}",
+                expected="weights that fit the configuration beside them",
+                change="use a folder that this version of Segue wrote, or train again",
+            ) from error
+        return policy.eval().requires_grad_(False)
+
+
+def save(run: Path, update: int, policy: FlowPolicy, info: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
+    """Write a checkpoint and point ``last`` to it.
+
+    Whenever the process is killed, ``last`` is a whole checkpoint: the new one or the one before.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(run)
+    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=run))
+    try:
+        content = {"format": FORMAT, "update": update, "policy": asdict(policy.config), **info}
+        (aside / "config.json").write_text(json.dumps(content, indent=1))
+        save_file(dict(policy.state_dict()), aside / "policy.safetensors")
+        save_file(dict(resume), aside / "resume.safetensors")
+        aside.chmod(0o755)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    final = run / f"{update:06d}"
+    if final.exists():
+        # Folders cannot be exchanged in one step: `last` steps aside to the new one, then to the old one.
+        replaced = run / f".replaced-{final.name}"
+        _point_to(run, aside)
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
+        _point_to(run, replaced)
+    aside.rename(final)
+    _point_to(run, final)
+    _remove_leftovers(run)
+    return final
+
+
+def _point_to(run: Path, folder: Path) -> None:
+    """Make ``last`` another checkpoint, in one step of the file system."""
+    link = run / f".last-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    link.replace(run / "last")
+
+
+def _remove_leftovers(run: Path) -> None:
+    """Remove what was replaced, and what killed runs left behind."""
+    last = (run / "last").resolve()
+    for folder in [*run.glob(".writing-*"), *run.glob(".replaced-*")]:
+        if folder.resolve() != last:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def as_json(value: Any) -> Any:
+    """What a value reads as after a round trip through JSON (tuples become lists)."""
+    return json.loads(json.dumps(value))
+
+
+def load(path: Path | str) -> Checkpoint:
+    """Read a checkpoint folder, or the last one of a run.
+
+    Raises:
+        CheckpointError: Nothing there, truncated, or not written by Segue.
+    """
+    path = Path(path)
+    folder = path / "last" if (path / "last").exists() else path
+    info = _read_info(folder)
+    return Checkpoint(folder.resolve(), info, _read_tensors(folder / "policy.safetensors"))
+
+
+def load_resume(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+    """Raw weights and optimiser moments of a checkpoint."""
+    return _read_tensors(checkpoint.path / "resume.safetensors")
+
+
+def _read_info(folder: Path) -> Mapping[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise CheckpointError(
+            got=f"no checkpoint in {folder}",
+            expected="a run folder with `last` in it, or a checkpoint folder with config.json and policy.safetensors",
+            change="pass the folder that `segue train --out` wrote",
+        )
+    try:
+        info = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            got=f"{file} is not JSON: {error}",
+            expected="the file as `segue train` wrote it",
+            change="copy the folder again; an earlier checkpoint beside it may still be whole",
+        ) from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        found = info.get("format") if isinstance(info, dict) else None
+        raise CheckpointError(
+            got=f"{file} of format {found!r}",
+            expected=f"format {FORMAT!r}",
+            change="pass a checkpoint of a Segue flow policy; those of other libraries are not read here",
+        )
+    return info
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            got=f"{file} cannot be read: {error}",
+            expected="a whole safetensors file",
+            change="the file is missing or truncated: copy it again, or use an earlier checkpoint of the run",
+        ) from error

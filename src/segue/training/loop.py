@@ -1,0 +1,184 @@
+"""One stage of training: batches, loss, averaged weights, checkpoints; on one processor or many through accelerate."""
+
+import atexit
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from segue.data.episodes import Episodes
+from segue.errors import CheckpointError
+from segue.policies.flow import FlowPolicy
+from segue.strategies.objective import Objective, TrainingPair
+from segue.training import checkpoint
+from segue.training.config import TrainingConfig
+from segue.training.data import DemonstratedChunks
+from segue.training.progress import TrainingProgress
+
+SHOW_EVERY = 100
+
+
+class _Loss(nn.Module):
+    """The loss as a module's forward, which is what data-parallel training hooks into."""
+
+    def __init__(self, policy: FlowPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, pair: TrainingPair, context: Tensor) -> Tensor:
+        return self.policy.loss(pair, context)
+
+
+def learning_rate(update: int, config: TrainingConfig) -> float:
+    """Linear warm-up times a cosine from the peak to zero over the stage."""
+    warm = min(1.0, (update + 1) / max(config.warmup, 1))
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * update / config.updates))
+
+
+def _generator(config: TrainingConfig, update: int, process: int, purpose: int) -> torch.Generator:
+    """Random numbers of one update: a function of seed, update, process and purpose, so that nothing is to be saved."""
+    seed = ((config.seed * 1_000_003 + update) * 1_009 + process) * 7 + purpose
+    return torch.Generator().manual_seed(seed)
+
+
+def _leave_group() -> None:
+    """Close the process group in order: left to the interpreter's end, its threads can abort the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@torch.no_grad()
+def _average(average: nn.Module, module: nn.Module, decay: float) -> None:
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(module.parameters()), 0)
+
+
+def train(
+    policy: FlowPolicy,
+    episodes: Episodes,
+    objective: Objective,
+    config: TrainingConfig,
+    *,
+    run: Path,
+    title: str,
+    info: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> FlowPolicy:
+    """Train a policy for one stage; returns it with averaged weights.
+
+    Args:
+        policy: Start of the stage.
+        episodes: Demonstrations.
+        objective: Of the strategy.
+        config: Length and settings of the stage.
+        run: Folder of the checkpoints.
+        title: Shown in the progress bar.
+        info: Written to the checkpoints' config.json.
+        resume: Go on from the last checkpoint in ``run``, if there is one.
+        console: Where progress is shown.
+
+    Raises:
+        CheckpointError: The run to resume was started with other settings.
+    """
+    accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        atexit.register(_leave_group)
+    policy = policy.to(accelerator.device).train().requires_grad_(True)
+    average = copy.deepcopy(policy).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    info = {"training": asdict(config), "objective": asdict(objective), **(info or {})}  # type: ignore[arg-type]
+    first = _restore(run, info, policy, average, optimizer) if resume and (run / "last").exists() else 0
+    chunks = DemonstratedChunks(episodes, policy.config.horizon, accelerator.device)
+    loss_of, optimizer = accelerator.prepare(_Loss(policy), optimizer)
+    share = max(config.batch // accelerator.num_processes, 1)
+    progress = TrainingProgress(
+        title, config.updates, config.batch, console or Console(), first=first, shown=accelerator.is_main_process
+    )
+    with progress:
+        for update in range(first, config.updates):
+            if objective.own_share > 0 and update % config.own_refresh == 0:
+                chunks.renew_own(average, config.own_steps, _generator(config, update, 0, purpose=1))
+            generator = _generator(config, update, accelerator.process_index, purpose=0)
+            index = torch.randint(0, len(chunks), (share,), generator=generator).to(accelerator.device)
+            pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
+            context = policy.encode(chunks.observation[index])
+            noise = torch.randn(context.shape, generator=generator).to(context.device)
+            loss = loss_of(pair, context + config.observation_noise * noise)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(update, config)
+            optimizer.zero_grad()
+            accelerator.backward(loss)
+            optimizer.step()
+            _average(average, policy, min(config.ema, (1 + update) / (10 + update)))
+            done = update + 1
+            if done % SHOW_EVERY == 0 or done == config.updates:
+                progress.show(done, loss.item())
+            if accelerator.is_main_process and (done % config.checkpoint_every == 0 or done == config.updates):
+                checkpoint.save(run, done, average, info, _resume_state(policy, optimizer))
+    accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there
+    return average
+
+
+def _resume_state(policy: FlowPolicy, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = {f"raw.{name}": value for name, value in policy.named_parameters()}
+    for i, moments in optimizer.state_dict()["state"].items():
+        state |= {f"adam.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def _check_same_run(run: Path, saved: checkpoint.Checkpoint, info: Mapping[str, Any], policy: FlowPolicy) -> None:
+    """Raise unless the run was started with these settings on these demonstrations."""
+    for part in ("training", "objective", "policy"):
+        before, now = saved.info.get(part), checkpoint.as_json(info[part])
+        if before != now:
+            raise CheckpointError(
+                got=f"{run} was started with {part} settings {before}",
+                expected=f"the settings of this call, {now}",
+                change="use the same settings, another folder for a new run (--out), or start anew (--fresh)",
+            )
+    for name, value in policy.named_buffers():
+        if not torch.equal(saved.weights[name], value.cpu()):
+            raise CheckpointError(
+                got=f"{run} was started on demonstrations with another {name}",
+                expected="the demonstrations that the run was started on",
+                change="use the same demonstrations, another folder for a new run (--out), or start anew (--fresh)",
+            )
+
+
+def _restore(
+    run: Path, info: Mapping[str, Any], policy: FlowPolicy, average: FlowPolicy, optimizer: torch.optim.Optimizer
+) -> int:
+    """Load the last checkpoint into all three; returns the updates done."""
+    saved = checkpoint.load(run)
+    _check_same_run(run, saved, {**info, "policy": asdict(policy.config)}, policy)
+    average.load_state_dict(saved.policy().state_dict())
+    state = checkpoint.load_resume(saved)
+    parameters = dict(policy.named_parameters())
+    missing = [name for name in parameters if f"raw.{name}" not in state]
+    if missing:
+        raise CheckpointError(
+            got=f"{saved.path / 'resume.safetensors'} without the weights {missing[0]!r}",
+            expected="raw weights and optimiser moments as `segue train` wrote them",
+            change="copy the folder again, or train anew with --fresh",
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[f"raw.{name}"])
+    template = optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if key.startswith("adam."):
+            _, i, name = key.split(".")
+            moments.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
+    return int(saved.info["update"])

@@ -1,0 +1,152 @@
+"""The recipe of two stages: plain flow matching, then what the method is trained with, from that checkpoint.
+
+    run/first-stage            plain flow matching, half of the updates
+    run/<objective>            from there, the other half under the objective
+
+Every method has the same total budget, a plain policy too: its second stage is plain flow matching again. Training
+with schedules from scratch ruins a small policy, which has not yet learned what to continue to.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from segue.data.episodes import Episodes
+from segue.policies.flow import FlowPolicy, FlowPolicyConfig, config_for
+from segue.strategies.naive import FlowMatching
+from segue.strategies.objective import Objective
+from segue.training.config import TrainingConfig
+from segue.training.loop import train
+
+FIRST_STAGE = "first-stage"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a policy for some demonstrations is made of.
+
+    Attributes:
+        horizon: H.
+        updates: Optimiser steps of both stages together.
+        relative: Learn actions relative to the observed state, where the demonstrations name one.
+        network: Name of the network.
+        network_settings: Its settings.
+        predicts: ``action`` or ``velocity``.
+        denoising_steps: N at run time.
+        stages: 2, or 1 to train under the objective from scratch.
+        training: Everything else; its ``updates`` are set by the stages.
+    """
+
+    horizon: int = 32
+    updates: int = 6000
+    relative: bool = False
+    network: str = "mlp"
+    network_settings: Mapping[str, Any] = field(default_factory=dict)
+    predicts: str = "action"
+    denoising_steps: int = 5
+    stages: int = 2
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def policy_config(self, episodes: Episodes) -> FlowPolicyConfig:
+        """Configuration of the policy."""
+        return config_for(
+            episodes,
+            horizon=self.horizon,
+            relative=self.relative,
+            network=self.network,
+            network_settings=dict(self.network_settings),
+            predicts=self.predicts,
+            denoising_steps=self.denoising_steps,
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("segue", "torch", "numpy")}}
+
+
+def train_first_stage(
+    episodes: Episodes,
+    recipe: Recipe,
+    *,
+    run: Path,
+    seed: int = 0,
+    task: str = "",
+    resume: bool = True,
+    console: Console | None = None,
+) -> FlowPolicy:
+    """Train the stage that all objectives share, or load it when it is done. Arguments as in `train_policy`."""
+    torch.manual_seed(seed)
+    policy = FlowPolicy.for_episodes(recipe.policy_config(episodes), episodes)
+    info = _info(recipe, FIRST_STAGE, seed, task, stage=1)
+    config = _stage(recipe, recipe.updates // 2, 2 * seed)
+    return train(
+        policy, episodes, FlowMatching(), config, run=run / FIRST_STAGE, title="first stage: plain", info=info,
+        resume=resume, console=console,
+    )  # fmt: skip
+
+
+def train_policy(
+    episodes: Episodes,
+    recipe: Recipe,
+    name: str,
+    objective: Objective,
+    *,
+    run: Path,
+    seed: int = 0,
+    task: str = "",
+    resume: bool = True,
+    console: Console | None = None,
+) -> FlowPolicy:
+    """Train under an objective by the recipe; the first stage is shared by all objectives in the same run.
+
+    Args:
+        episodes: Demonstrations.
+        recipe: What the policy is made of.
+        name: Of the objective; the second stage is kept in ``run / name``.
+        objective: What the second stage is trained with.
+        run: Folder of both stages.
+        seed: Of everything random.
+        task: Noted in the checkpoints.
+        resume: Go on where an interrupted run stopped; False starts anew.
+        console: Where progress is shown.
+
+    Returns:
+        The policy with averaged weights.
+
+    Raises:
+        CheckpointError: The run was started with other settings or on other demonstrations.
+    """
+    if recipe.stages == 2:
+        policy = train_first_stage(
+            episodes, recipe, run=run, seed=seed, task=task, resume=resume, console=console
+        )  # fmt: skip
+        title, updates = f"second stage: {name}", recipe.updates - recipe.updates // 2
+    else:
+        torch.manual_seed(seed)
+        policy = FlowPolicy.for_episodes(recipe.policy_config(episodes), episodes)
+        title, updates = f"only stage: {name}", recipe.updates
+    info, config = _info(recipe, name, seed, task, stage=2), _stage(recipe, updates, 2 * seed + 1)
+    return train(
+        policy, episodes, objective, config, run=run / name, title=title, info=info, resume=resume, console=console
+    )
+
+
+def _info(recipe: Recipe, name: str, seed: int, task: str, stage: int) -> dict[str, Any]:
+    """What a checkpoint says about how it came to be."""
+    return {
+        "task": task, "seed": seed, "name": name, "stage": stage, "recipe": asdict(recipe), "versions": versions()
+    }  # fmt: skip
+
+
+def _stage(recipe: Recipe, updates: int, seed: int) -> TrainingConfig:
+    """Settings of one stage; a short stage still has one checkpoint where own chunks are renewed."""
+    refresh = recipe.training.own_refresh
+    every = min(recipe.training.checkpoint_every, max(updates // refresh, 1) * refresh)
+    return replace(recipe.training, updates=updates, seed=seed, checkpoint_every=every)
