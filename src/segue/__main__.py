@@ -1,0 +1,6 @@
+"""``python -m segue``, which launchers of several processes need."""
+
+from segue.cli import main
+
+if __name__ == "__main__":
+    main()

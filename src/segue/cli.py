@@ -1,0 +1,161 @@
+"""The command line: segue demo | train | eval | bench | report | check | list."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from segue.errors import SegueError
+
+app = typer.Typer(
+    help="Action-chunking robot policies that continue without a seam.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+TaskName = Annotated[str, typer.Argument(help="adroit-door, push-t, or metaworld/<task>; `segue list` shows all")]
+Methods = Annotated[
+    str, typer.Option(help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0")
+]
+Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
+Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
+Runs = Annotated[Path, typer.Option(help="folder of trained policies")]
+
+COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato"
+
+
+def command_line() -> str:
+    """What the user typed, for the results."""
+    return " ".join(["segue", *sys.argv[1:]])
+
+
+@app.command()
+def train(
+    task: Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")] = None,
+    data: Annotated[Path | None, typer.Option(help="your own demonstrations, .npz (docs/data.md)")] = None,
+    objective: Annotated[str, typer.Option(help="plain, training-time-rtc, legato or literal-legato")] = "legato",
+    out: Annotated[Path | None, typer.Option(help="folder of the run [default: runs/<task>/seed-<seed>]")] = None,
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps, both stages together")] = None,
+    horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
+    network: Annotated[str | None, typer.Option(help="mlp, mixer, unet or transformer")] = None,
+    relative: Annotated[bool | None, typer.Option(help="actions relative to the observed state")] = None,
+    own_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="legato: share of self-conditioned references")
+    ] = None,
+    stages: Annotated[int, typer.Option(min=1, max=2, help="1 trains from scratch under the objective")] = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")] = False,
+) -> None:
+    """Train a policy on demonstrations; an interrupted run goes on where it stopped."""
+    from segue.evaluation.commands import train_command
+
+    train_command(
+        console, task, data, objective, out, seed=seed, updates=updates, horizon=horizon, network=network,
+        relative=relative, own_share=own_share, stages=stages, fresh=fresh,
+    )  # fmt: skip
+
+
+@app.command("eval")
+def evaluate(
+    task: TaskName,
+    runs: Annotated[list[Path] | None, typer.Argument(help="runs of `segue train`, one per training seed")] = None,
+    methods: Methods = COMPARED,
+    delays: Delays = "0,4,8,12",
+    delay_model: Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")] = "fixed",
+    delay_trace: Annotated[Path | None, typer.Option(help="recorded latencies, one per line, in seconds")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="per method, delay and training seed")] = 100,
+    execution_horizon: Annotated[int | None, typer.Option(min=1, help="steps executed per chunk")] = None,
+    slower: Annotated[
+        str, typer.Option(help="equal hardware: factors on the delay of methods, such as rtc=2.1 (make bench)")
+    ] = "",
+    workers: Workers = 2,
+    out: Annotated[Path | None, typer.Option(help="folder of the report [default: runs/<task>/eval]")] = None,
+) -> None:
+    """Run trained policies in the simulator under inference delay, and compare methods on the same seeds."""
+    from segue.evaluation.commands import eval_command
+
+    eval_command(
+        console, task, runs, methods, delays, delay_model, delay_trace, episodes=episodes,
+        execution_horizon=execution_horizon, slower=slower, workers=workers, out=out, command=command_line(),
+    )  # fmt: skip
+
+
+@app.command()
+def bench(
+    task: TaskName,
+    methods: Methods = COMPARED,
+    delays: Delays = "0,4,8,12",
+    training_seeds: Annotated[int, typer.Option(min=1, help="policies of each kind")] = 3,
+    episodes: Annotated[int, typer.Option(min=1, help="per method, delay and training seed")] = 100,
+    updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps per policy")] = None,
+    workers: Workers = 2,
+    runs: Annotated[Path | None, typer.Option(help="folder of the policies [default: runs/<task>]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the report [default: results/<task>]")] = None,
+) -> None:
+    """Train every policy on several seeds and compare every method: the tables of the README."""
+    from segue.evaluation.commands import bench_command
+
+    bench_command(
+        console, task, methods, delays, training_seeds=training_seeds, episodes=episodes, updates=updates,
+        workers=workers, runs=runs, out=out, command=command_line(),
+    )  # fmt: skip
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder of policies and report")] = Path("runs/demo"),
+    workers: Workers = 2,
+) -> None:
+    """Train on human door demonstrations and compare seven methods under delay: minutes on two cores."""
+    from segue.evaluation.commands import demo_command
+
+    demo_command(console, out, COMPARED, workers, command=command_line())
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="results.json of eval, bench or demo")],
+    out: Annotated[Path | None, typer.Option(help="the HTML file [default: report.html beside the results]")] = None,
+    film: Annotated[Path | None, typer.Option(help="run with the policies: film one seed under each method")] = None,
+    delay: Annotated[int, typer.Option(min=0, help="inference delay of the film, control steps")] = 8,
+) -> None:
+    """Write the report of results again: one HTML file that opens offline, and a CSV beside it."""
+    from segue.evaluation.commands import report_command
+
+    report_command(console, results, out, film_run=film, delay=delay)
+
+
+@app.command()
+def check(data: Annotated[Path, typer.Argument(help="demonstrations, .npz (docs/data.md)")]) -> None:
+    """Say whether demonstrations can be used, and what is wrong with them if not."""
+    from segue.evaluation.commands import check_command
+
+    check_command(console, data)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show tasks, methods, objectives and networks."""
+    from segue.evaluation.commands import list_command
+
+    list_command(console)
+
+
+def main() -> None:
+    """Entry point: errors that Segue raises on purpose are shown without a traceback, with exit status 1."""
+    try:
+        app()
+    except SegueError as error:
+        screen = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        screen.print("error:", style="bold red", end=" ")
+        screen.print(error)
+        sys.exit(1)
+    except MemoryError:
+        Console(stderr=True).print(
+            "error: out of memory\n  change:   fewer --workers, fewer --episodes, or a smaller network", markup=False
+        )
+        sys.exit(1)

@@ -1,0 +1,232 @@
+"""What Segue needs of a robot, and a check that a driver keeps to it.
+
+A robot takes one action per control step and clips it to its own limits. A simulator is a robot that can start over
+and knows how the task went. Everything above this module works with these two, whatever stands behind them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.errors import SpecError
+
+Array = NDArray[np.float32]
+Command = Literal["position", "velocity"]
+
+
+@dataclass(frozen=True, eq=False)
+class RobotSpec:
+    """What a robot measures and takes.
+
+    Attributes:
+        name: For people and for reports.
+        dt: Control period [s].
+        observation_names: One per observation dimension.
+        action_names: One per action dimension.
+        action_low: Shape (action,), robot units.
+        action_high: Shape (action,), robot units.
+        command: What an action commands: a target position, or a displacement per step.
+        pose_names: One per dimension of the measured motion, unit included.
+
+    Raises:
+        SpecError: Names, limits or period do not fit together.
+    """
+
+    name: str
+    dt: float
+    observation_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    action_low: Array
+    action_high: Array
+    command: Command
+    pose_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise SpecError(f"dt = {self.dt}", "a positive control period in seconds", "give 1 / rate")
+        for kind in ("observation", "action", "pose"):
+            names = getattr(self, f"{kind}_names")
+            if not names or len(set(names)) != len(names):
+                raise SpecError(f"{kind} names {names}", "at least one, none twice", "name every dimension once")
+        shape = (len(self.action_names),)
+        if self.action_low.shape != shape or self.action_high.shape != shape:
+            raise SpecError(
+                f"limits of shape {self.action_low.shape} and {self.action_high.shape}",
+                f"{shape}, one per action name",
+                "give a lower and an upper limit for every action dimension",
+            )
+        for low, high, name in zip(self.action_low, self.action_high, self.action_names, strict=True):
+            if not (np.isfinite(low) and np.isfinite(high) and low < high):
+                raise SpecError(
+                    f"limits [{low}, {high}] of action {name!r}", "finite, lower < upper", "correct the limits"
+                )
+        if self.command not in get_args(Command):
+            raise SpecError(f"command {self.command!r}", " or ".join(get_args(Command)), "say what an action commands")
+
+    def clip(self, action: NDArray) -> Array:
+        """The action inside the limits. Shape (action,).
+
+        Raises:
+            SpecError: The action has another shape or is not finite; neither can be repaired by clipping.
+        """
+        action = np.asarray(action, np.float32)
+        if action.shape != self.action_low.shape:
+            raise SpecError(
+                f"action of shape {action.shape} for {self.name}",
+                f"shape {self.action_low.shape}: {', '.join(self.action_names)}",
+                "use a policy that was trained for this robot",
+            )
+        if not np.isfinite(action).all():
+            name = self.action_names[int(np.flatnonzero(~np.isfinite(action))[0])]
+            raise SpecError(
+                f"action {name!r} is not finite", "finite actions", "check the policy's output before it is sent"
+            )
+        return np.clip(action, self.action_low, self.action_high)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an episode went so far.
+
+    Attributes:
+        success: The task's own rule has held at least once.
+        score: Graded, in [0, 1], never falling within an episode.
+        finished: Nothing more is to be gained, the episode may end.
+    """
+
+    success: bool
+    score: float
+    finished: bool
+
+
+@runtime_checkable
+class Robot(Protocol):
+    """One observation and one action per control step."""
+
+    @property
+    def spec(self) -> RobotSpec:
+        """What it measures and takes."""
+        ...
+
+    def observe(self) -> Array:
+        """What is measured now. Shape (observation,), float32."""
+        ...
+
+    def send(self, action: NDArray) -> None:
+        """One control step towards an action, shape (action,); the robot clips it to its limits."""
+        ...
+
+    def hold(self) -> None:
+        """One control step for which no action is due.
+
+        Position targets: keep the last one. Displacements: none, a gripper stays as commanded.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the motion and release what the robot holds on to; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Simulator(Robot, Protocol):
+    """A robot that can start over and knows how the task went."""
+
+    def reset(self, seed: int) -> None:
+        """Start an episode; the same seed gives the same initial state, bit for bit."""
+        ...
+
+    def pose(self) -> NDArray[np.float64]:
+        """Measured motion, see `RobotSpec.pose_names`. Shape (pose,)."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """How the episode went so far."""
+        ...
+
+    def frame(self) -> NDArray[np.uint8]:
+        """A picture. Shape (height, width, 3).
+
+        Raises:
+            SegueError: Nothing on this machine can render.
+        """
+        ...
+
+
+def check_robot(robot: Robot) -> None:
+    """Check that a driver or simulator keeps to this module; it moves the robot, so give it room.
+
+    A real robot is only asked to hold. A simulator is also checked for repeatable resets, clipping, holding and its
+    outcome, each by comparing two episodes that must not differ.
+
+    Raises:
+        SpecError: What is wrong.
+    """
+    _check_observation(robot)
+    for _ in range(3):
+        robot.hold()
+        _check_observation(robot)
+    if isinstance(robot, Simulator):
+        _check_simulator(robot)
+    robot.stop()
+    robot.stop()
+
+
+def _check_observation(robot: Robot) -> Array:
+    observation, names = robot.observe(), robot.spec.observation_names
+    if not isinstance(observation, np.ndarray) or observation.shape != (len(names),):
+        raise SpecError(
+            f"observation of shape {np.shape(observation)}",
+            f"an array of shape ({len(names)},), one value per observation name",
+            "return one array, or correct spec.observation_names",
+        )
+    if observation.dtype != np.float32:
+        raise SpecError(f"observation of type {observation.dtype}", "float32", "return observation.astype(np.float32)")
+    if not np.isfinite(observation).all():
+        name = names[int(np.flatnonzero(~np.isfinite(observation))[0])]
+        raise SpecError(f"observation {name!r} is not finite", "finite values", "check that sensor")
+    return observation
+
+
+def _check_simulator(robot: Simulator) -> None:
+    spec = robot.spec
+    middle = (spec.action_low + spec.action_high) / 2
+    inside = middle + 0.5 * (spec.action_high - middle)
+    beyond = spec.action_high + (spec.action_high - spec.action_low)
+
+    def play(*moves: Callable[[], None]) -> Array:
+        robot.reset(0)
+        for move in moves:
+            move()
+        return _check_observation(robot)
+
+    def same(one: Array, other: Array, got: str, change: str) -> None:
+        if not np.array_equal(one, other):
+            worst = spec.observation_names[int(np.argmax(np.abs(one - other)))]
+            raise SpecError(f"{got}: observations differ, most in {worst!r}", "bit-for-bit equal observations", change)
+
+    same(play(), play(), "reset(0) twice", "draw the initial state from the seed alone")
+    same(
+        play(lambda: robot.send(beyond)),
+        play(lambda: robot.send(spec.action_high)),
+        "an action beyond the upper limits and one at them",
+        "clip in send(), for instance with spec.clip",
+    )
+    if spec.command == "position":
+        same(
+            play(lambda: robot.send(inside), robot.hold),
+            play(lambda: robot.send(inside), lambda: robot.send(inside)),
+            "hold() after an action and that action again",
+            "keep the last target in hold()",
+        )
+    play(lambda: robot.send(middle))
+    if robot.pose().shape != (len(spec.pose_names),) or not np.isfinite(robot.pose()).all():
+        raise SpecError(
+            f"pose {robot.pose()}", f"{len(spec.pose_names)} finite values: {', '.join(spec.pose_names)}", "correct it"
+        )
+    outcome = robot.outcome()
+    if not 0 <= outcome.score <= 1:
+        raise SpecError(f"score {outcome.score}", "a value in [0, 1]", "scale the score")

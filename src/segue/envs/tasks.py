@@ -1,0 +1,88 @@
+"""The tasks by name: a simulator, its demonstrations and the times that go with them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from segue.data import bundled
+from segue.data.episodes import Episodes
+from segue.envs import metaworld, metaworld_demonstrations
+from segue.envs.adroit_door import AdroitDoor
+from segue.envs.push_t import PushT
+from segue.envs.robot import Simulator
+from segue.errors import UnknownNameError
+
+METAWORLD = "metaworld/"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        name: As in `task`.
+        summary: One line for people.
+        dt: Control period [s].
+        max_steps: After so many control steps an episode has failed.
+        horizon: H, actions per chunk, unless asked otherwise.
+        execution_horizon: s, steps executed from a chunk at zero delay, unless asked otherwise.
+        simulator: Makes a new simulator.
+        demonstrations: Reads, or makes, the demonstrations.
+    """
+
+    name: str
+    summary: str
+    dt: float
+    max_steps: int
+    horizon: int
+    execution_horizon: int
+    simulator: Callable[[], Simulator]
+    demonstrations: Callable[[], Episodes]
+
+
+def names() -> list[str]:
+    """All tasks."""
+    return ["adroit-door", "push-t", *(METAWORLD + name for name in metaworld.TASKS)]
+
+
+def task(name: str) -> Task:
+    """A task by its name.
+
+    Raises:
+        UnknownNameError: There is no such task; the message lists what exists and the closest name.
+    """
+    if name not in names():
+        raise UnknownNameError("task", name, names())
+    if name == "adroit-door":
+        return Task(
+            name=name,
+            summary="open a door with a 28-joint hand; 25 human demonstrations at 100 Hz",
+            dt=0.01,
+            max_steps=320,
+            horizon=32,
+            execution_horizon=8,
+            simulator=AdroitDoor,
+            demonstrations=bundled.adroit_door,
+        )
+    if name == "push-t":
+        return Task(
+            name=name,
+            summary="push a T onto its mark; 206 human demonstrations at 10 Hz",
+            dt=0.1,
+            max_steps=300,
+            horizon=32,
+            execution_horizon=8,
+            simulator=PushT,
+            demonstrations=bundled.push_t,
+        )
+    short = name.removeprefix(METAWORLD)
+    return Task(
+        name=name,
+        summary=f"{short.replace('-', ' ')} with a Sawyer arm; 300 scripted demonstrations at 80 Hz",
+        dt=0.0125,
+        max_steps=300,
+        horizon=32,
+        execution_horizon=8,
+        simulator=partial(metaworld.MetaWorld, short),
+        demonstrations=partial(metaworld_demonstrations.demonstrations, short),
+    )

@@ -1,0 +1,1 @@
+"""Evaluation: rollouts in virtual time, the metrics of an episode, and statistics over episodes."""

@@ -1,0 +1,164 @@
+"""A whole comparison on a task: train every policy on every training seed, roll out every cell, write the report."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from segue.envs.tasks import Task, task
+from segue.evaluation import results
+from segue.evaluation.delays import DelayModel
+from segue.evaluation.methods import Method, objective
+from segue.evaluation.sweep import Cell, policies_of, run_cells
+from segue.training import checkpoint
+from segue.training.recipe import FIRST_STAGE, Recipe, train_first_stage, train_policy
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        task: Name.
+        methods: Rows.
+        delays: Columns.
+        recipe: Of every policy.
+        training_seeds: Number of policies of each kind.
+        episodes: Per cell.
+        execution_horizon: s at zero delay.
+        slowdowns: Factor on the delay of methods whose inference takes longer; 1 for those not named.
+    """
+
+    task: str
+    methods: tuple[Method, ...]
+    delays: tuple[DelayModel, ...]
+    recipe: Recipe
+    training_seeds: int
+    episodes: int
+    execution_horizon: int
+    slowdowns: Mapping[str, float] = field(default_factory=dict)
+
+
+def run(comparison: Comparison, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
+    """Train what is missing, evaluate everything, write ``out / results.json``; returns its path."""
+    train(comparison, runs, workers, console)
+    return evaluate(
+        comparison,
+        [runs / f"seed-{seed}" for seed in range(comparison.training_seeds)],
+        out=out,
+        workers=workers,
+        command=command,
+        console=console,
+    )
+
+
+def train(comparison: Comparison, runs: Path, workers: int, console: Console) -> None:
+    """Train all policies of all seeds: first stages here, with a progress bar, then the rest side by side."""
+    wanted = dict.fromkeys(method.policy for method in comparison.methods)
+    episodes, recipe = task(comparison.task).demonstrations(), comparison.recipe
+    jobs = []
+    for seed in range(comparison.training_seeds):
+        folder = runs / f"seed-{seed}"
+        missing = [name for name in wanted if not _done(folder / name, name, recipe)]
+        if missing and recipe.stages == 2:
+            console.print(f"[bold]training seed {seed}[/]: {FIRST_STAGE}, then {', '.join(missing)}")
+            train_first_stage(episodes, recipe, run=folder, seed=seed, task=comparison.task, console=console)
+        jobs += [(comparison, name, seed, folder) for name in missing]
+    if not jobs:
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for _ in counted(pool.map(_train_quietly, jobs), len(jobs), "second stages, side by side", console):
+            pass
+
+
+def counted(items: Iterable[Item], total: int, what: str, console: Console) -> Iterator[Item]:
+    """The items as they come, with a bar in a terminal and a plain line for every tenth of them elsewhere."""
+    columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=total)
+        for done, item in enumerate(items, start=1):
+            progress.advance(bar)
+            if not console.is_terminal and (done * 10 // total > (done - 1) * 10 // total):
+                console.print(f"{what}: {done} of {total}", highlight=False, soft_wrap=True)
+            yield item
+
+
+def _train_quietly(job: tuple[Comparison, str, int, Path]) -> None:
+    comparison, name, seed, folder = job
+    train_policy(
+        task(comparison.task).demonstrations(), comparison.recipe, name, objective(name), run=folder, seed=seed,
+        task=comparison.task, console=Console(quiet=True),
+    )  # fmt: skip
+
+
+def _done(folder: Path, name: str, recipe: Recipe) -> bool:
+    """Whether the policy is trained to the end under this objective; what else differs, `train_policy` finds out."""
+    if not (folder / "last").exists():
+        return False
+    info = checkpoint.load(folder).info
+    updates = recipe.updates - (recipe.updates // 2 if recipe.stages == 2 else 0)
+    return info.get("update") == updates and info.get("objective") == checkpoint.as_json(asdict(objective(name)))  # type: ignore[arg-type]
+
+
+def evaluate(
+    comparison: Comparison,
+    runs: Sequence[Path],
+    *,
+    out: Path,
+    workers: int,
+    command: str,
+    console: Console,
+) -> Path:
+    """Roll out every cell with the policies in the runs, one run per training seed; returns the path of the results."""
+    cells = [
+        Cell(
+            task=comparison.task,
+            method=method,
+            checkpoint=policies[method.policy].resolve(),
+            training_seed=seed,
+            delay=delay,
+            execution_horizon=comparison.execution_horizon,
+            episodes=comparison.episodes,
+            slowdown=comparison.slowdowns.get(method.name, 1.0),
+        )
+        for seed, policies in enumerate(policies_of(run, comparison.methods) for run in runs)
+        for delay in comparison.delays
+        for method in comparison.methods
+    ]
+    what = f"rolling out cells of {comparison.episodes} episodes"
+    rows = list(counted(run_cells(cells, workers), len(cells), what, console))
+    settings: Task = task(comparison.task)
+    content = results.build(
+        settings,
+        comparison.methods,
+        rows,
+        title=f"{settings.name}: {settings.summary}",
+        command=command,
+        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells)),
+    )
+    return results.write(content, out / "results.json")
+
+
+def _budget(comparison: Comparison, policies: Iterable[Path]) -> Mapping[str, Any]:
+    """What the policies were trained with, as their checkpoints say."""
+    infos = [checkpoint.load(path).info for path in policies]
+    recipes: list[Any] = []
+    for info in infos:
+        recipe = info.get("recipe")
+        if recipe not in recipes:
+            recipes.append(recipe)
+    return {
+        "training seeds": comparison.training_seeds,
+        "episodes per cell": comparison.episodes,
+        "updates per policy": " and ".join(str(recipe["updates"]) if recipe else "unknown" for recipe in recipes),
+        "recipe": recipes[0] if len(recipes) == 1 else recipes,
+    }

@@ -1,0 +1,235 @@
+"""What the commands of the command line do, once their arguments are read."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from segue.data import episodes as episodes_file
+from segue.data.episodes import Episodes
+from segue.envs import tasks
+from segue.errors import DataError, SpecError
+from segue.evaluation import bench, results
+from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_delays, parse_factors
+from segue.evaluation.methods import METHODS, OBJECTIVES, Method, method, objective
+from segue.evaluation.recipes import recipe_for
+from segue.policies.networks import NETWORKS
+from segue.strategies.legato import LegatoObjective
+from segue.training.recipe import Recipe, train_policy
+
+FILMED = ("naive", "rtc-identity", "training-time-rtc", "legato")
+DEMO_TASK = "adroit-door"
+DEMO_DELAYS = (0, 4, 8, 12)
+DEMO_UPDATES = 2600
+DEMO_EPISODES = 24
+
+
+def train_command(
+    console: Console,
+    task: str | None,
+    data: Path | None,
+    goal: str,
+    out: Path | None,
+    *,
+    seed: int,
+    updates: int | None,
+    horizon: int | None,
+    network: str | None,
+    relative: bool | None,
+    own_share: float | None,
+    stages: int,
+    fresh: bool,
+) -> None:
+    """`segue train`."""
+    if (task is None) == (data is None):
+        raise DataError(
+            got="a task and data" if task else "neither a task nor data",
+            expected="either a task with demonstrations of its own, or --data with yours",
+            change="segue train adroit-door, or segue train --data mine.npz",
+        )
+    demonstrations, name, recipe = _demonstrations(task, data)
+    choices = {"updates": updates, "horizon": horizon, "network": network, "relative": relative}
+    recipe = replace(recipe, stages=stages, **{key: value for key, value in choices.items() if value is not None})
+    if network is not None:
+        recipe = replace(recipe, network_settings={})
+    how = objective(goal)
+    if own_share is not None:
+        if not isinstance(how, LegatoObjective):
+            raise SpecError(
+                got=f"--own-share with objective {goal!r}",
+                expected="objective legato, the only one with self-conditioned references",
+                change="leave --own-share out, or train with --objective legato",
+            )
+        how = replace(how, own_share=own_share)
+    run = out or Path("runs") / name / f"seed-{seed}"
+    console.print(
+        f"{len(demonstrations)} demonstrations, {len(demonstrations.action)} frames, "
+        f"{demonstrations.action.shape[1]} action dimensions at {1 / demonstrations.dt:g} Hz"
+    )
+    train_policy(demonstrations, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh,
+                 console=console)  # fmt: skip
+    console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
+    if task is not None:
+        console.print(f"next:   segue eval {task} {run} --methods {','.join(_methods_of(goal))}", soft_wrap=True)
+
+
+def _demonstrations(task: str | None, data: Path | None) -> tuple[Episodes, str, Recipe]:
+    if task is not None:
+        return tasks.task(task).demonstrations(), task, recipe_for(task)
+    assert data is not None
+    return episodes_file.load(data), data.stem, Recipe()
+
+
+def _methods_of(goal: str) -> list[str]:
+    return [each.name for each in METHODS.values() if each.policy == goal]
+
+
+def eval_command(
+    console: Console,
+    task: str,
+    runs: list[Path] | None,
+    methods: str,
+    delays: str,
+    kind: str,
+    trace: Path | None,
+    *,
+    episodes: int,
+    execution_horizon: int | None,
+    slower: str,
+    workers: int,
+    out: Path | None,
+    command: str,
+) -> None:
+    """`segue eval`."""
+    settings = tasks.task(task)
+    models: tuple[DelayModel, ...] = (
+        (Recorded.from_file(trace, settings.dt),)
+        if trace
+        else tuple(delay_model(kind, steps) for steps in parse_delays(delays))
+    )
+    comparison = bench.Comparison(
+        task=task,
+        methods=_methods(methods),
+        delays=models,
+        recipe=recipe_for(task),
+        training_seeds=len(runs) if runs else 1,
+        episodes=episodes,
+        execution_horizon=execution_horizon or settings.execution_horizon,
+        slowdowns={method(name).name: factor for name, factor in parse_factors(slower).items()},
+    )
+    folder = out or Path("runs") / task / "eval"
+    path = bench.evaluate(
+        comparison, runs or [Path("runs") / task / "seed-0"], out=folder, workers=workers, command=command,
+        console=console,
+    )  # fmt: skip
+    report_command(console, path, None)
+
+
+def bench_command(
+    console: Console,
+    task: str,
+    methods: str,
+    delays: str,
+    *,
+    training_seeds: int,
+    episodes: int,
+    updates: int | None,
+    workers: int,
+    runs: Path | None,
+    out: Path | None,
+    command: str,
+) -> None:
+    """`segue bench`."""
+    settings = tasks.task(task)
+    recipe = recipe_for(task)
+    comparison = bench.Comparison(
+        task=task,
+        methods=_methods(methods),
+        delays=tuple(delay_model("fixed", steps) for steps in parse_delays(delays)),
+        recipe=replace(recipe, updates=updates) if updates else recipe,
+        training_seeds=training_seeds,
+        episodes=episodes,
+        execution_horizon=settings.execution_horizon,
+    )
+    path = bench.run(
+        comparison, runs=runs or Path("runs") / task, out=out or Path("results") / task, workers=workers,
+        command=command, console=console,
+    )  # fmt: skip
+    report_command(console, path, None)
+
+
+def demo_command(console: Console, out: Path, methods: str, workers: int, command: str) -> None:
+    """`segue demo`."""
+    settings = tasks.task(DEMO_TASK)
+    settings.simulator()  # a missing simulator should be known before minutes of training
+    comparison = bench.Comparison(
+        task=DEMO_TASK,
+        methods=_methods(methods),
+        delays=tuple(delay_model("fixed", steps) for steps in DEMO_DELAYS),
+        recipe=replace(recipe_for(DEMO_TASK), updates=DEMO_UPDATES),
+        training_seeds=1,
+        episodes=DEMO_EPISODES,
+        execution_horizon=settings.execution_horizon,
+    )
+    console.print(f"[bold]Segue[/] on {DEMO_TASK}: {settings.summary}")
+    path = bench.run(comparison, runs=out, out=out, workers=workers, command=command, console=console)
+    report_command(console, path, None)
+
+
+def report_command(
+    console: Console, path: Path, out: Path | None, *, film_run: Path | None = None, delay: int = 0
+) -> None:
+    """`segue report`, and the end of eval, bench and demo."""
+    from segue.evaluation import table
+    from segue.evaluation.frontier import frontier_lines
+    from segue.evaluation.report import write_report
+
+    content = results.read(path)
+    summary = table.summarise(content)
+    console.print(table.console(summary))
+    console.print(table.verdict(summary))
+    for line in frontier_lines(summary):
+        console.print(line, highlight=False)
+    videos = {} if film_run is None else _films(content, film_run, delay)
+    page = write_report(content, out or path.with_name("report.html"), videos)
+    console.print(f"report: {page.resolve()}", soft_wrap=True)
+
+
+def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes]:
+    from segue.evaluation.film import film
+
+    name = content["task"]["name"]
+    rows = [METHODS[each["name"]] for each in content["methods"] if each["name"] in METHODS]
+    filmed = [each for each in rows if each.name in FILMED] or rows
+    steps = tasks.task(name).execution_horizon
+    return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}
+
+
+def check_command(console: Console, data: Path) -> None:
+    """`segue check`."""
+    found = episodes_file.load(data)
+    lengths = [len(found.episode(i).action) for i in range(len(found))]
+    console.print(
+        f"{data} can be used: {len(found)} episodes of {min(lengths)} to {max(lengths)} steps at {1 / found.dt:g} Hz, "
+        f"{found.observation.shape[1]} observations, {found.action.shape[1]} actions"
+    )
+    anchored = sum(index is not None for index in found.state_of_action)
+    console.print(f"{anchored} of {found.action.shape[1]} actions can be learned relative to the observed state")
+
+
+def list_command(console: Console) -> None:
+    """`segue list`."""
+    shown = Table("method", "what", "needs a policy trained with", "paper")
+    for each in METHODS.values():
+        shown.add_row(each.name, each.label, each.policy, each.citation)
+    console.print(shown)
+    console.print(f"objectives: {', '.join(OBJECTIVES)}")
+    console.print(f"networks:   {', '.join(NETWORKS)}")
+    console.print(f"tasks:      {', '.join(tasks.names())}")
+
+
+def _methods(names: str) -> tuple[Method, ...]:
+    return tuple(method(name) for name in dict.fromkeys(part.strip() for part in names.split(",")))

@@ -1,0 +1,40 @@
+"""Where the default method stands against the frontier of all others, on the five measures of the trade.
+
+A method lies outside of the frontier of the others when none of them is at least as good in every measure and better in
+one. Means are compared here; whether a difference is more than chance, the intervals say.
+"""
+
+import numpy as np
+
+from segue.evaluation.metrics import METRICS
+from segue.evaluation.statistics import Better, dominates
+from segue.evaluation.table import Summary
+
+TRADE = ("success", "completion_time", "jerk_measured", "seam_jump", "mode_switches")
+"""What continuation trades against each other."""
+
+
+def frontier_lines(summary: Summary) -> list[str]:
+    """One sentence per delay about the default method; none without a default."""
+    hero = summary.default
+    if hero is None:
+        return []
+    return [_line(summary, hero, delay) for delay in summary.delays]
+
+
+def _line(summary: Summary, hero: str, delay: int) -> str:
+    metrics = [metric for metric in TRADE if not np.isnan(summary.interval(hero, delay, metric).value)]
+    better: list[Better] = ["higher" if METRICS[metric].better == "higher" else "lower" for metric in metrics]
+    points = {
+        name: np.array([summary.interval(name, delay, metric).value for metric in metrics]) for name in summary.labels
+    }
+    label = summary.labels[hero]
+    above = [summary.labels[name] for name in points if name != hero and dominates(points[name], points[hero], better)]
+    below = [summary.labels[name] for name in points if name != hero and dominates(points[hero], points[name], better)]
+    best = [METRICS[metric].label.lower() for metric in metrics if summary.best(delay, metric) == hero]
+    place = f"no better than {', '.join(above)} in any measure" if above else "outside of the frontier of the others"
+    parts = [f"delay {delay}: {label} is {place}"]
+    parts.append(f"best mean in {', '.join(best)}" if best else "best mean in none")
+    if below:
+        parts.append(f"nowhere worse than {', '.join(below)}, and better somewhere")
+    return "; ".join(parts) + "."

@@ -1,0 +1,260 @@
+"""The measures of one episode.
+
+Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation.
+Commands become a path first: a target position is a point of it, displacements are summed up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from segue.core.seams import (
+    Seam,
+    acceleration_jump,
+    mode_switch,
+    overlap_rmse,
+    seam_jump,
+    seam_ratio,
+    velocity_jump,
+)
+from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.data.episodes import Episodes
+from segue.envs.robot import Outcome, RobotSpec
+from segue.errors import SpecError
+
+HESITATION = 0.1
+"""Fraction of the cruise speed below which the robot hesitates."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a measure means.
+
+    Attributes:
+        name: Key in results.
+        label: For people.
+        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions.
+        better: Direction of improvement; "none" for a quantity that is only reported.
+        formula: One line.
+        source: Paper, "the task", or "Segue" for our own.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower", "none"]
+    formula: str
+    source: str
+
+
+_SMOOTH = "Balasubramanian et al. 2015; arXiv 2602.12978"
+_LEGATO = "arXiv 2602.12978"
+_OURS = "Segue"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("success", "Success", "", "higher", "1 when the task was solved, else 0", "the task"),
+        Metric("score", "Score", "", "higher", "graded progress in [0, 1]", "the task"),
+        Metric("completion_time", "Completion time", "s", "lower", "dt * steps to success, or max_steps", _LEGATO),
+        Metric("nsparc", "NSPARC", "", "lower", "arc length of the spectrum of the commanded speed", _SMOOTH),
+        Metric("nldlj", "NLDLJ", "", "lower", "ln(T^3 / v_peak^2 * integral |d2v/dt2|^2 dt), v commanded", _SMOOTH),
+        Metric("nldlj_interior", "NLDLJ inside chunks", "", "lower", "the same without samples across seams", _LEGATO),
+        Metric("overlap_rmse", "Overlap RMSE", "std", "lower", "rms(new - old) where both speak", _LEGATO),
+        Metric("overlap_rmse_free", "Free overlap RMSE", "std", "lower", "rms(new - old) from position d on", _LEGATO),
+        Metric("seam_jump", "Seam jump", "std", "lower", "rms(step at seam - mean of steps around it)", _OURS),
+        Metric("seam_velocity_jump", "Seam velocity jump", "std/s", "lower", "rms(v after - v before)", _OURS),
+        Metric("seam_acceleration_jump", "Seam acceleration jump", "std/s^2", "lower", "rms(a after - before)", _OURS),
+        Metric("seam_ratio", "Seam ratio", "", "lower", "median |third difference|, at seams / inside chunks", _OURS),
+        Metric("jerk_command_step", "Jerk per step", "std/step^3", "lower", "mean |third difference of path|", _OURS),
+        Metric("jerk_command", "Commanded jerk", "std/s^3", "lower", "mean |third difference of path| / dt^3", _OURS),
+        Metric("jerk_measured", "Measured jerk", "pose/s^3", "lower", "mean |third difference of pose| / dt^3", _OURS),
+        Metric("mode_switches", "Mode switches", "", "lower", "seams with a free overlap RMSE above 0.5 std", _OURS),
+        Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS),
+        Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS),
+        Metric("inference_time", "Time per inference", "s", "lower", "seconds of inference / calls", _OURS),
+    )
+}
+"""Every measure of an episode, in the order of reports."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeRecord:
+    """What one episode left behind.
+
+    Attributes:
+        spec: The robot.
+        scale: Shape (action,), standard deviation of the demonstrations' actions, robot units.
+        commands: Shape (steps, action), what was executed, after clipping, robot units.
+        measured: Shape (steps + 1, pose), the pose before the first command and after each.
+        seams: Where chunks took over.
+        outcome: How it ended.
+        completion_step: Commands executed when success first held (an index into ``measured``), or None.
+        cruise_speed: Median measured speed of the demonstrations [pose unit / s].
+        max_steps: Steps that the episode was allowed.
+        inference_calls: Chunks asked for.
+        inference_seconds: Time that all calls took together [s].
+    """
+
+    spec: RobotSpec
+    scale: Real
+    commands: Real
+    measured: Real
+    seams: tuple[Seam, ...]
+    outcome: Outcome
+    completion_step: int | None
+    cruise_speed: float
+    max_steps: int
+    inference_calls: int
+    inference_seconds: float
+
+    def __post_init__(self) -> None:
+        if len(self.measured) != len(self.commands) + 1:
+            raise SpecError(
+                got=f"{len(self.measured)} poses for {len(self.commands)} commands",
+                expected="one pose before the first command and one after each",
+                change="call pose() after reset() and after every send() or hold()",
+            )
+        if self.outcome.success and self.completion_step is None:
+            raise SpecError(
+                got="success without a completion step",
+                expected="the number of commands executed when success first held",
+                change="note the step at which outcome().success turns true",
+            )
+
+
+def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
+    """Every measure of `METRICS` for one episode, in their order; NaN where one is undefined.
+
+    Measures of seams are means over the seams at which they are defined, except ``mode_switches``, a count (NaN when
+    no seam has a free overlap).
+    """
+    dt, outcome = record.spec.dt, record.outcome
+    calls, done = record.inference_calls, record.completion_step
+    path = commanded_path(record.commands, record.scale, record.spec)
+    values = {
+        "success": float(outcome.success),
+        "score": float(outcome.score),
+        "completion_time": (done if outcome.success and done is not None else record.max_steps) * dt,
+        **_path_metrics(path, dt),
+        "nldlj_interior": nldlj(speed(path, dt), dt, [seam.step for seam in record.seams]),
+        **_seam_metrics(record, path),
+        "jerk_measured": _mean(jerk(record.measured, dt)),
+        "hesitation": hesitation(record.measured[: None if done is None else done + 1], dt, record.cruise_speed),
+        "inference_calls": float(calls),
+        "inference_time": record.inference_seconds / calls if calls else float("nan"),
+    }
+    return {name: values[name] for name in METRICS}
+
+
+def _path_metrics(path: Array, dt: float) -> dict[str, float]:
+    """The measures of a commanded path, which episodes and demonstrations share."""
+    profile = speed(path, dt)
+    return {
+        "nsparc": nsparc(profile, dt),
+        "nldlj": nldlj(profile, dt),
+        "jerk_command_step": _mean(jerk(path)),
+        "jerk_command": _mean(jerk(path, dt)),
+    }
+
+
+def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
+    """The measures at seams. ``path`` is the commanded path, one point per command."""
+    seams, scale, dt = record.seams, record.scale, record.spec.dt
+
+    def mean(measure: Callable[[Seam], float]) -> float:
+        return _mean([measure(seam) for seam in seams])
+
+    free = [seam for seam in seams if len(seam.old) > seam.delay]
+    return {
+        "overlap_rmse": mean(lambda seam: overlap_rmse(seam, scale, 0)),
+        "overlap_rmse_free": mean(lambda seam: overlap_rmse(seam, scale, seam.delay)),
+        "seam_jump": mean(lambda seam: seam_jump(record.commands, seam.step, scale)),
+        "seam_velocity_jump": mean(lambda seam: velocity_jump(path, seam.step, dt)),
+        "seam_acceleration_jump": mean(lambda seam: acceleration_jump(path, seam.step, dt)),
+        "seam_ratio": seam_ratio(path, [seam.step for seam in seams]),
+        "mode_switches": float(sum(mode_switch(seam, scale) for seam in free)) if free else float("nan"),
+    }
+
+
+def _mean(values: Real | list[float]) -> float:
+    """Mean of what is defined, NaN when nothing is."""
+    array = np.asarray(values, np.float64)
+    array = array[~np.isnan(array)]
+    return float(array.mean()) if array.size else float("nan")
+
+
+def motion_dimensions(spec: RobotSpec) -> list[int]:
+    """Action dimensions that make up the commanded path.
+
+    All of them when actions are target positions. When they are displacements, all but those named as a gripper:
+    its command is a force or an opening, and its sum over time is no position.
+    """
+    return [i for i, name in enumerate(spec.action_names) if spec.command == "position" or "gripper" not in name]
+
+
+def commanded_path(commands: Real, scale: Real, spec: RobotSpec) -> Array:
+    """The path that the commands describe, one point per command. Shape (steps, motion), normalised units."""
+    moving = motion_dimensions(spec)
+    actions = normalised(commands, scale)[:, moving]
+    return actions if spec.command == "position" else np.cumsum(actions, axis=0)
+
+
+def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
+    """Share of the control steps during which the measured speed is below 10 % of the cruise speed.
+
+    Args:
+        measured: Shape (steps + 1, pose), up to completion.
+        dt: Control period [s].
+        cruise_speed: [pose unit / s].
+
+    Returns:
+        NaN without a cruise speed above 0 or without a step.
+    """
+    if not cruise_speed > 0 or len(measured) < 2:
+        return float("nan")
+    return float(np.mean(speed(measured, dt) < HESITATION * cruise_speed))
+
+
+def action_scale(episodes: Episodes) -> Array:
+    """Standard deviation of the demonstrations' actions, robot units. Shape (action,)."""
+    return np.std(episodes.action, axis=0, dtype=np.float64)
+
+
+def _poses(episodes: Episodes, spec: RobotSpec) -> list[Array] | None:
+    """The measured pose in each demonstration, or None when they do not observe all of it."""
+    names = [name.split(" [")[0] for name in spec.pose_names]  # without the unit
+    if not set(names) <= set(episodes.observation_names):
+        return None
+    columns = [episodes.observation_names.index(name) for name in names]
+    return np.split(episodes.observation[:, columns].astype(np.float64), episodes.ends[:-1])
+
+
+def cruise_speed(episodes: Episodes, spec: RobotSpec) -> float:
+    """Median measured speed of the demonstrations [pose unit / s].
+
+    The pose is read from the observations of the same names (``spec.pose_names`` without their units); commands
+    would not do, for they are in units of their own. NaN when the pose is not among the observations.
+    """
+    poses = _poses(episodes, spec)
+    speeds = np.concatenate([speed(pose, episodes.dt) for pose in poses]) if poses else np.zeros(0)
+    return float(np.median(speeds)) if speeds.size else float("nan")
+
+
+def demonstration_metrics(episodes: Episodes, spec: RobotSpec) -> dict[str, float]:
+    """How smooth the demonstrations themselves are: the measures of `METRICS` that need no policy.
+
+    ``nsparc``, ``nldlj``, ``jerk_command_step`` and ``jerk_command`` of the commands, clipped to the robot's limits
+    as in a rollout, and ``jerk_measured`` and ``hesitation`` of the pose; means over episodes, NaN where undefined.
+    """
+    scale, dt = action_scale(episodes), episodes.dt
+    clipped = np.clip(episodes.action, spec.action_low, spec.action_high)
+    paths = [commanded_path(commands, scale, spec) for commands in np.split(clipped, episodes.ends[:-1])]
+    smoothness = [_path_metrics(path, dt) for path in paths]
+    poses, cruise = _poses(episodes, spec) or [], cruise_speed(episodes, spec)
+    values = {name: _mean([each[name] for each in smoothness]) for name in smoothness[0]}
+    values["jerk_measured"] = _mean([_mean(jerk(pose, dt)) for pose in poses])
+    values["hesitation"] = _mean([hesitation(pose, dt, cruise) for pose in poses])
+    return {name: values[name] for name in METRICS if name in values}

@@ -1,0 +1,147 @@
+"""Results of a comparison: everything that a reader needs to believe and repeat them, as one JSON file."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segue.data.episodes import Episodes
+from segue.envs.robot import RobotSpec
+from segue.envs.tasks import Task
+from segue.errors import DataError
+from segue.evaluation.methods import Method
+from segue.evaluation.metrics import demonstration_metrics
+
+SCHEMA = 1
+DEMONSTRATIONS_SHOWN = 5
+PACKAGES = ("segue", "torch", "numpy", "mujoco", "gymnasium", "gymnasium-robotics", "metaworld", "gym-pusht", "pymunk")
+
+
+def build(
+    task: Task,
+    methods: Sequence[Method],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    command: str,
+    budget: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Assemble the rows of `sweep.run_cells` with what they were made from.
+
+    Only the first training seed's traces are kept, beside those of a few demonstrations.
+    """
+    spec, demonstrations = task.simulator().spec, task.demonstrations()
+    first = min(row["training_seed"] for row in rows)
+    return {
+        "schema": SCHEMA,
+        "title": title,
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "task": {
+            "name": task.name,
+            "summary": task.summary,
+            "dt": task.dt,
+            "max_steps": task.max_steps,
+            "horizon": rows[0]["horizon"],
+            "action_names": list(spec.action_names),
+            "command": spec.command,
+            "pose_names": list(spec.pose_names),
+        },
+        "demonstrations": {
+            name: value for name, value in demonstration_metrics(demonstrations, spec).items() if np.isfinite(value)
+        },
+        "budget": dict(budget),
+        "methods": [method.description() for method in methods],
+        "cells": [{key: value for key, value in row.items() if key != "trace"} for row in rows],
+        "traces": [
+            *(row["trace"] for row in rows if row["training_seed"] == first),
+            *(_demonstrated(demonstrations, spec, i) for i in range(min(DEMONSTRATIONS_SHOWN, len(demonstrations)))),
+        ],
+    }
+
+
+def _demonstrated(demonstrations: Episodes, spec: RobotSpec, index: int) -> dict[str, Any]:
+    """A demonstration as a trace, for the report to compare with."""
+    commands = np.clip(demonstrations.episode(index).action, spec.action_low, spec.action_high)
+    return {
+        "method": "demonstrations",
+        "delay": 0,
+        "training_seed": 0,
+        "seed": index,
+        "commands": np.round(commands, 3).tolist(),
+        "measured": [],
+        "seams": [],
+        "worst_seam": 0,
+    }
+
+
+def write(results: Mapping[str, Any], path: Path) -> Path:
+    """Write results as JSON, one cell per line, so that versions of a file can be compared."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for key, value in results.items():
+        if key in ("cells", "traces"):
+            lines = ",\n".join(json.dumps(each, allow_nan=False) for each in value)
+            parts.append(f"{json.dumps(key)}: [\n{lines}\n]")
+        else:
+            parts.append(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    aside.replace(path)
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read results.
+
+    Raises:
+        DataError: Missing, not JSON, or of another schema.
+    """
+    try:
+        results = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            got=f"{path}: {error}", expected="a results file of `segue eval` or `segue bench`", change="check the path"
+        ) from error
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        raise DataError(
+            got=f"{path} without schema {SCHEMA}",
+            expected="a results file of this version of Segue",
+            change="evaluate again, or use the version that wrote it",
+        )
+    return results
+
+
+def commit() -> str:
+    """Commit of the source tree that runs, with ``+`` when it has changes; empty outside of a repository."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(
+            ["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "-C", here, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head + ("+" if dirty else "")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

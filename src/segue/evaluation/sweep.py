@@ -1,0 +1,173 @@
+"""Cells of a comparison (method x delay x training seed), on as many processes as there are cores."""
+
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segue.core.chunk import check_timing
+from segue.core.seams import seam_jump
+from segue.envs.robot import Simulator
+from segue.envs.tasks import Task, task
+from segue.errors import CheckpointError, SpecError
+from segue.evaluation.delays import DelayModel, Scaled
+from segue.evaluation.methods import Method
+from segue.evaluation.metrics import EpisodeRecord, episode_metrics
+from segue.evaluation.rollout import Scales, Timing, rollout
+from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.flow import FlowPolicy
+from segue.runtime.plan import Handover
+from segue.training import checkpoint
+
+FIRST_SEED = 10_000
+"""Evaluation seeds start here, away from those of the demonstrations."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: episodes of one method at one delay with one trained policy.
+
+    Attributes:
+        task: Name.
+        method: How chunks are continued.
+        checkpoint: The policy.
+        training_seed: Of the policy.
+        delay: Model of the inference delay.
+        execution_horizon: s at zero delay; a longer delay raises it to d.
+        episodes: Number, on seeds from `FIRST_SEED` on.
+        slowdown: The method's own factor on the delay, to compare at equal hardware.
+    """
+
+    task: str
+    method: Method
+    checkpoint: Path
+    training_seed: int
+    delay: DelayModel
+    execution_horizon: int
+    episodes: int
+    slowdown: float = 1.0
+
+    @property
+    def own_delay(self) -> DelayModel:
+        """The delay of this method, where that of a plain inference is ``delay``."""
+        return Scaled(self.delay, self.slowdown)
+
+    @property
+    def steps(self) -> int:
+        """The execution horizon s at this delay [steps]."""
+        return max(self.execution_horizon, self.own_delay.typical)
+
+
+def policies_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Path]:
+    """Checkpoint of each policy that the methods need, from a run of `train_policy`.
+
+    Raises:
+        CheckpointError: One is missing.
+    """
+    found = {}
+    for name in dict.fromkeys(method.policy for method in methods):
+        if not (run / name / "last").exists():
+            wanting = ", ".join(method.name for method in methods if method.policy == name)
+            raise CheckpointError(
+                got=f"no policy {name!r} in {run}",
+                expected=f"a policy trained with objective {name!r}, which these methods run: {wanting}",
+                change=f"segue train TASK --objective {name}, or leave these methods out",
+            )
+        found[name] = run / name
+    return found
+
+
+def check(cell: Cell, policy: FlowPolicy) -> None:
+    """Raise before anything runs: the policy is for the task, and the timing is possible."""
+    robot = _simulators(cell.task, 1)[0].spec
+    if policy.config.action_names != robot.action_names or policy.config.observation_names != robot.observation_names:
+        raise SpecError(
+            got=f"a policy with {len(policy.config.observation_names)} observations and "
+            f"{len(policy.config.action_names)} actions, the first named {policy.config.action_names[0]!r}",
+            expected=f"{len(robot.observation_names)} and {len(robot.action_names)} as in {cell.task}, the first named "
+            f"{robot.action_names[0]!r}",
+            change="evaluate a policy on the task that it was trained for",
+        )
+    delay = 0 if cell.method.handover is Handover.WAIT else cell.own_delay.typical
+    check_timing(policy.config.horizon, delay, cell.steps)
+
+
+def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:
+    """Results of the cells in their order, as they are done."""
+    policies = {path: _policy(path) for path in dict.fromkeys(cell.checkpoint for cell in cells)}
+    for cell in cells:
+        check(cell, policies[cell.checkpoint])
+    if workers == 1:
+        yield from map(run_cell, cells)
+        return
+    # Threads of two torch processes on two cores get into each other's way: one thread per process.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(run_cell, cells)
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """Roll out one cell; plain JSON, with one episode's commands as ``trace``."""
+    settings = task(cell.task)
+    policy = _policy(cell.checkpoint)
+    seeds = list(range(FIRST_SEED, FIRST_SEED + cell.episodes))
+    timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
+    bound = ContinuingPolicy(policy, cell.method.strategy)
+    records = rollout(bound, _simulators(cell.task, cell.episodes), seeds, timing, scales(cell.task))
+    measured = [episode_metrics(record) for record in records]
+    columns = {name: [_json(each[name]) for each in measured] for name in measured[0]}
+    key = {"method": cell.method.name, "delay": cell.delay.typical, "training_seed": cell.training_seed}
+    return {
+        **key,
+        "horizon": policy.config.horizon,
+        "execution_horizon": cell.steps,
+        "episodes": {"seed": seeds, **columns},
+        "trace": {**key, "seed": seeds[0], **_trace(records[0])},
+    }
+
+
+def _json(value: float) -> float | None:
+    """Six significant digits, which is more than an episode has to say."""
+    return None if not np.isfinite(value) else float(f"{value:.6g}")
+
+
+def _trace(record: EpisodeRecord) -> dict[str, Any]:
+    jumps = [(seam_jump(record.commands, seam.step, record.scale), seam.step) for seam in record.seams]
+    worst = max((jump for jump in jumps if np.isfinite(jump[0])), default=(0.0, 0))[1]
+    return {
+        "commands": np.round(record.commands, 3).tolist(),
+        "measured": np.round(record.measured, 4).tolist(),
+        "seams": [seam.step for seam in record.seams],
+        "worst_seam": worst,
+    }
+
+
+@cache
+def _pool(name: str) -> list[Simulator]:
+    return []
+
+
+def _simulators(name: str, count: int) -> list[Simulator]:
+    """Simulators of a task, kept for the next cell: building one takes longer than resetting it."""
+    pool = _pool(name)
+    while len(pool) < count:
+        pool.append(task(name).simulator())
+    return pool[:count]
+
+
+def _policy(path: Path) -> FlowPolicy:
+    return checkpoint.load(path).policy()
+
+
+@cache
+def scales(name: str) -> Scales:
+    """Units of a task, from its demonstrations."""
+    settings: Task = task(name)
+    episodes = settings.demonstrations()
+    return Scales.of(episodes, _simulators(name, 1)[0].spec)

@@ -1,0 +1,380 @@
+"""From episodes to a table: every measure per method and delay with its interval, and who is better than whom."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+from rich.table import Table
+
+from segue.errors import DataError, UnknownNameError
+from segue.evaluation.metrics import METRICS
+from segue.evaluation.statistics import (
+    Interval,
+    Sample,
+    mean_difference,
+    mean_interval,
+    proportion_difference,
+    proportion_interval,
+)
+
+SCHEMA = 1
+HEADLINE = ("success", "completion_time", "jerk_measured")
+Key = tuple[str, int, str]  # method, delay, metric
+Verdict = Literal["better", "worse", "level"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who is in front in one measure at one delay.
+
+    Attributes:
+        best: Method with the best mean.
+        rivals: Methods that it is not clearly better than: the interval of the paired difference includes zero.
+    """
+
+    best: str
+    rivals: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """All cells of a comparison.
+
+    Attributes:
+        labels: Method name to label, in the order of reports.
+        default: Name of the method that Segue uses unless told otherwise, if it took part.
+        delays: Inference delays [steps], ascending.
+        metrics: Names of the measures that occur, in the order of `METRICS`.
+        demonstrations: The demonstrations' own value, where one is defined.
+        samples: The episodes of each cell.
+    """
+
+    labels: Mapping[str, str]
+    default: str | None
+    delays: tuple[int, ...]
+    metrics: tuple[str, ...]
+    demonstrations: Mapping[str, float]
+    samples: Mapping[Key, Sample]
+
+    @cached_property
+    def intervals(self) -> dict[Key, Interval]:
+        """Mean (or share of successes) and interval of each cell."""
+        return {
+            key: proportion_interval(sample) if key[2] == "success" else mean_interval(sample)
+            for key, sample in self.samples.items()
+        }
+
+    @cached_property
+    def _compared(self) -> dict[tuple[str, str, int, str], Interval]:
+        return {}
+
+    def interval(self, method: str, delay: int, metric: str) -> Interval:
+        """One cell; NaN when it was not measured."""
+        nothing = Interval(math.nan, math.nan, math.nan, 0, 0)
+        return self.intervals.get((method, delay, metric), nothing)
+
+    def difference(self, method: str, other: str, delay: int, metric: str) -> Interval:
+        """Paired difference method - other; NaN when they have no episode in common."""
+        pair = (method, other, delay, metric)
+        if pair not in self._compared:
+            ours, theirs = self.samples.get((method, delay, metric)), self.samples.get((other, delay, metric))
+            between = proportion_difference if metric == "success" else mean_difference
+            self._compared[pair] = (
+                between(ours, theirs) if ours and theirs else Interval(math.nan, math.nan, math.nan, 0, 0)
+            )
+        return self._compared[pair]
+
+    def compare(self, method: str, other: str, delay: int, metric: str) -> Verdict:
+        """Whether the interval of the paired difference excludes zero, and on which side."""
+        difference = self.difference(method, other, delay, metric)
+        sign = 1 if METRICS[metric].better == "higher" else -1
+        low, high = sorted((sign * difference.low, sign * difference.high))
+        return "better" if low > 0 else "worse" if high < 0 else "level"
+
+    def best(self, delay: int, metric: str) -> str | None:
+        """Method with the best mean; the first of equals; None when nothing is measured or nothing is better."""
+        means = {name: self.interval(name, delay, metric).value for name in self.labels}
+        means = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+        if not means or METRICS[metric].better == "none":
+            return None
+        return (max if METRICS[metric].better == "higher" else min)(means, key=lambda name: means[name])
+
+    def standing(self, delay: int, metric: str) -> Standing | None:
+        """The best method and those that it is not clearly better than. None when nothing is measured."""
+        best = self.best(delay, metric)
+        if best is None:
+            return None
+        others = [name for name in self.labels if name != best and (name, delay, metric) in self.samples]
+        rivals = (name for name in others if self.compare(best, name, delay, metric) != "better")
+        return Standing(best, tuple(rivals))
+
+    def overlaps(self, method: str, delay: int, metric: str) -> bool:
+        """Whether the method's interval and the best one's have a point in common."""
+        best = self.best(delay, metric)
+        if best is None:
+            return False
+        one, other = self.interval(method, delay, metric), self.interval(best, delay, metric)
+        return one.low <= other.high and other.low <= one.high
+
+    def ratio(self, method: str, delay: int, metric: str) -> Interval:
+        """The cell as a multiple of the demonstrations' value; NaN where they have none above zero."""
+        cell, reference = self.interval(method, delay, metric), self.demonstrations.get(metric, math.nan)
+        reference = reference if reference > 0 else math.nan
+        low, high = cell.low / reference, cell.high / reference
+        return Interval(cell.value / reference, low, high, cell.episodes, cell.training_seeds)
+
+
+def summarise(results: Mapping[str, Any]) -> Summary:
+    """The table of a results file.
+
+    Args:
+        results: The parsed JSON, schema 1.
+
+    Raises:
+        DataError: Another schema, no cells, or two execution horizons for one method and delay.
+        UnknownNameError: A cell of a method that is not among the methods.
+    """
+    if results.get("schema") != SCHEMA or not results.get("cells"):
+        raise DataError(
+            got=f"results of schema {results.get('schema')!r} with {len(results.get('cells', ()))} cells",
+            expected=f"schema {SCHEMA} and at least one cell",
+            change="write the results again with this version of Segue",
+        )
+    labels = {method["name"]: method["label"] for method in results["methods"]}
+    cells: Sequence[Mapping[str, Any]] = results["cells"]
+    for cell in cells:
+        if cell["method"] not in labels:
+            raise UnknownNameError("method in a cell", cell["method"], labels)
+    demonstrations = {name: number(value) for name, value in results.get("demonstrations", {}).items()}
+    return Summary(
+        labels=labels,
+        default=next((method["name"] for method in results["methods"] if method.get("default")), None),
+        delays=tuple(sorted({cell["delay"] for cell in cells})),
+        metrics=tuple(name for name in METRICS if any(name in cell["episodes"] for cell in cells)),
+        demonstrations={name: value for name, value in demonstrations.items() if not math.isnan(value)},
+        samples=_samples(cells),
+    )
+
+
+def _samples(cells: Sequence[Mapping[str, Any]]) -> dict[Key, Sample]:
+    def place(cell: Mapping[str, Any]) -> tuple[str, int]:
+        return cell["method"], cell["delay"]
+
+    samples: dict[Key, Sample] = {}
+    for (method, delay), grouped in groupby(sorted(cells, key=place), place):
+        group = list(grouped)
+        horizons = sorted({cell["execution_horizon"] for cell in group})
+        if len(horizons) > 1:
+            raise DataError(
+                got=f"execution horizons {horizons} of {method!r} at delay {delay}",
+                expected="one execution horizon per method and delay",
+                change="give each execution horizon a method name of its own, or a report of its own",
+            )
+        seed = np.concatenate([np.asarray(cell["episodes"]["seed"], np.int64) for cell in group])
+        training = np.repeat([cell["training_seed"] for cell in group], [len(c["episodes"]["seed"]) for c in group])
+        for metric in METRICS:
+            if all(metric in cell["episodes"] for cell in group):
+                values = np.array([number(value) for cell in group for value in cell["episodes"][metric]])
+                samples[method, delay, metric] = Sample(values, training, seed)
+    return samples
+
+
+def number(value: float | None) -> float:
+    """A number of the results file, where null stands for NaN."""
+    return math.nan if value is None else float(value)
+
+
+def verdict(summary: Summary) -> str:
+    """One sentence: where the default method is clearly best, clearly behind, or neither, in the headline measures.
+
+    Without a default the method that is best most often takes its place.
+    """
+    hero = summary.default or _most_often_best(summary)
+    others = [name for name in summary.labels if name != hero]
+    if hero is None or not others:
+        return f"Only {', '.join(summary.labels.values())} was measured: there is nothing to compare with."
+    parts = [_verdict_on(summary, hero, others, metric) for metric in HEADLINE if metric in summary.metrics]
+    role = ", the default," if summary.default else ""
+    field = _join([summary.labels[name] for name in others]) if len(others) <= 3 else f"{len(others)} others"
+    return f"{summary.labels[hero]}{role} against {field}: {'; '.join(parts)}."
+
+
+def _most_often_best(summary: Summary) -> str | None:
+    firsts = [summary.best(delay, metric) for delay in summary.delays for metric in HEADLINE]
+    return max((name for name in firsts if name), key=firsts.count, default=None)
+
+
+def _verdict_on(summary: Summary, hero: str, others: Sequence[str], metric: str) -> str:
+    best: list[int] = []
+    level: list[int] = []
+    behind: dict[int, list[str]] = {}
+    for delay in summary.delays:
+        outcomes = [summary.compare(hero, name, delay, metric) for name in others]
+        if "worse" in outcomes:
+            ahead = [name for name, outcome in zip(others, outcomes, strict=True) if outcome == "worse"]
+            behind[delay] = [summary.labels[name] for name in ahead]
+        else:
+            (best if set(outcomes) == {"better"} else level).append(delay)
+    places = [("clearly best", best), ("among the best", level)]
+    for ahead in dict.fromkeys(among(names, len(others)) for names in behind.values()):
+        places.append((f"clearly behind {ahead}", [d for d in behind if among(behind[d], len(others)) == ahead]))
+    texts = [f"{place}{_at(delays, summary.delays)}" for place, delays in places if delays]
+    return f"{METRICS[metric].label.lower()} {', '.join(texts)}"
+
+
+def among(names: Sequence[str], total: int) -> str:
+    """Methods by name while a reader can take them in, else their number."""
+    return (
+        _join(names)
+        if len(names) <= 2
+        else f"all {total} others"
+        if len(names) == total
+        else f"{len(names)} of {total} others"
+    )
+
+
+def _at(delays: Sequence[int], every: Sequence[int]) -> str:
+    return " at every delay" if len(delays) == len(every) else f" at delay {_join([str(delay) for delay in delays])}"
+
+
+def duels(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The default method's wins and losses against each other one.
+
+    Returns:
+        Label of the other method; for each headline measure the delays at which the default is clearly better and
+        those at which it is clearly worse. Empty without a default.
+    """
+    if summary.default is None:
+        return []
+
+    def delays(other: str, metric: str, wanted: Verdict) -> str:
+        hero = summary.default or ""
+        return ", ".join(str(d) for d in summary.delays if summary.compare(hero, other, d, metric) == wanted)
+
+    metrics = [metric for metric in HEADLINE if metric in summary.metrics]
+    return [
+        (label, [(delays(name, metric, "better"), delays(name, metric, "worse")) for metric in metrics])
+        for name, label in summary.labels.items()
+        if name != summary.default
+    ]
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def decimals(value: float, metric: str = "") -> int:
+    """Decimals that show three significant digits from 0.1 on and two below; always two for shares."""
+    if metric in ("success", "score") or value == 0 or not math.isfinite(value):
+        return 2
+    order = math.floor(math.log10(abs(value)))
+    return max(2 - order, 0) if order >= -1 else min(1 - order, 6)
+
+
+def shown(interval: Interval, metric: str = "") -> tuple[str, str]:
+    """The value and its interval for people, with the same number of decimals; a dash where undefined."""
+    if math.isnan(interval.value):
+        return "–", ""
+    digits = decimals(interval.value, metric)
+    value, low, high = (
+        f"{0.0 if round(x, digits) == 0 else x:,.{digits}f}" for x in (interval.value, interval.low, interval.high)
+    )
+    return value, f"{low} to {high}" if interval.low < 0 else f"{low}–{high}"
+
+
+def unit(metric: str) -> str:
+    """Unit of a measure with raised exponents."""
+    return METRICS[metric].unit.replace("^2", "²").replace("^3", "³")
+
+
+def head(metric: str) -> str:
+    """Label and unit of a measure."""
+    return f"{METRICS[metric].label} [{unit(metric)}]" if unit(metric) else METRICS[metric].label
+
+
+def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
+    """A Markdown table, one row per delay and method; bold is the best mean and whoever's interval overlaps with it."""
+    rows = [f"| delay | method | {' | '.join(head(metric) for metric in metrics)} |"]
+    rows.append("|---:|:---|" + "---:|" * len(metrics))
+    for delay in summary.delays:
+        for name, label in summary.labels.items():
+            cells = []
+            for metric in metrics:
+                value, interval = shown(summary.interval(name, delay, metric), metric)
+                strong = f"**{value}**" if summary.overlaps(name, delay, metric) else value
+                cells.append(f"{strong} ({interval})" if interval else value)
+            rows.append(f"| {delay} | {label} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
+    """The same table for a terminal."""
+    table = Table(caption="mean with 95 % interval; bold: best, or overlapping with the best", caption_justify="left")
+    table.add_column("delay", justify="right")
+    table.add_column("method", no_wrap=True)
+    for metric in metrics:
+        table.add_column(head(metric).replace("[", r"\["), justify="right")
+    for delay in summary.delays:
+        for index, (name, label) in enumerate(summary.labels.items()):
+            cells = []
+            for metric in metrics:
+                value, interval = shown(summary.interval(name, delay, metric), metric)
+                strong = f"[bold]{value}[/bold]" if summary.overlaps(name, delay, metric) else value
+                cells.append(f"{strong} [dim]{interval}[/dim]" if interval else value)
+            last = index == len(summary.labels) - 1
+            table.add_row("" if index else str(delay), label, *cells, end_section=last)
+    return table
+
+
+def episode_rows(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One flat row per episode, for the CSV: the cell's coordinates, the episode's seed, every measure."""
+    for cell in results["cells"]:
+        place = {name: cell[name] for name in ("method", "delay", "execution_horizon", "training_seed")}
+        columns = cell["episodes"]
+        for index, seed in enumerate(columns["seed"]):
+            yield {**place, "seed": seed, **{name: columns[name][index] for name in METRICS if name in columns}}
+
+
+def facts(results: Mapping[str, Any], summary: Summary) -> list[str]:
+    """What was compared, in a few words each."""
+    task, cells = results["task"], results["cells"]
+    runs = len({cell["training_seed"] for cell in cells})
+    episodes = sum(len(cell["episodes"]["seed"]) for cell in cells)
+    return [
+        f"task {task['name']}",
+        f"{len(summary.labels)} methods",
+        f"{len(summary.delays)} delays",
+        f"{runs} training run{'s' if runs != 1 else ''} per method",
+        f"{episodes:,} episodes",
+        f"{1 / task['dt']:.3g} Hz control",
+        str(results.get("created", ""))[:10],
+    ]
+
+
+def provenance(results: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
+    """How the results were made, as names and texts; enough to make them again."""
+
+    def listed(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name} {value}" for name, value in values.items())
+
+    cells, task = results["cells"], results["task"]
+    seeds = {seed for cell in cells for seed in cell["episodes"]["seed"]}
+    horizons = {f"{cell['execution_horizon']} at delay {cell['delay']}": None for cell in cells}
+    return [
+        ("command", results.get("command", "")),
+        ("commit", results.get("commit", "")),
+        ("created", results.get("created", "")),
+        ("machine", results.get("machine", "")),
+        ("versions", listed(results.get("versions", {}))),
+        ("training budget", listed(results.get("budget", {}))),
+        ("task", listed({name: value for name, value in task.items() if not isinstance(value, list)})),
+        ("actions", ", ".join(task["action_names"])),
+        ("execution horizon", ", ".join(horizons)),
+        ("training seeds", ", ".join(map(str, sorted({cell["training_seed"] for cell in cells})))),
+        ("episode seeds", f"{len(seeds)} different, {min(seeds)} to {max(seeds)}"),
+        ("demonstrations", listed({name: f"{value:.4g}" for name, value in summary.demonstrations.items()})),
+    ]
