@@ -1,0 +1,42 @@
+"""Methods by name, and their settings."""
+
+import json
+
+import pytest
+
+from segue.errors import SpecError, UnknownNameError
+from segue.evaluation.methods import METHODS, OBJECTIVES, method, objective
+from segue.strategies.legato import Legato
+
+
+def test_settings_change_the_strategy_and_nothing_else() -> None:
+    changed = method("legato:gain=1:fade=0:ramp=4:shape=cosine")
+    assert changed.strategy == Legato(gain=1.0, fade=0.0, ramp=4, shape="cosine")
+    assert (changed.policy, changed.handover) == (METHODS["legato"].policy, METHODS["legato"].handover)
+    assert changed.name == "legato:gain=1:fade=0:ramp=4:shape=cosine"
+    assert not changed.default
+    assert METHODS["legato"].strategy == Legato()
+
+
+def test_unknown_settings_and_methods_name_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'gain'"):
+        method("legato:gian=1")
+    with pytest.raises(UnknownNameError, match="did you mean 'legato'"):
+        method("legatoo")
+
+
+def test_a_value_of_another_type_is_refused() -> None:
+    with pytest.raises(SpecError, match="gain=<float>"):
+        method("legato:gain=much")
+
+
+def test_every_method_needs_a_policy_that_can_be_trained_and_describes_itself_in_json() -> None:
+    for each in METHODS.values():
+        assert each.policy in OBJECTIVES
+        assert json.loads(json.dumps(each.description()))["name"] == each.name
+    assert [each.name for each in METHODS.values() if each.default] == ["legato"]
+
+
+def test_unknown_objective_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="training-time-rtc"):
+        objective("something")

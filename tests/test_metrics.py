@@ -1,0 +1,283 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segue.core.seams import Seam, overlap_rmse, seam_jump
+from segue.core.smoothness import jerk, nldlj, nsparc, speed
+from segue.data.episodes import Episodes
+from segue.envs.robot import Outcome, RobotSpec
+from segue.errors import SpecError
+from segue.evaluation.metrics import (
+    METRICS,
+    EpisodeRecord,
+    action_scale,
+    commanded_path,
+    cruise_speed,
+    demonstration_metrics,
+    episode_metrics,
+    hesitation,
+    motion_dimensions,
+)
+
+DT = 0.1
+STEPS = 40
+
+ARM = RobotSpec(
+    name="arm",
+    dt=DT,
+    observation_names=("joint 0", "joint 1", "object"),
+    action_names=("target 0", "target 1"),
+    action_low=np.full(2, -10, np.float32),
+    action_high=np.full(2, 10, np.float32),
+    command="position",
+    pose_names=("joint 0 [rad]", "joint 1 [rad]"),
+)
+TOOL = replace(
+    ARM,
+    action_names=("move x", "move y", "gripper"),
+    action_low=np.full(3, -1, np.float32),
+    action_high=np.full(3, 1, np.float32),
+    command="velocity",
+)
+SUCCESS, FAILURE = Outcome(True, 1.0, True), Outcome(False, 0.25, False)
+
+
+def wave(steps: int = STEPS) -> np.ndarray:
+    u = np.arange(steps) / steps
+    return np.stack([np.sin(3 * u), np.cos(5 * u)], axis=1)
+
+
+def record(
+    *,
+    commands: np.ndarray | None = None,
+    seams: tuple[Seam, ...] = (),
+    outcome: Outcome = FAILURE,
+    done: int | None = None,
+) -> EpisodeRecord:
+    commands = wave() if commands is None else commands
+    return EpisodeRecord(
+        spec=ARM,
+        scale=np.array([2.0, 0.5]),
+        commands=commands,
+        measured=np.concatenate([np.zeros((1, 2)), commands[:, :2]]),
+        seams=seams,
+        outcome=outcome,
+        completion_step=done,
+        cruise_speed=1.0,
+        max_steps=100,
+        inference_calls=4,
+        inference_seconds=0.2,
+    )
+
+
+def seam_at(step: int, disagreement: float, delay: int = 2) -> Seam:
+    """Old and new differ by ``disagreement`` standard deviations everywhere."""
+    new = np.zeros((8, 2))
+    return Seam(step, step - delay, old=new[:6] + disagreement * np.array([2.0, 0.5]), new=new)
+
+
+def test_every_metric_is_named_once_and_computed_in_order():
+    assert all(name == metric.name for name, metric in METRICS.items())
+    assert list(episode_metrics(record())) == list(METRICS)
+
+
+def test_an_episode_without_seams_leaves_exactly_the_measures_of_seams_undefined():
+    values = episode_metrics(record())
+    undefined = {name for name, value in values.items() if math.isnan(value)}
+    assert undefined == {name for name in METRICS if name.startswith(("seam", "overlap"))} | {"mode_switches"}
+
+
+def test_completion_time_counts_executed_steps():
+    assert episode_metrics(record(outcome=SUCCESS, done=30))["completion_time"] == pytest.approx(30 * DT)
+
+
+def test_completion_time_is_censored_at_the_limit():
+    values = episode_metrics(record())
+    assert values["completion_time"] == pytest.approx(100 * DT)
+    assert (values["success"], values["score"]) == (0.0, 0.25)
+
+
+def test_success_needs_a_completion_step():
+    with pytest.raises(SpecError, match="completion step"):
+        record(outcome=SUCCESS)
+
+
+def test_measured_has_one_pose_more_than_commands():
+    with pytest.raises(SpecError, match="40 poses for 40 commands"):
+        replace(record(), measured=np.zeros((STEPS, 2)))
+
+
+def test_smoothness_is_that_of_the_normalised_commands():
+    values = episode_metrics(record(seams=(seam_at(20, 0),)))
+    path = wave() / np.array([2.0, 0.5])
+    profile = speed(path, DT)
+    assert values["nsparc"] == nsparc(profile, DT)
+    assert values["nldlj"] == nldlj(profile, DT)
+    assert values["nldlj_interior"] == nldlj(profile, DT, [20])
+    assert values["jerk_command_step"] == pytest.approx(np.mean(jerk(path)))
+
+
+@settings(deadline=None)
+@given(st.floats(0.01, 1))
+def test_jerk_per_second_is_jerk_per_step_over_the_cube_of_dt(dt):
+    values = episode_metrics(replace(record(), spec=replace(ARM, dt=dt)))
+    assert values["jerk_command"] == pytest.approx(values["jerk_command_step"] / dt**3)
+
+
+def test_jerk_of_a_cubic_command_is_constant():
+    u = np.arange(float(STEPS))
+    commands = np.stack([2.0 * u**3, np.zeros(STEPS)], axis=1)
+    assert episode_metrics(record(commands=commands))["jerk_command_step"] == pytest.approx(6)
+
+
+def test_jerk_measured_is_in_units_of_the_pose():
+    time = np.arange(STEPS + 1) * DT
+    measured = (time**3)[:, None] * np.array([3.0, 4.0])
+    assert episode_metrics(replace(record(), measured=measured))["jerk_measured"] == pytest.approx(30)
+
+
+def test_measures_of_seams_are_means_over_seams():
+    seams = (seam_at(10, 0.2), seam_at(20, 1.0))
+    values = episode_metrics(record(seams=seams))
+    assert values["overlap_rmse"] == pytest.approx(0.6)
+    assert values["overlap_rmse_free"] == pytest.approx(0.6)
+    jumps = [seam_jump(wave(), seam.step, np.array([2.0, 0.5])) for seam in seams]
+    assert values["seam_jump"] == pytest.approx(np.mean(jumps))
+
+
+def test_committed_positions_count_in_the_whole_overlap_only():
+    seam = seam_at(20, 0.0)
+    seam.new[:2] += np.array([2.0, 0.5])
+    values = episode_metrics(record(seams=(seam,)))
+    assert values["overlap_rmse"] == pytest.approx(math.sqrt(2 / 6))
+    assert values["overlap_rmse_free"] == 0
+
+
+def test_mode_switches_are_counted_where_there_is_a_free_overlap():
+    no_overlap = Seam(30, 28, old=np.full((2, 2), 9.0), new=np.zeros((8, 2)))
+    seams = (seam_at(10, 0.4), seam_at(16, 0.6), seam_at(22, 3.0), no_overlap)
+    assert episode_metrics(record(seams=seams))["mode_switches"] == 2
+    assert math.isnan(episode_metrics(record(seams=(no_overlap,)))["mode_switches"])
+
+
+def test_seams_where_a_measure_is_undefined_do_not_spoil_its_mean():
+    seams = (seam_at(1, 0.3), seam_at(20, 0.3))
+    values = episode_metrics(record(seams=seams))
+    assert values["seam_jump"] == pytest.approx(seam_jump(wave(), 20, np.array([2.0, 0.5])))
+    assert values["overlap_rmse"] == pytest.approx(overlap_rmse(seams[0], np.array([2.0, 0.5]), 0))
+
+
+def test_an_offset_at_a_seam_shows_in_the_jump_and_not_in_velocity_or_acceleration():
+    commands = np.zeros((STEPS, 2))
+    commands[20:] = np.array([2.0, 0.5])
+    values = episode_metrics(record(commands=commands, seams=(seam_at(20, 0),)))
+    assert values["seam_jump"] == pytest.approx(1)
+    assert values["seam_velocity_jump"] == pytest.approx(0)
+    assert values["seam_acceleration_jump"] == pytest.approx(0)
+
+
+def test_a_kink_at_a_seam_is_a_velocity_jump_per_second():
+    u = np.maximum(np.arange(float(STEPS)) - 20, 0)
+    commands = u[:, None] * np.array([2.0, 0.5])
+    values = episode_metrics(record(commands=commands, seams=(seam_at(20, 0),)))
+    assert values["seam_velocity_jump"] == pytest.approx(1 / DT)
+
+
+def test_displacements_are_summed_up_and_the_gripper_is_no_motion():
+    commands = np.tile([0.5, 0.0, 1.0], (10, 1))
+    path = commanded_path(commands, np.array([0.5, 1.0, 1.0]), TOOL)
+    np.testing.assert_allclose(path, np.stack([np.arange(1.0, 11), np.zeros(10)], axis=1))
+    assert motion_dimensions(TOOL) == [0, 1]
+
+
+def test_every_target_position_is_part_of_the_path():
+    assert motion_dimensions(replace(ARM, action_names=("target 0", "gripper"))) == [0, 1]
+
+
+def test_the_gripper_of_displacements_does_not_change_the_smoothness():
+    commands = np.concatenate([wave(), np.zeros((STEPS, 1))], axis=1)
+    grasp = commands.copy()
+    grasp[15:, 2] = 1.0
+    one, other = (
+        episode_metrics(replace(record(commands=each), spec=TOOL, scale=np.ones(3))) for each in (commands, grasp)
+    )
+    for name in ("nsparc", "nldlj", "jerk_command"):
+        assert one[name] == other[name]
+
+
+def test_hesitation_is_the_share_of_slow_steps():
+    measured = np.concatenate([np.arange(0, 7.0), np.full(3, 6.0)])[:, None] * DT  # 6 steps at 1 / s, 3 at rest
+    assert hesitation(measured, DT, cruise_speed=1.0) == pytest.approx(3 / 9)
+    assert hesitation(measured, DT, cruise_speed=11.0) == 1
+    assert math.isnan(hesitation(measured, DT, cruise_speed=0.0))
+    assert math.isnan(hesitation(measured, DT, cruise_speed=math.nan))
+    assert math.isnan(hesitation(measured[:1], DT, cruise_speed=1.0))
+
+
+def test_hesitation_ends_with_completion():
+    """15 steps at 1 / s, a pause of 5 whose last step completes the task, 19 at 1 / s and one at rest."""
+    steps = np.concatenate([np.ones(15), np.zeros(5), np.ones(19), np.zeros(1)])
+    measured = np.concatenate([[0.0], np.cumsum(steps)])[:, None] * DT
+    done = replace(record(outcome=SUCCESS, done=20), measured=measured)
+    assert episode_metrics(done)["hesitation"] == 5 / 20
+    assert episode_metrics(replace(done, completion_step=None, outcome=FAILURE))["hesitation"] == 6 / 40
+
+
+def test_inference_time_is_per_call():
+    values = episode_metrics(record())
+    assert (values["inference_calls"], values["inference_time"]) == (4, pytest.approx(0.05))
+    assert math.isnan(episode_metrics(replace(record(), inference_calls=0))["inference_time"])
+
+
+def demonstrations(*, speed: float = 2.0, lengths: tuple[int, ...] = (20, 30)) -> Episodes:
+    """Straight lines from 0: the joints at (3, 4) / 5 of the speed, commands equal to the joints."""
+    joints = np.concatenate([np.arange(n)[:, None] * DT * speed * np.array([0.6, 0.8]) for n in lengths])
+    return Episodes(
+        observation=np.concatenate([joints, np.zeros((len(joints), 1))], axis=1).astype(np.float32),
+        action=joints.astype(np.float32),
+        ends=np.cumsum(lengths),
+        dt=DT,
+        observation_names=ARM.observation_names,
+        action_names=ARM.action_names,
+        state_of_action=(0, 1),
+        source="test",
+    )
+
+
+def test_cruise_speed_is_the_measured_speed_within_episodes():
+    assert cruise_speed(demonstrations(speed=2.0), ARM) == pytest.approx(2.0, rel=1e-4)
+
+
+def test_cruise_speed_is_undefined_when_the_pose_is_not_observed():
+    spec = replace(ARM, pose_names=("joint 0 [rad]", "tool [m]"))
+    assert math.isnan(cruise_speed(demonstrations(), spec))
+    values = demonstration_metrics(demonstrations(), spec)
+    assert math.isnan(values["hesitation"])
+    assert math.isnan(values["jerk_measured"])
+
+
+def test_metrics_of_steady_demonstrations():
+    values = demonstration_metrics(demonstrations(), ARM)
+    assert set(values) <= set(METRICS)
+    assert values["jerk_command_step"] == pytest.approx(0, abs=1e-5)
+    assert values["hesitation"] == 0
+
+
+def test_metrics_of_demonstrations_are_means_over_episodes():
+    rng = np.random.default_rng(0)
+    episodes = replace(demonstrations(), action=rng.normal(size=(50, 2)).astype(np.float32))
+    paths = [part / action_scale(episodes) for part in (episodes.action[:20], episodes.action[20:])]
+    values = demonstration_metrics(episodes, ARM)
+    assert values["jerk_command"] == pytest.approx(np.mean([np.mean(jerk(path, DT)) for path in paths]))
+    assert values["nsparc"] == pytest.approx(np.mean([nsparc(speed(path, DT), DT) for path in paths]))
+
+
+def test_demonstrations_are_clipped_as_a_rollout_is():
+    narrow = replace(ARM, action_low=np.full(2, -0.5, np.float32), action_high=np.full(2, 0.5, np.float32))
+    wild = replace(demonstrations(), action=np.tile([[3.0, -3.0], [7.0, -7.0]], (25, 1)).astype(np.float32))
+    assert demonstration_metrics(wild, ARM)["jerk_command"] > 0
+    assert demonstration_metrics(wild, narrow)["jerk_command"] == 0

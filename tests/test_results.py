@@ -1,0 +1,100 @@
+"""Results files: what is written is read, and what is not one is refused."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from point_mass import PointMass, demonstrations
+from segue.envs.tasks import Task
+from segue.errors import DataError
+from segue.evaluation import results
+from segue.evaluation.methods import METHODS
+
+TASK = Task("point", "a point mass", 0.1, 20, 8, 3, PointMass, demonstrations)
+
+
+def row(seed: int, delay: int = 0) -> dict[str, Any]:
+    key = {"method": "naive", "delay": delay, "training_seed": seed}
+    trace = {**key, "seed": 1, "commands": [[0.0, 0.1]], "measured": [[0.0, 0.0]], "seams": [], "worst_seam": 0}
+    return {
+        **key,
+        "horizon": 8,
+        "execution_horizon": 3,
+        "episodes": {"seed": [1, 2], "success": [1.0, None]},
+        "trace": trace,
+    }
+
+
+def content(*rows: dict[str, Any]) -> dict[str, Any]:
+    methods = [METHODS["naive"], METHODS["rtc"]]
+    return results.build(TASK, methods, rows, title="t", command="segue eval", budget={"updates": 3})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    built = content(row(0), row(1))
+    path = results.write(built, tmp_path / "deep" / "results.json")
+    assert results.read(path) == json.loads(json.dumps(built))
+    assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+
+
+def test_a_cell_is_a_line(tmp_path: Path) -> None:
+    """So that two versions of a file can be compared line by line."""
+    one = results.write(content(row(0), row(0, 4)), tmp_path / "a.json").read_text().splitlines()
+    assert sum('"episodes"' in line for line in one) == 2
+
+
+def test_only_the_first_training_seeds_traces_are_kept() -> None:
+    built = content(row(3), row(1), row(2))
+    assert [trace["training_seed"] for trace in built["traces"] if trace["method"] == "naive"] == [1]
+    assert [cell["training_seed"] for cell in built["cells"]] == [3, 1, 2]
+    assert all("trace" not in cell for cell in built["cells"])
+
+
+def test_results_say_what_they_were_made_from() -> None:
+    built = content(row(0))
+    assert built["schema"] == results.SCHEMA
+    assert {"python", "segue", "torch", "numpy"} <= built["versions"].keys()
+    assert built["task"]["action_names"] == ["target x", "target y"]
+    assert built["budget"] == {"updates": 3}
+    assert [method["name"] for method in built["methods"]] == ["naive", "rtc"]
+    assert built["methods"][1]["settings"]["jacobian"] == "vjp"
+    assert built["methods"][1]["settings"]["handover"] == "continue"
+    assert not any(math.isnan(value) for value in built["demonstrations"].values())
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_every_method_can_be_written_down(method: Any) -> None:
+    json.dumps(method.description(), allow_nan=False)
+
+
+def test_numbers_that_json_does_not_know_are_never_written(tmp_path: Path) -> None:
+    bad = content(row(0))
+    bad["cells"][0]["episodes"]["success"] = [math.nan]
+    results.write(content(row(0)), tmp_path / "results.json")
+    with pytest.raises(ValueError, match="JSON"):
+        results.write(bad, tmp_path / "results.json")
+    assert results.read(tmp_path / "results.json")["schema"] == results.SCHEMA
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": 99}', "null", "\x00"])
+def test_what_is_no_results_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(DataError) as caught:
+        results.read(tmp_path / "results.json")
+    assert "results.json" in caught.value.got
+
+
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.json", tmp_path):
+        with pytest.raises(DataError, match="check the path"):
+            results.read(path)
+
+
+def test_outside_of_a_repository_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
+    assert results.commit() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert results.commit() == ""

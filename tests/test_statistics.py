@@ -1,0 +1,269 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segue.errors import SpecError
+from segue.evaluation.statistics import (
+    Better,
+    Interval,
+    Sample,
+    dominates,
+    mean_difference,
+    mean_interval,
+    paired,
+    pareto_front,
+    proportion_difference,
+    proportion_interval,
+    student_t,
+    wilson,
+)
+
+Z = 1.959963984540054
+
+
+def sample(groups: list[list[float]]) -> Sample:
+    """One list of values per training seed."""
+    return Sample(
+        values=np.array([value for group in groups for value in group], np.float64),
+        training_seed=np.repeat(np.arange(len(groups)), [len(group) for group in groups]),
+        seed=np.array([i for group in groups for i in range(len(group))], np.int64),
+    )
+
+
+def ends(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
+
+
+def coverage(inside: list[bool]) -> float:
+    return sum(inside) / len(inside)
+
+
+def test_a_pair_of_seeds_occurs_once():
+    with pytest.raises(SpecError, match="several episodes"):
+        Sample(np.zeros(2), np.zeros(2, np.int64), np.zeros(2, np.int64))
+
+
+def test_a_sample_has_one_shape():
+    with pytest.raises(SpecError, match="shapes"):
+        Sample(np.zeros(3), np.zeros(2, np.int64), np.zeros(2, np.int64))
+
+
+def test_mean_interval_is_repeatable_and_depends_on_its_seed():
+    data = sample(np.random.default_rng(0).normal(size=(3, 20)).tolist())
+    assert mean_interval(data, seed=1) == mean_interval(data, seed=1)
+    assert ends(mean_interval(data, seed=1)) != ends(mean_interval(data, seed=2))
+
+
+def test_mean_interval_counts_what_is_defined():
+    interval = mean_interval(sample([[1.0, math.nan, 3.0], [math.nan, math.nan]]))
+    assert (interval.value, interval.episodes, interval.training_seeds) == (2.0, 2, 1)
+
+
+def test_nothing_defined_gives_an_undefined_interval():
+    for interval in (mean_interval(sample([[math.nan]])), proportion_interval(sample([[math.nan]]))):
+        assert math.isnan(interval.value)
+        assert math.isnan(interval.low)
+        assert interval.episodes == 0
+
+
+@settings(deadline=None)
+@given(st.floats(0.1, 10), st.floats(-10, 10))
+def test_mean_interval_moves_and_scales_with_the_values(scale, shift):
+    values = np.random.default_rng(0).normal(size=(3, 10))
+    one = mean_interval(sample(values.tolist()), resamples=200)
+    other = mean_interval(sample((scale * values + shift).tolist()), resamples=200)
+    assert other.low == pytest.approx(scale * one.low + shift, abs=1e-9)
+    assert other.high == pytest.approx(scale * one.high + shift, abs=1e-9)
+
+
+def test_mean_interval_of_one_run_is_close_to_the_normal_one():
+    values = np.random.default_rng(0).normal(size=200)
+    interval = mean_interval(sample([values.tolist()]), resamples=5000)
+    half = Z * values.std() / math.sqrt(200)
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_runs_that_differ_widen_the_interval_of_the_mean():
+    noise = np.random.default_rng(0).normal(size=(4, 25))
+    level = noise - noise.mean(axis=1, keepdims=True)
+    apart = level + np.array([[-1.0], [-0.3], [0.3], [1.0]])
+    width = [one.high - one.low for one in (mean_interval(sample(each.tolist())) for each in (level, apart))]
+    assert width[1] > 1.5 * width[0]
+
+
+def test_mean_interval_covers():
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(300):
+        values = rng.normal(0, 0.2, (5, 1)) + rng.normal(size=(5, 20))
+        interval = mean_interval(sample(values.tolist()), resamples=300)
+        inside.append(interval.low <= 0 <= interval.high)
+    assert 0.91 <= coverage(inside) <= 0.995
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"), [(1, math.tan(0.95 * math.pi / 2)), (2, 0.95 * math.sqrt(2 / (1 - 0.95**2))), (10**6, Z)]
+)
+def test_student_t_against_closed_forms(degrees, quantile):
+    assert student_t(0.95, degrees) == pytest.approx(quantile, rel=1e-4)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.floats(0, 1))
+def test_wilson_ends_solve_the_score_equation(n, p):
+    for q in wilson(p, n, Z):
+        if 0 < q < 1:
+            assert (p - q) ** 2 == pytest.approx(Z**2 * q * (1 - q) / n, rel=1e-6, abs=1e-12)
+
+
+def test_proportion_of_all_successes_is_not_certain():
+    """At p = 1 the lower end of Wilson's interval is n / (n + z^2)."""
+    interval = proportion_interval(sample([[1.0] * 20, [1.0] * 20]))
+    assert ends(interval) == pytest.approx((40 / (40 + Z**2), 1.0))
+
+
+def test_proportion_of_all_failures_mirrors_that_of_all_successes():
+    groups = [[1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]]
+    one = proportion_interval(sample(groups))
+    other = proportion_interval(sample([[1 - value for value in group] for group in groups]))
+    assert ends(other) == pytest.approx((1 - one.high, 1 - one.low))
+
+
+def test_runs_that_agree_as_by_chance_give_the_interval_of_independent_episodes():
+    interval = proportion_interval(sample([[1.0, 0.0] * 10, [0.0, 1.0] * 10]))
+    assert ends(interval) == pytest.approx(wilson(0.5, 40, Z))
+
+
+def test_runs_that_differ_are_the_unit_of_the_proportion():
+    """Two runs of 20, all ones and all zeros: D = 40 / 4 / (1 / 4) = 40, one effective episode and t with 1 degree."""
+    interval = proportion_interval(sample([[1.0] * 20, [0.0] * 20]))
+    assert ends(interval) == pytest.approx(wilson(0.5, 1, math.tan(0.95 * math.pi / 2)), rel=1e-4)
+
+
+def test_proportion_refuses_other_values():
+    with pytest.raises(SpecError, match="0 and 1"):
+        proportion_interval(sample([[0.5, 1.0]]))
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.98])
+@pytest.mark.parametrize(("groups", "correlation"), [(1, 0.0), (3, 0.0), (5, 0.0), (5, 0.03)])
+def test_proportion_interval_covers(p, groups, correlation):
+    """Binomial episodes whose probability varies between runs (a beta distribution) by an intraclass correlation."""
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(400):
+        strength = 1 / correlation - 1 if correlation else math.inf
+        own = rng.beta(p * strength, (1 - p) * strength, groups) if correlation else np.full(groups, p)
+        interval = proportion_interval(sample((rng.random((groups, 20)) < own[:, None]).astype(float).tolist()))
+        inside.append(interval.low <= p <= interval.high)
+    assert coverage(inside) >= 0.92
+
+
+def test_pairs_are_matched_by_both_seeds_and_left_out_when_one_is_undefined():
+    first = Sample(np.array([1.0, 2.0, 3.0, math.nan]), np.array([0, 0, 1, 1]), np.array([5, 6, 5, 6]))
+    second = Sample(np.array([40.0, 30.0, 20.0, 10.0]), np.array([1, 1, 0, 2]), np.array([6, 5, 6, 5]))
+    one, other = paired(first, second)
+    assert one.keys() == other.keys() == [(0, 6), (1, 5)]
+    np.testing.assert_array_equal(other.values - one.values, [18.0, 27.0])
+
+
+def test_difference_of_shared_noise_is_certain():
+    noise = np.random.default_rng(0).normal(size=(3, 10))
+    interval = mean_difference(sample((noise + 0.5).tolist()), sample(noise.tolist()))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert (interval.episodes, interval.training_seeds) == (30, 3)
+
+
+def test_difference_changes_sign_with_its_order():
+    rng = np.random.default_rng(0)
+    a, b = (sample((rng.random((3, 15)) < p).astype(float).tolist()) for p in (0.5, 0.9))
+    one, other = proportion_difference(a, b), proportion_difference(b, a)
+    assert (other.value, other.low, other.high) == pytest.approx((-one.value, -one.high, -one.low))
+
+
+def test_difference_of_two_perfect_methods_is_not_certain():
+    """With both shares at 1, each interval reaches down to n / (n + z^2) and not up."""
+    perfect = sample([[1.0] * 20])
+    reach = 1 - 20 / (20 + Z**2)
+    assert ends(proportion_difference(perfect, perfect)) == pytest.approx((-reach, reach))
+
+
+def test_differences_without_common_episodes_are_undefined():
+    first = Sample(np.ones(2), np.zeros(2, np.int64), np.arange(2))
+    second = Sample(np.ones(2), np.ones(2, np.int64), np.arange(2))
+    assert math.isnan(mean_difference(first, second).value)
+    assert math.isnan(proportion_difference(first, second).value)
+
+
+def test_pairing_narrows_the_difference_of_correlated_proportions():
+    truth = np.random.default_rng(0).random(60) < 0.5
+    flipped = truth ^ (np.arange(60) % 20 == 0)
+    shuffled = np.random.default_rng(1).permutation(flipped)
+    first = sample([truth.astype(float).tolist()])
+    width = [
+        interval.high - interval.low
+        for interval in (
+            proportion_difference(first, sample([other.astype(float).tolist()])) for other in (flipped, shuffled)
+        )
+    ]
+    assert width[0] < 0.6 * width[1]
+
+
+def test_proportion_difference_covers():
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(400):
+        luck = rng.random((3, 20))
+        a = (luck < 0.95).astype(float)
+        b = (0.7 * luck + 0.3 * rng.random((3, 20)) < 0.8).astype(float)
+        truth = 0.95 - _share_below(0.8)
+        interval = proportion_difference(sample(a.tolist()), sample(b.tolist()))
+        inside.append(interval.low <= truth <= interval.high)
+    assert coverage(inside) >= 0.92
+
+
+def _share_below(level: float) -> float:
+    """P(0.7 U + 0.3 V < level) for uniform U, V and level in [0.7, 1]: one less the corner triangle."""
+    return 1 - (1 - level) ** 2 / (2 * 0.7 * 0.3)
+
+
+def test_pareto_front_of_a_known_set():
+    points = np.array([[0.9, 3.0], [0.9, 2.0], [0.5, 1.0], [0.4, 1.0], [1.0, 5.0], [math.nan, 0.0]])
+    front = pareto_front(points, ["higher", "lower"])
+    np.testing.assert_array_equal(front, [False, True, True, False, True, False])
+
+
+def test_equal_points_share_the_front():
+    np.testing.assert_array_equal(pareto_front(np.ones((3, 2)), ["lower", "lower"]), [True] * 3)
+
+
+def test_objectives_and_directions_match():
+    with pytest.raises(SpecError, match="2 objectives and 1"):
+        pareto_front(np.ones((3, 2)), ["lower"])
+
+
+points = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=12).map(lambda rows: np.array(rows, float))
+
+
+@settings(deadline=None)
+@given(points)
+def test_the_front_is_what_nothing_dominates(rows):
+    better: list[Better] = ["lower", "higher", "lower"]
+    expected = [not any(dominates(other, row, better) for other in rows) for row in rows]
+    np.testing.assert_array_equal(pareto_front(rows, better), expected)
+    assert any(expected)
+
+
+@settings(deadline=None)
+@given(points)
+def test_dominance_is_asymmetric_and_follows_the_direction(rows):
+    better: list[Better] = ["lower"] * 3
+    opposite: list[Better] = ["higher"] * 3
+    first, second = rows[0], rows[-1]
+    assert not (dominates(first, second, better) and dominates(second, first, better))
+    assert dominates(first, second, better) == dominates(second, first, opposite)
+    assert not dominates(first, first, better)

@@ -1,0 +1,166 @@
+"""Cells of a comparison, with a policy that was trained for a moment."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from point_mass import SPEC, PointMass, demonstrations, recipe
+from segue.envs.tasks import Task, task
+from segue.errors import CheckpointError, SpecError, TimingError
+from segue.evaluation import bench, results, sweep
+from segue.evaluation.delays import Fixed
+from segue.evaluation.methods import METHODS, method, objective
+from segue.evaluation.sweep import FIRST_SEED, Cell, policies_of, run_cells
+from segue.training.recipe import train_policy
+
+QUIET = Console(quiet=True)
+POINT = Task("point", "a point mass", 0.1, 25, 8, 3, PointMass, demonstrations)
+
+
+@pytest.fixture
+def point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The point mass as a task by the name ``point``."""
+    for module in (sweep, bench):
+        monkeypatch.setattr(module, "task", lambda name: POINT if name == "point" else task(name))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("plain", "legato"):
+        train_policy(demonstrations(), recipe(), name, objective(name), run=folder / "seed-0", console=QUIET)
+    return folder
+
+
+def cell(runs: Path, name: str = "naive", delay: int = 2, **settings: Any) -> Cell:
+    chosen = method(name)
+    made = Cell("point", chosen, runs / "seed-0" / chosen.policy, 0, Fixed(delay), 3, 3)
+    return replace(made, **settings)
+
+
+def without_time(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "episodes": {key: value for key, value in row["episodes"].items() if key != "inference_time"}}
+
+
+def test_one_and_two_processes_give_the_same_numbers(tmp_path: Path) -> None:
+    door = task("adroit-door")
+    small = recipe(updates=4, horizon=16)
+    train_policy(door.demonstrations(), small, "plain", objective("plain"), run=tmp_path, console=QUIET)
+    cells = [
+        Cell("adroit-door", method(name), tmp_path / "plain", 0, Fixed(4), 8, 2) for name in ("sync", "rtc-identity")
+    ]
+    one, two = (list(run_cells(cells, workers)) for workers in (1, 2))
+    assert [without_time(row) for row in one] == [without_time(row) for row in two]
+    for row in one:
+        assert row["episodes"]["seed"] == [FIRST_SEED, FIRST_SEED + 1]
+        assert row["delay"] == 4
+        assert row["execution_horizon"] == 8
+        assert row["trace"]["worst_seam"] in row["trace"]["seams"]
+        assert np.isfinite(row["trace"]["commands"]).all()
+    assert one[0]["episodes"] != one[1]["episodes"]
+
+
+@pytest.mark.usefixtures("point")
+@pytest.mark.parametrize("name", [each.name for each in METHODS.values() if each.policy in ("plain", "legato")])
+def test_every_method_runs(runs: Path, name: str) -> None:
+    [row] = run_cells([cell(runs, name)], workers=1)
+    assert row["method"] == name
+    assert all(len(column) == 3 for column in row["episodes"].values())
+    assert np.isfinite(row["trace"]["commands"]).all()
+
+
+@pytest.mark.usefixtures("point")
+def test_a_longer_delay_raises_the_execution_horizon(runs: Path) -> None:
+    rows = list(run_cells([cell(runs, delay=2), cell(runs, delay=4)], workers=1))
+    assert [row["execution_horizon"] for row in rows] == [3, 4]
+
+
+@pytest.mark.usefixtures("point")
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"delay": 5}, TimingError, "horizon of at least 10"),
+        ({"delay": 40}, TimingError, "horizon of at least 80"),
+        ({"execution_horizon": 7}, TimingError, "at most 6 steps"),
+        ({"execution_horizon": 0, "delay": 0}, TimingError, "whole control steps"),
+        ({"task": "adroit-door"}, SpecError, "the task that it was trained for"),
+        ({"checkpoint": Path("nowhere")}, CheckpointError, "no checkpoint in nowhere"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_runs(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    def never(_: Cell) -> None:
+        raise AssertionError("a cell was run")
+
+    monkeypatch.setattr(sweep, "run_cell", never)
+    with pytest.raises(error, match=says):
+        list(run_cells([cell(runs), cell(runs, **settings)], workers=1))
+
+
+@pytest.mark.usefixtures("point")
+def test_a_robot_that_waits_may_be_slow(runs: Path) -> None:
+    """Waiting needs no overlap: d = 5 with s = 5 and H = 8."""
+    assert len(list(run_cells([cell(runs, "sync", delay=5)], workers=1))) == 1
+
+
+def test_policies_are_found_by_their_objective(runs: Path) -> None:
+    found = policies_of(runs / "seed-0", [method("naive"), method("rtc"), method("legato")])
+    assert found == {"plain": runs / "seed-0" / "plain", "legato": runs / "seed-0" / "legato"}
+
+
+def test_a_missing_policy_is_named_with_the_methods_that_need_it(runs: Path) -> None:
+    with pytest.raises(CheckpointError, match="training-time-rtc") as caught:
+        policies_of(runs / "seed-0", [method("naive"), method("training-time-rtc")])
+    assert "--objective training-time-rtc" in caught.value.change
+
+
+def comparison(updates: int = 8) -> bench.Comparison:
+    methods = (method("naive"), method("legato"))
+    return bench.Comparison("point", methods, (Fixed(0), Fixed(2)), recipe(updates), 1, 2, 3)
+
+
+@pytest.mark.usefixtures("point")
+def test_a_retrained_policy_is_what_is_evaluated(tmp_path: Path) -> None:
+    """In one process, and in the same folder."""
+    train_policy(demonstrations(), recipe(), "plain", objective("plain"), run=tmp_path, console=QUIET)
+    [before] = run_cells([cell(tmp_path, checkpoint=tmp_path / "plain")], workers=1)
+    other = demonstrations(seed=1)
+    train_policy(other, recipe(), "plain", objective("plain"), run=tmp_path, seed=1, resume=False, console=QUIET)
+    [after] = run_cells([cell(tmp_path, checkpoint=tmp_path / "plain")], workers=1)
+    assert before["trace"]["commands"] != after["trace"]["commands"]
+
+
+@pytest.mark.usefixtures("point")
+def test_an_evaluation_states_the_budget_of_the_policies_that_it_ran(tmp_path: Path, runs: Path) -> None:
+    """Not that of a recipe that is only configured."""
+    path = bench.evaluate(
+        comparison(updates=5000), [runs / "seed-0"], out=tmp_path, workers=1, command="segue eval", console=QUIET
+    )
+    content = results.read(path)
+    assert content["budget"]["recipe"]["updates"] == 8
+    assert content["budget"]["updates per policy"] == "8"
+    assert [(each["delay"], each["method"]) for each in content["cells"]] == [
+        (0, "naive"), (0, "legato"), (2, "naive"), (2, "legato"),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("point")
+def test_policies_that_are_there_are_not_trained_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(bench, "train_first_stage", never)
+    bench.train(comparison(), runs, 1, QUIET)
+    with pytest.raises(AssertionError, match="trained again"):
+        bench.train(comparison(updates=12), runs, 1, QUIET)
+
+
+def test_the_point_mass_is_a_robot_that_keeps_to_the_rules() -> None:
+    from segue.envs.robot import check_robot
+
+    check_robot(PointMass(SPEC))
