@@ -1,0 +1,193 @@
+"""What the methods cost, as ratios measured in one run.
+
+Times of this machine say little about another one; ratios of things that are measured in turns, each next to its
+reference, do. Every line is the median over the rounds of (variant / reference in the same round), and the middle
+half of the rounds beside it.
+
+    python benchmarks/ratios.py [--task adroit-door] [--rounds 30] [--network mlp] [--batch 1]
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from segue.core.flow import integrate
+from segue.data.episodes import Episodes
+from segue.envs.tasks import task
+from segue.evaluation.delays import Fixed
+from segue.evaluation.methods import method
+from segue.evaluation.recipes import recipe_for
+from segue.evaluation.sweep import Cell, run_cells
+from segue.policies.flow import FlowPolicy
+from segue.strategies.hooks import Prefix, Strategy
+from segue.strategies.legato import LegatoObjective
+from segue.strategies.naive import FlowMatching
+from segue.strategies.objective import Objective
+from segue.training import checkpoint
+from segue.training.config import TrainingConfig
+from segue.training.data import DemonstratedChunks
+
+DELAY, EXECUTION_HORIZON = 4, 8
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Time of one call [s]."""
+    started = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    return (time.perf_counter() - started) / repeats
+
+
+def measure(work: Mapping[str, Callable[[], object]], rounds: int, repeats: int) -> dict[str, np.ndarray]:
+    """Seconds per call, shape (rounds,) each. In each round all take their turn, in an order that changes."""
+    order = np.random.default_rng(0)
+    for each in work.values():
+        seconds(each, repeats)
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name in order.permutation(list(work)):
+            times[name].append(seconds(work[name], repeats))
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def sampling(policy: FlowPolicy, episodes: Episodes, batch: int) -> dict[str, Callable[[], object]]:
+    """One whole integration per method, from the same noise to the same reference."""
+    horizon, action = policy.config.horizon, len(policy.config.action_names)
+    noise, reference = torch.randn(2, batch, horizon, action)
+    context = policy.encode(torch.as_tensor(episodes.observation[:batch]))
+    prefix = Prefix(
+        reference=reference,
+        known=torch.full((batch,), horizon - EXECUTION_HORIZON),
+        delay=torch.full((batch,), DELAY),
+        votes=torch.zeros((batch, horizon), dtype=torch.int64),
+    )
+
+    @torch.no_grad()
+    def sample(strategy: Strategy) -> torch.Tensor:
+        hooks = strategy.hooks(prefix)
+
+        def field(x: torch.Tensor, t: float) -> torch.Tensor:
+            return policy.velocity(x, x.new_full((batch,), t), hooks.weights, context)
+
+        return integrate(field, noise, hooks.weights, reference, steps=5, guide=hooks.guide)
+
+    names = ("naive", "training-time-rtc", "legato", "rtc-identity", "rtc")
+    return {name: partial(sample, method(name).strategy) for name in names}
+
+
+def training(policy: FlowPolicy, episodes: Episodes, config: TrainingConfig) -> dict[str, Callable[[], object]]:
+    """One update per objective as in `segue.training.loop`, and one renewal of the policy's own chunks."""
+    generator = torch.Generator().manual_seed(0)
+
+    def updates(objective: Objective) -> Callable[[], object]:
+        chunks = DemonstratedChunks(episodes, policy.config.horizon, policy.device)
+        optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
+        if objective.own_share > 0:
+            chunks.own = chunks.action[chunks.frames]
+
+        def update() -> None:
+            index = torch.randint(0, len(chunks), (config.batch,), generator=generator)
+            pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
+            optimizer.zero_grad()
+            policy.loss(pair, policy.encode(chunks.observation[index])).backward()
+            optimizer.step()
+
+        return update
+
+    renewed = DemonstratedChunks(episodes, policy.config.horizon, policy.device)
+    return {
+        "plain": updates(FlowMatching()),
+        "legato, demonstrated references": updates(LegatoObjective(own_share=0)),
+        "legato, own chunks": updates(LegatoObjective()),
+        "renewal": lambda: renewed.renew_own(policy, config.own_steps, generator),
+    }
+
+
+def episode_rates(name: str, policy: FlowPolicy, rounds: int, episodes: int) -> dict[str, np.ndarray]:
+    """Episodes per second with one and with two processes, after each process has run its first cell."""
+    rates: dict[str, list[float]] = {"1 worker": [], "2 workers": []}
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(Path(folder), 0, policy, {}, {})
+        cell = Cell(name, method("naive"), Path(folder), 0, Fixed(DELAY), EXECUTION_HORIZON, episodes)
+        for _ in range(rounds):
+            for workers in (1, 2):
+                results = run_cells([cell] * (3 * workers), workers)
+                for _ in range(workers):
+                    next(results)
+                started = time.perf_counter()
+                rest = sum(1 for _ in results)
+                label = f"{workers} worker{'s' * (workers > 1)}"
+                rates[label].append(rest * episodes / (time.perf_counter() - started))
+    return {label: np.array(values) for label, values in rates.items()}
+
+
+def row(
+    table: Table, what: str, variant: np.ndarray, reference: np.ndarray, scale: float = 1e3, unit: str = "ms"
+) -> None:
+    ratios = variant / reference
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    table.add_row(what, f"{middle:.2f}", f"{low:.2f} to {high:.2f}", f"{np.median(variant) * scale:.3g} {unit}")
+
+
+def new_table(title: str, last: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name, side in (("what", "left"), ("ratio", "right"), ("middle half", "right"), (last, "right")):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="adroit-door", help="whose sizes and recipe are used")
+    parser.add_argument("--network", help="mlp, mixer, unet or transformer [default: the recipe's]")
+    parser.add_argument("--batch", type=int, default=1, help="observations per inference")
+    parser.add_argument("--rounds", type=int, default=30)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    episodes, recipe = task(chosen.task).demonstrations(), recipe_for(chosen.task)
+    if chosen.network:
+        recipe = replace(recipe, network=chosen.network, network_settings={})
+    policy = FlowPolicy.for_episodes(recipe.policy_config(episodes), episodes)
+    console, config = Console(), recipe.training
+    console.print(
+        f"{chosen.task}: {recipe.network}, {sum(p.numel() for p in policy.parameters()):,} parameters, one thread"
+    )
+
+    times = measure(sampling(policy, episodes, chosen.batch), chosen.rounds, repeats=10)
+    table = new_table(f"One chunk of 5 solver steps, batch {chosen.batch}, over plain sampling", "one chunk")
+    for name, label in (
+        ("training-time-rtc", "training-time RTC"),
+        ("legato", "Legato"),
+        ("rtc-identity", "RTC, identity Jacobian"),
+        ("rtc", "RTC, vector-Jacobian product"),
+    ):
+        row(table, label, times[name], times["naive"])
+    console.print(table)
+
+    times = measure(training(policy, episodes, config), max(chosen.rounds // 3, 1), repeats=1)
+    amortised = times["renewal"] / config.own_refresh
+    table = new_table(f"One training update of {config.batch} chunks, over a plain update", "one update")
+    row(table, "Legato, demonstrated references", times["legato, demonstrated references"], times["plain"])
+    row(table, "Legato, own chunks, without their renewal", times["legato, own chunks"], times["plain"])
+    label = f"Legato, own chunks, renewed every {config.own_refresh} updates"
+    row(table, label, times["legato, own chunks"] + amortised, times["plain"])
+    console.print(table)
+
+    rates = episode_rates(chosen.task, policy, rounds=max(chosen.rounds // 15, 1), episodes=6)
+    table = new_table("Evaluation, over one process", "episodes/s")
+    row(table, "2 workers", rates["2 workers"], rates["1 worker"], scale=1, unit="/s")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

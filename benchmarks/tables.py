@@ -1,0 +1,66 @@
+"""Write the tables of results/**/results.json into README.md, between its markers.
+
+    python benchmarks/tables.py            rewrites README.md
+    python benchmarks/tables.py --check    changes nothing; exit status 1 when README.md is not what the results say
+
+The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from segue.evaluation import results, table
+from segue.evaluation.frontier import TRADE, frontier_lines
+
+MARKED = re.compile(r"(<!-- results:(?P<name>\S+) -->\n).*?(<!-- /results:(?P=name) -->)", re.DOTALL)
+
+
+def block(path: Path, name: str) -> str:
+    """What stands between the markers: where it comes from, the verdict, the table."""
+    if not path.is_file():
+        return f"Not measured yet: `segue bench {name}`.\n"
+    content = results.read(path)
+    summary = table.summarise(content)
+    origin = f"`{content['command']}`"
+    if content.get("commit"):
+        origin += f" at commit {content['commit']}"
+    facts = ", ".join(fact for fact in table.facts(content, summary) if fact)
+    lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
+    shown = table.markdown(summary, [metric for metric in ("score", *TRADE) if metric in summary.metrics])
+    return f"{origin}: {facts}.\n\n{table.verdict(summary)}\n\n{lines}\n{shown}"
+
+
+def filled(readme: str, folder: Path) -> str:
+    """The README with every marked block written again."""
+    return MARKED.sub(
+        lambda found: found[1] + block(folder / found["name"] / "results.json", found["name"]) + found[3], readme
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--check", action="store_true", help="only compare")
+    chosen = parser.parse_args()
+    console = Console(highlight=False)
+    before = chosen.readme.read_text()
+    after = filled(before, chosen.results)
+    marked = {found["name"] for found in MARKED.finditer(before)}
+    for path in sorted(chosen.results.glob("**/results.json")):
+        name = path.parent.relative_to(chosen.results).as_posix()
+        console.print(f"{path}: " + ("in the README" if name in marked else f"no marker results:{name} in the README"))
+    if chosen.check and after != before:
+        console.print(f"{chosen.readme} is not what {chosen.results} says; change: python benchmarks/tables.py")
+        sys.exit(1)
+    if not chosen.check and after != before:
+        chosen.readme.write_text(after)
+        console.print(f"{chosen.readme} written")
+
+
+if __name__ == "__main__":
+    main()

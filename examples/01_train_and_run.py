@@ -1,0 +1,42 @@
+"""Train on the bundled door demonstrations, then run one episode in which inference takes four control steps.
+
+A few updates show the way and teach little: the policy of `make demo` has a hundred times as many.
+
+    python examples/01_train_and_run.py [updates]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from segue.envs.tasks import task
+from segue.evaluation.delays import Fixed
+from segue.evaluation.methods import method, objective
+from segue.evaluation.metrics import METRICS, episode_metrics
+from segue.evaluation.rollout import Scales, Timing, rollout
+from segue.policies.chunk_policy import ContinuingPolicy
+from segue.training.config import TrainingConfig
+from segue.training.recipe import Recipe, train_policy
+
+
+def main(updates: int) -> None:
+    door, legato = task("adroit-door"), method("legato")
+    episodes, simulator = door.demonstrations(), door.simulator()
+
+    recipe = Recipe(updates=updates, network_settings={"width": 128}, training=TrainingConfig(batch=64))
+    with tempfile.TemporaryDirectory() as run:
+        policy = train_policy(episodes, recipe, legato.policy, objective(legato.policy), run=Path(run))
+
+    [record] = rollout(
+        ContinuingPolicy(policy, legato.strategy),
+        [simulator],
+        seeds=[0],
+        timing=Timing(recipe.horizon, door.execution_horizon, Fixed(4), legato.handover, door.max_steps),
+        scales=Scales.of(episodes, simulator.spec),
+    )
+    for name, value in episode_metrics(record).items():
+        print(f"{METRICS[name].label:24} {value:12.4g} {METRICS[name].unit}")
+
+
+if __name__ == "__main__":
+    main(updates=int(sys.argv[1]) if len(sys.argv) > 1 else 60)
