@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from oracle import randn
-from segue.core.chunk import Continuation
+from segue.core.chunk import Continuation, PolicySpec
 from segue.policies.chunk_policy import FinishedPolicy
 from segue.strategies.blend import CrossFade, TemporalEnsembling, WeightedBlend
 from segue.strategies.hooks import Prefix, Strategy
@@ -54,6 +54,8 @@ class Constant:
 
     def __init__(self, value: float) -> None:
         self.value, self.told = value, [0]
+
+    spec = PolicySpec(1, 0.1, ("state",), ("action",))
 
     def next_chunk(self, observation: np.ndarray, continuation: Continuation) -> np.ndarray:
         self.told.append(continuation.known)

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from point_mass import demonstrations, recipe
 from segue import cli
+from segue.commands import evaluation as commands
 from segue.data import episodes as episodes_file
-from segue.evaluation import commands
 from segue.training import checkpoint
 
 OPTIONS = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from point_mass import demonstrations, policy
-from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
 from segue.core.flow import estimate
 from segue.errors import SpecError, UnknownNameError
 from segue.evaluation.methods import METHODS
@@ -212,6 +212,11 @@ def test_the_number_of_denoising_steps_is_never_guessed() -> None:
         ContinuingPolicy(policy(), Naive(), denoising_steps=0).next_chunk(observations(1)[0], continuation())
 
 
+def test_a_bound_policy_says_what_it_sees_and_answers() -> None:
+    spec = ContinuingPolicy(policy(relative=False), Naive()).spec
+    assert spec == PolicySpec(HORIZON, 0.1, ("x", "y", "goal x", "goal y"), ("target x", "target y"))
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_foreign_shapes_are_refused(relative: bool) -> None:
     bound = ContinuingPolicy(policy(relative=relative), Naive())
@@ -228,6 +233,8 @@ class Recorded:
     def __init__(self) -> None:
         self.told: list[Continuation] = []
         self.calls: list[str] = []
+
+    spec = PolicySpec(HORIZON, 0.1, ("x", "y", "goal x", "goal y"), ("target x", "target y"))
 
     def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
         self.told.append(continuation)
@@ -251,6 +258,7 @@ def test_a_foreign_policy_is_finished_in_robot_units() -> None:
 def test_a_foreign_policy_starts_and_ends_with_its_wrapper() -> None:
     below = Recorded()
     wrapper = FinishedPolicy(below, CrossFade())
+    assert wrapper.spec == below.spec
     assert (wrapper.next_chunk(observations(1)[0], nothing_to_continue(0, 2, 3)) == 1).all()
     wrapper.reset()
     wrapper.close()

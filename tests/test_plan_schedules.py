@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from segue.core.chunk import Array
+from segue.errors import SpecError
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Delivery, Event, Handover, Plan, Request, Tick
 
@@ -151,7 +152,7 @@ def test_possible_timing_never_leaves_the_robot_without_an_action(handover: Hand
         assert set(np.diff(takeovers)) == {s}
 
 
-def test_a_lost_chunk_is_only_helped_by_a_reset() -> None:
+def test_a_lost_chunk_is_helped_by_giving_it_up_and_by_a_reset() -> None:
     """What was planned is executed to its last action; then the robot holds."""
     plan = Plan(6, 2, 3, WindowQuantile(1), Handover.CONTINUE)
     first = plan.request()
@@ -164,6 +165,14 @@ def test_a_lost_chunk_is_only_helped_by_a_reset() -> None:
     ticks = [plan.tick() for _ in range(20)]
     assert [tick.action is not None for tick in ticks] == [True] * 3 + [False] * 17
     assert plan.request() is None
+    plan.abandon(first)  # answered long ago: nothing to give up
+    assert plan.request() is None
+    plan.abandon(lost)
+    again = plan.request()
+    assert again is not None
+    with pytest.raises(SpecError, match="answer to the request that is under way"):
+        plan.deliver(lost, np.zeros((6, 2), np.float32))
     plan.reset()
+    plan.abandon(again)
     assert plan.request() is not None
     assert plan.deliver(lost, np.zeros((6, 2), np.float32)) is Delivery.STALE

@@ -25,7 +25,10 @@ FLOORS: dict[str, set[str]] = {
     "runtime": {"errors", "core"},
     "envs": {"errors", "core", "data"},
     "evaluation": {"errors", "core", "data", "strategies", "policies", "training", "runtime", "envs"},
-    "cli": {"errors", "evaluation"},
+    "commands": {
+        *("errors", "core", "data", "strategies", "policies", "training", "runtime", "envs", "evaluation"),
+    },
+    "cli": {"errors", "commands"},
     "__main__": {"cli"},
 }
 # core is both: chunks and smoothness for the control process, flow and weights for the policies.

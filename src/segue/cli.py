@@ -51,7 +51,7 @@ def train(
     fresh: Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")] = False,
 ) -> None:
     """Train a policy on demonstrations; an interrupted run goes on where it stopped."""
-    from segue.evaluation.commands import train_command
+    from segue.commands.evaluation import train_command
 
     train_command(
         console, task, data, objective, out, seed=seed, updates=updates, horizon=horizon, network=network,
@@ -76,7 +76,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="folder of the report [default: runs/<task>/eval]")] = None,
 ) -> None:
     """Run trained policies in the simulator under inference delay, and compare methods on the same seeds."""
-    from segue.evaluation.commands import eval_command
+    from segue.commands.evaluation import eval_command
 
     eval_command(
         console, task, runs, methods, delays, delay_model, delay_trace, episodes=episodes,
@@ -97,7 +97,7 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="folder of the report [default: results/<task>]")] = None,
 ) -> None:
     """Train every policy on several seeds and compare every method: the tables of the README."""
-    from segue.evaluation.commands import bench_command
+    from segue.commands.evaluation import bench_command
 
     bench_command(
         console, task, methods, delays, training_seeds=training_seeds, episodes=episodes, updates=updates,
@@ -111,7 +111,7 @@ def demo(
     workers: Workers = 2,
 ) -> None:
     """Train on human door demonstrations and compare seven methods under delay: minutes on two cores."""
-    from segue.evaluation.commands import demo_command
+    from segue.commands.evaluation import demo_command
 
     demo_command(console, out, COMPARED, workers, command=command_line())
 
@@ -124,7 +124,7 @@ def report(
     delay: Annotated[int, typer.Option(min=0, help="inference delay of the film, control steps")] = 8,
 ) -> None:
     """Write the report of results again: one HTML file that opens offline, and a CSV beside it."""
-    from segue.evaluation.commands import report_command
+    from segue.commands.evaluation import report_command
 
     report_command(console, results, out, film_run=film, delay=delay)
 
@@ -132,7 +132,7 @@ def report(
 @app.command()
 def check(data: Annotated[Path, typer.Argument(help="demonstrations, .npz (docs/data.md)")]) -> None:
     """Say whether demonstrations can be used, and what is wrong with them if not."""
-    from segue.evaluation.commands import check_command
+    from segue.commands.evaluation import check_command
 
     check_command(console, data)
 
@@ -140,7 +140,7 @@ def check(data: Annotated[Path, typer.Argument(help="demonstrations, .npz (docs/
 @app.command("list")
 def list_() -> None:
     """Show tasks, methods, objectives and networks."""
-    from segue.evaluation.commands import list_command
+    from segue.commands.evaluation import list_command
 
     list_command(console)
 

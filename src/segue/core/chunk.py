@@ -9,6 +9,7 @@ a slice and the real inference delay a difference of two integers.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,44 @@ class Continuation:
 def nothing_to_continue(start: int, action: int, execution_horizon: int) -> Continuation:
     """The continuation of an episode's first chunk."""
     return Continuation(start, np.zeros((0, action), np.float32), 0, execution_horizon)
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a chunk policy sees and answers.
+
+    Attributes:
+        horizon: H, actions per chunk.
+        dt: Control period that its actions are meant for [s].
+        observation_names: One per observation dimension.
+        action_names: One per action dimension.
+    """
+
+    horizon: int
+    dt: float
+    observation_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+
+
+class ChunkPolicy(Protocol):
+    """Anything that answers an observation with a chunk: a bound strategy, a server, a recording, an expert."""
+
+    @property
+    def spec(self) -> PolicySpec:
+        """What it sees and answers."""
+        ...
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """Actions (horizon, action) in robot units for an observation (observation,)."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
 
 
 def hold_last(prefix: Array, horizon: int) -> Array:

@@ -9,27 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.chunk import Array, Continuation, hold_last
+from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
 from segue.core.flow import integrate
 from segue.errors import SpecError
 from segue.policies.flow import FlowPolicy
 from segue.strategies.hooks import Prefix, Strategy
-
-
-class ChunkPolicy(Protocol):
-    """Anything that answers an observation with a chunk: a bound strategy, a server, a recording, an expert."""
-
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units for an observation (observation,)."""
-        ...
-
-    def reset(self) -> None:
-        """Forget the episode."""
-        ...
-
-    def close(self) -> None:
-        """Release what is held."""
-        ...
 
 
 class BatchChunkPolicy(Protocol):
@@ -100,6 +84,12 @@ class ContinuingPolicy:
         self.denoising_steps = policy.config.denoising_steps if denoising_steps is None else denoising_steps
         self._generator = torch.Generator().manual_seed(seed)
 
+    @property
+    def spec(self) -> PolicySpec:
+        """That of the policy."""
+        config = self.policy.config
+        return PolicySpec(config.horizon, config.dt, config.observation_names, config.action_names)
+
     def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
         """Actions (horizon, action) in robot units for an observation (observation,)."""
         return self.next_chunks(observation[None], [continuation], [self._generator])[0]
@@ -150,6 +140,11 @@ class FinishedPolicy:
 
     def __init__(self, policy: ChunkPolicy, strategy: Strategy) -> None:
         self.policy, self.strategy = policy, strategy
+
+    @property
+    def spec(self) -> PolicySpec:
+        """That of the policy below."""
+        return self.policy.spec
 
     def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
         """The policy's chunk, finished. Shape (horizon, action)."""

@@ -218,6 +218,15 @@ class Plan:
         self._starts = [s for s in self._starts if s + self.horizon > self.step] + [start]
         return Delivery.TAKEN
 
+    def abandon(self, request: Request) -> None:
+        """Give up an inference that will not be answered; the next one is asked for at once.
+
+        A chunk that arrives for it after all is to be dropped, not delivered. One from before a reset is gone already.
+        """
+        if self._pending is request:
+            self._pending = None
+            self._asked_at = None
+
     def tick(self) -> Tick:
         """The action of this step; moves on to the next step."""
         tick = self._tick_now()

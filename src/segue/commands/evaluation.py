@@ -1,4 +1,4 @@
-"""What the commands of the command line do, once their arguments are read."""
+"""segue demo | train | eval | bench | report | check | list, once their arguments are read."""
 
 from collections.abc import Mapping
 from dataclasses import replace
