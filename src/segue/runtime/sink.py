@@ -1,0 +1,94 @@
+"""Where a run's ticks and chunks go while it runs: a file, a live view, several, none."""
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.chunk import Array
+from segue.runtime.plan import Delivery, Request, Tick
+
+NOT_ASKED: Final = -1
+"""`Sink.tick`'s request in a tick in which the plan was not asked whether one is due."""
+
+
+class Sink(Protocol):
+    """Takes what happens in a run. No call blocks or raises: the control loop makes them."""
+
+    def tick(
+        self,
+        slot: int,
+        tick: Tick,
+        *,
+        epoch: int,
+        time: float,
+        lateness: float,
+        ladder: int,
+        request: int = 0,
+        sent: NDArray[np.floating] | None = None,
+        observation: NDArray[np.floating] | None = None,
+        pose: NDArray[np.floating] | None = None,
+    ) -> None:
+        """One control tick.
+
+        Args:
+            slot: Place in the schedule; slots that were skipped leave a gap.
+            tick: What the plan said.
+            epoch: The plan's.
+            time: Monotonic clock when the command was sent [s].
+            lateness: How much later than scheduled the tick began [s].
+            ladder: State of the safety ladder, an index into the header's ``ladder`` names.
+            request: Number of the request made in this tick; 0 when none was due, `NOT_ASKED` when nobody asked.
+            sent: Shape (action,): the command after all limits; None when none was sent.
+            observation: Shape (observation,), or None: not read in this tick.
+            pose: Shape (pose,), or None: not measured.
+        """
+        ...
+
+    def chunk(
+        self,
+        request: Request,
+        outcome: Delivery | None,
+        actions: Array | None,
+        *,
+        arrived: int,
+        after_request: bool,
+        seconds: float,
+    ) -> None:
+        """An answer to a request, or that it was given up.
+
+        Args:
+            request: What was asked.
+            outcome: What the plan said to it; None: given up, there is no answer.
+            actions: Shape (horizon, action), as delivered; None without an answer.
+            arrived: The plan's step at the delivery.
+            after_request: Whether the plan had already been asked for a request in that step.
+            seconds: From asking to the answer [s].
+        """
+        ...
+
+    def close(self) -> None:
+        """The run is over; may be called twice."""
+        ...
+
+
+class Sinks:
+    """Several sinks, or none, as one."""
+
+    def __init__(self, *sinks: Sink) -> None:
+        self.sinks = sinks
+
+    def tick(self, slot: int, tick: Tick, **values: Any) -> None:
+        """To each. See `Sink.tick`."""
+        for sink in self.sinks:
+            sink.tick(slot, tick, **values)
+
+    def chunk(self, request: Request, outcome: Delivery | None, actions: Array | None, **values: Any) -> None:
+        """To each. See `Sink.chunk`."""
+        for sink in self.sinks:
+            sink.chunk(request, outcome, actions, **values)
+
+    def close(self) -> None:
+        """Each."""
+        for sink in self.sinks:
+            sink.close()
