@@ -41,6 +41,8 @@ OPTIONAL = (
     "gym_pusht",
     "pymunk",
     "matplotlib",
+    "zarr",
+    "scipy",
     "jinja2",
     "PIL",
 )

@@ -23,6 +23,10 @@ Methods = Annotated[
 ]
 Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
 Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
+Rate = Annotated[float | None, typer.Option(help="Zarr stores: control rate in Hz, unless they have a dt")]
+State = Annotated[
+    str | None, typer.Option(help="Zarr stores: what the policy sees, such as data/state, or previous-action")
+]
 Runs = Annotated[Path, typer.Option(help="folder of trained policies")]
 
 COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato"
@@ -36,7 +40,11 @@ def command_line() -> str:
 @app.command()
 def train(
     task: Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")] = None,
-    data: Annotated[Path | None, typer.Option(help="your own demonstrations, .npz (docs/data.md)")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="your own demonstrations, .npz or a Zarr store (docs/data.md)")
+    ] = None,
+    rate: Rate = None,
+    state: State = None,
     objective: Annotated[str, typer.Option(help="plain, training-time-rtc, legato or literal-legato")] = "legato",
     out: Annotated[Path | None, typer.Option(help="folder of the run [default: runs/<task>/seed-<seed>]")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
@@ -54,8 +62,8 @@ def train(
     from segue.commands.evaluation import train_command
 
     train_command(
-        console, task, data, objective, out, seed=seed, updates=updates, horizon=horizon, network=network,
-        relative=relative, own_share=own_share, stages=stages, fresh=fresh,
+        console, task, data, objective, out, rate=rate, state=state, seed=seed, updates=updates, horizon=horizon,
+        network=network, relative=relative, own_share=own_share, stages=stages, fresh=fresh,
     )  # fmt: skip
 
 
@@ -130,11 +138,15 @@ def report(
 
 
 @app.command()
-def check(data: Annotated[Path, typer.Argument(help="demonstrations, .npz (docs/data.md)")]) -> None:
+def check(
+    data: Annotated[Path, typer.Argument(help="demonstrations, .npz or a Zarr store (docs/data.md)")],
+    rate: Rate = None,
+    state: State = None,
+) -> None:
     """Say whether demonstrations can be used, and what is wrong with them if not."""
     from segue.commands.evaluation import check_command
 
-    check_command(console, data)
+    check_command(console, data, rate=rate, state=state)
 
 
 @app.command("list")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from segue.data import episodes as episodes_file
+from segue.data import files
 from segue.data.episodes import Episodes
 from segue.envs import tasks
 from segue.errors import DataError, SpecError
@@ -34,6 +34,8 @@ def train_command(
     goal: str,
     out: Path | None,
     *,
+    rate: float | None,
+    state: str | None,
     seed: int,
     updates: int | None,
     horizon: int | None,
@@ -50,7 +52,7 @@ def train_command(
             expected="either a task with demonstrations of its own, or --data with yours",
             change="segue train adroit-door, or segue train --data mine.npz",
         )
-    demonstrations, name, recipe = _demonstrations(task, data)
+    demonstrations, name, recipe = _demonstrations(task, data, rate, state)
     choices = {"updates": updates, "horizon": horizon, "network": network, "relative": relative}
     recipe = replace(recipe, stages=stages, **{key: value for key, value in choices.items() if value is not None})
     if network is not None:
@@ -76,11 +78,19 @@ def train_command(
         console.print(f"next:   segue eval {task} {run} --methods {','.join(_methods_of(goal))}", soft_wrap=True)
 
 
-def _demonstrations(task: str | None, data: Path | None) -> tuple[Episodes, str, Recipe]:
+def _demonstrations(
+    task: str | None, data: Path | None, rate: float | None, state: str | None
+) -> tuple[Episodes, str, Recipe]:
     if task is not None:
+        if rate is not None or state is not None:
+            raise DataError(
+                got=f"--rate or --state with the task {task}",
+                expected="these options with --data only",
+                change="leave them out: a task's demonstrations have a rate and a state",
+            )
         return tasks.task(task).demonstrations(), task, recipe_for(task)
     assert data is not None
-    return episodes_file.load(data), data.stem, Recipe()
+    return files.load(data, rate=rate, state=state), data.stem, Recipe()
 
 
 def _methods_of(goal: str) -> list[str]:
@@ -208,9 +218,9 @@ def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes
     return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}
 
 
-def check_command(console: Console, data: Path) -> None:
+def check_command(console: Console, data: Path, *, rate: float | None, state: str | None) -> None:
     """`segue check`."""
-    found = episodes_file.load(data)
+    found = files.load(data, rate=rate, state=state)
     lengths = [len(found.episode(i).action) for i in range(len(found))]
     console.print(
         f"{data} can be used: {len(found)} episodes of {min(lengths)} to {max(lengths)} steps at {1 / found.dt:g} Hz, "

@@ -1,0 +1,219 @@
+"""Zarr replay buffers, as Diffusion Policy (arXiv 2303.04137) and data sets after it keep demonstrations.
+
+    name.zarr/                 a folder, or the same as .zip
+      data/action              (frames, action)      frames of all episodes, one episode after the other
+      data/<state>             (frames, state)       what the policy sees, if the store has it
+      data/<images>                                  never opened
+      meta/episode_ends        (episodes,)           exclusive end frame of each episode
+
+Only the arrays that are asked for are read. A store says nothing of its rate, unless it has an attribute ``dt`` [s].
+"""
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.data.episodes import Episodes
+from segue.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    import zarr
+
+ACTION, ENDS = "data/action", "meta/episode_ends"
+PREVIOUS_ACTION = "previous-action"
+"""In place of a state: each frame sees the action of the frame before."""
+STATES = ("data/state", "data/left_robot_tcp_pose")
+"""Where a state is looked for when none is named; the first that the store has."""
+# Reading an array runs what its metadata asks for, and one of the codecs of the ecosystem unpickles.
+CODECS = frozenset(
+    ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "bytes", "transpose", "crc32c")
+)
+
+
+def is_store(path: Path) -> bool:
+    """Whether a path looks like a Zarr store rather than another kind of demonstrations."""
+    metadata = (".zgroup", "zarr.json")
+    if path.is_dir():
+        return any((path / name).is_file() for name in metadata) or path.suffix == ".zarr"
+    if not (path.is_file() and path.suffix == ".zip"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name in metadata for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return True  # `load` says what is wrong with it
+
+
+def load(path: str | Path, *, rate: float | None = None, state: str | None = None) -> Episodes:
+    """Read a replay buffer.
+
+    Args:
+        path: The folder, or the .zip of one.
+        rate: Control rate [Hz]; may be left out where the store has an attribute ``dt``.
+        state: Key of the observation, such as ``data/state``, or `PREVIOUS_ACTION`; None for the first of `STATES`
+            that the store has. With the previous action each episode loses its first frame, before which there was
+            none, and a policy steers without seeing anything: enough for autoencoders and open-loop studies.
+
+    Raises:
+        DataError: Something is missing, incomplete, inconsistent or unsafe to read.
+        MissingExtraError: The package zarr is not installed.
+    """
+    path = Path(path)
+    root = _open(path)
+    try:
+        dt = _period(path, root, rate)
+        ends = _ends(path, root)
+        action = _rows(path, root, ACTION)
+        key = state or next((each for each in STATES if each in root), None)
+        if key is None:
+            raise DataError(
+                got=f"{path} without a state under {', '.join(STATES)}; it has {_arrays(root)}",
+                expected="the key of what the policy is to see",
+                change=f"name it with --state data/..., or learn without one: --state {PREVIOUS_ACTION}",
+            )
+        if key == PREVIOUS_ACTION:
+            observation, action, ends = _after_previous_action(path, action, ends)
+        else:
+            observation = _rows(path, root, key)
+    finally:
+        root.store.close()
+    short = "previous action" if key == PREVIOUS_ACTION else key.removeprefix("data/")
+    return Episodes(
+        observation=observation,
+        action=action,
+        ends=ends,
+        dt=dt,
+        observation_names=tuple(f"{short} {i}" for i in range(observation.shape[1])),
+        action_names=tuple(f"action {i}" for i in range(action.shape[1])),
+        state_of_action=(None,) * action.shape[1],
+        source=f"Zarr store {path.name}",
+    )
+
+
+def _open(path: Path) -> "zarr.Group":
+    try:
+        import zarr
+        from zarr.storage import ZipStore
+    except ImportError as error:
+        raise MissingExtraError("zarr", "zarr", f"reading {path}") from error
+    if not path.exists():
+        raise DataError(f"no folder or file {path}", "a Zarr store, folder or .zip", "check the path")
+    try:
+        store = str(path) if path.is_dir() else ZipStore(path, mode="r")
+        return zarr.open_group(store, mode="r")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            got=f"{path} cannot be opened: {error}",
+            expected=f"a Zarr group with {ACTION} and {ENDS}",
+            change="pass the folder that holds .zgroup, or copy the store again",
+        ) from error
+
+
+def _period(path: Path, root: "zarr.Group", rate: float | None) -> float:
+    """Control period [s]."""
+    stored: Any = root.attrs.get("dt")
+    if rate is None and stored is None:
+        raise DataError(
+            got=f"{path}, which does not say at which rate it was recorded",
+            expected="the control rate in Hz",
+            change="add --rate 10 with the rate of the recording, or store the attribute dt [s]",
+        )
+    value = stored if rate is None else rate
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise DataError(
+            got=f"{'rate' if rate is not None else 'attribute dt'} = {value!r} for {path}",
+            expected="a positive number: the rate in Hz, the attribute in seconds",
+            change="correct it",
+        )
+    return float(value) if rate is None else 1.0 / rate
+
+
+def _ends(path: Path, root: "zarr.Group") -> NDArray[np.int64]:
+    ends = _read(path, root, ENDS)
+    if ends.ndim != 1 or ends.dtype.kind not in "iu":
+        raise DataError(
+            got=f"{ENDS} of shape {ends.shape} and type {ends.dtype} in {path}",
+            expected="(episodes,) whole numbers: the exclusive end frame of each episode",
+            change="store cumulative ends",
+        )
+    return ends.astype(np.int64)
+
+
+def _rows(path: Path, root: "zarr.Group", key: str) -> NDArray[np.float32]:
+    """An array with one row per frame, further axes laid out flat."""
+    values = _read(path, root, key)
+    if values.ndim < 1 or values.dtype.kind not in "fiu":
+        raise DataError(
+            got=f"{key} of shape {values.shape} and type {values.dtype} in {path}",
+            expected="numbers, one row per frame",
+            change="name another array",
+        )
+    return np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32)
+
+
+def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
+    import zarr
+
+    try:
+        array = root[key]
+    except KeyError as error:
+        raise DataError(
+            f"{path} without {key!r}; it has {_arrays(root)}", f"an array {key!r}", "check the key"
+        ) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise DataError(f"{key!r} of {path}: {error}", "an array that zarr can read", "store it again") from error
+    if not isinstance(array, zarr.Array):
+        raise DataError(f"{key!r} of {path} is a group", "an array", f"it has {_arrays(root)}")
+    foreign = _codecs(array.metadata.to_dict()) - CODECS
+    if foreign or array.dtype.kind == "O":
+        raise DataError(
+            got=f"{key!r} of {path} stored with {', '.join(sorted(foreign)) or 'objects'}",
+            expected=f"numbers under one of the codecs {', '.join(sorted(CODECS))}",
+            change="store it again as plain numbers; nothing is ever unpickled here",
+        )
+    if array.nchunks_initialized < array.nchunks:
+        raise DataError(
+            got=f"{key!r} of {path} with {array.nchunks_initialized} of {array.nchunks} chunks",
+            expected="all of them: what is missing would be read as zeros",
+            change="copy the store again; where zeros are meant, write it with write_empty_chunks=True",
+        )
+    try:
+        return np.asarray(array[:])
+    except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{key!r} of {path} cannot be read: {error}", "a whole array", "copy the store again"
+        ) from error
+
+
+def _codecs(metadata: dict[str, Any]) -> set[str]:
+    """Names of everything that decoding an array would run."""
+    stages = [*(metadata.get("filters") or ()), *(metadata.get("codecs") or ())]
+    stages += [metadata["compressor"]] if metadata.get("compressor") else []
+    return {str(stage.get("id") or stage.get("name")) for stage in stages}
+
+
+def _arrays(root: "zarr.Group") -> str:
+    """What the store has, for people."""
+    try:
+        groups = {name: sorted(group.array_keys()) for name, group in root.groups()}
+    except (ValueError, TypeError, KeyError):  # an array under a codec that is not installed here
+        return "arrays that cannot be listed"
+    return ", ".join(f"{group}/{name}" for group, names in sorted(groups.items()) for name in names) or "nothing"
+
+
+def _after_previous_action(
+    path: Path, action: NDArray[np.float32], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Frames with the action before each as observation; the first frame of every episode is gone."""
+    lengths = np.diff(ends, prepend=0)
+    if len(ends) == 0 or lengths.min() < 2 or ends[-1] != len(action):
+        raise DataError(
+            got=f"{path} with {len(action)} actions and episodes of {lengths.tolist()[:8]} frames",
+            expected="episodes of at least two frames that end where the actions end",
+            change="remove the shorter ones, or name a state",
+        )
+    later = np.delete(np.arange(len(action)), ends - lengths)
+    return action[later - 1], action[later], ends - np.arange(1, len(ends) + 1)
