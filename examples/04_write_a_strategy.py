@@ -13,7 +13,6 @@ from torch import Tensor
 
 from segue.core.flow import Field, Step, estimate
 from segue.envs.tasks import task
-from segue.policies.chunk_policy import continue_chunk
 from segue.policies.flow import FlowPolicy, config_for
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.naive import Naive
@@ -47,7 +46,7 @@ def main() -> None:
     print("distance to the previous chunk per position: 4 committed, 8 overlap, 4 free")
     for strategy in (Naive(), Magnet()):
         with torch.no_grad():
-            chunk = continue_chunk(policy, strategy, observation, prefix, noise, steps=5)
+            chunk = policy.continue_chunk(strategy, observation, prefix, noise, steps=5)
         distance = (chunk - reference).square().mean((0, 2)).sqrt()
         print(f"{type(strategy).__name__:7}", *(f"{value:.2f}" for value in distance.tolist()))
 

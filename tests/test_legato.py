@@ -144,7 +144,7 @@ def demonstrated(batch: int, own_known: int) -> Demonstrated:
 def test_training_target_leads_from_noisy_actions_to_the_demonstrated_ones() -> None:
     batch = demonstrated(512, own_known=14)
     pair = LegatoObjective(own_share=0.5).pair(batch, torch.Generator().manual_seed(7))
-    reached = pair.x + (1 - pair.t)[:, None, None] * pair.velocity
+    reached = pair.x + (1 - pair.t)[:, None, None] * pair.target
     torch.testing.assert_close(reached[pair.mask], batch.actions[pair.mask], rtol=0, atol=1e-12)
     assert torch.equal(pair.mask, pair.w < 1)
 
@@ -187,7 +187,7 @@ def test_literal_pair_uses_the_published_target() -> None:
     batch = demonstrated(64, own_known=0)
     pair = LiteralLegatoObjective(steps=5).pair(batch, torch.Generator().manual_seed(7))
     free = (pair.w == 0) & pair.mask
-    reached = pair.x + (1 - pair.t)[:, None, None] * pair.velocity
+    reached = pair.x + (1 - pair.t)[:, None, None] * pair.target
     torch.testing.assert_close(reached[free], batch.actions[free])
     ramp = (pair.w > 0) & pair.mask
     assert (reached[ramp] - batch.actions[ramp]).abs().max() > 0.1

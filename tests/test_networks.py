@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from segue.core.flow import interpolant, source
 from segue.errors import SpecError, UnknownNameError
-from segue.policies.encoder import LearnedStateEncoder, StateEncoder
 from segue.policies.networks import (
     NETWORKS,
     Network,
@@ -269,25 +268,3 @@ def test_count_parameters_is_the_sum_over_linear_layers() -> None:
     assert count_parameters(network) == expected == sum(prod(p.shape) for p in network.parameters())
     network.weights_input.requires_grad_(False)
     assert count_parameters(network) == expected - horizon * width
-
-
-def test_state_encoder_is_the_observation() -> None:
-    encoder, observation = StateEncoder(7), torch.randn(3, 7)
-    assert torch.equal(encoder(observation), observation)
-    assert encoder.context == 7
-    assert count_parameters(encoder) == 0
-
-
-def test_learned_state_encoder_has_its_context_and_a_gradient() -> None:
-    encoder = LearnedStateEncoder(7, context=4, width=16)
-    context = encoder(torch.randn(3, 7))
-    assert context.shape == (3, encoder.context) == (3, 4)
-    context.sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())
-
-
-@pytest.mark.parametrize("encoder", [StateEncoder(7), LearnedStateEncoder(7, context=4)])
-@pytest.mark.parametrize("shape", [(7,), (3, 6), (3, 1, 7)])
-def test_encoders_refuse_other_observations(encoder: nn.Module, shape: tuple[int, ...]) -> None:
-    with pytest.raises(SpecError, match=r"\(batch, 7\)"):
-        encoder(torch.zeros(shape))

@@ -31,7 +31,7 @@ def test_behind_the_prefix_it_is_flow_matching() -> None:
     pair = TrainingTimeRTCObjective(max_delay=5).pair(data, torch.Generator().manual_seed(7))
     plain = FlowMatching().pair(data, torch.Generator().manual_seed(7))
     assert torch.equal(pair.x[pair.mask], plain.x[pair.mask])
-    assert torch.equal(pair.velocity[pair.mask], plain.velocity[pair.mask])
+    assert torch.equal(pair.target[pair.mask], plain.target[pair.mask])
 
 
 def test_no_loss_beyond_the_end_of_an_episode() -> None:

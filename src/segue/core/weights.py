@@ -53,6 +53,11 @@ def schedule(
     return torch.where(position < d, committed, curve)
 
 
+def per_position(weights: Tensor, stride: int) -> Tensor:
+    """Mean over the ``stride`` control steps of each position. (batch, positions * stride) -> (batch, positions)."""
+    return weights.unflatten(1, (-1, stride)).mean(2)
+
+
 def random_schedule(
     batch: int, horizon: int, *, max_delay: int, max_ramp: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The upper seam: what a runtime asks of any policy, and a strategy bound to a flow policy as one filling of it."""
+"""The upper seam: what a runtime asks of any policy, and a strategy bound to a policy as one filling of it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
-from segue.core.flow import integrate
 from segue.errors import SpecError
-from segue.policies.flow import FlowPolicy
+from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy
 
 
@@ -36,19 +35,18 @@ def _votes(continuation: Continuation, horizon: int) -> NDArray[np.int64]:
     return votes
 
 
-def prefix_of(policy: FlowPolicy, observation: Tensor, continuations: Sequence[Continuation]) -> Prefix:
+def prefix_of(policy: Policy, observation: Tensor, continuations: Sequence[Continuation]) -> Prefix:
     """Continuations in policy units, anchored to the observation of now. observation (batch, observation).
 
     Raises:
         SpecError: A prefix has another number of action dimensions than the policy.
     """
-    horizon, action = policy.config.horizon, len(policy.config.action_names)
+    horizon, names = policy.config.horizon, policy.config.action_names
     for c in continuations:
-        if c.prefix.ndim != 2 or c.prefix.shape[1] != action:
+        if c.prefix.ndim != 2 or c.prefix.shape[1] != len(names):
             raise SpecError(
                 got=f"a prefix of shape {c.prefix.shape}",
-                expected=f"(known, {action}): {', '.join(policy.config.action_names[:6])}"
-                + (" ..." if action > 6 else ""),
+                expected=f"(known, {len(names)}): {', '.join(names[:6])}" + (" ..." if len(names) > 6 else ""),
                 change="continue chunks of this policy's own actions, in robot units",
             )
     reference = torch.as_tensor(
@@ -64,21 +62,22 @@ def prefix_of(policy: FlowPolicy, observation: Tensor, continuations: Sequence[C
         known=integers([min(c.known, horizon) for c in continuations]),
         delay=integers([c.delay for c in continuations]),
         votes=torch.as_tensor(votes, device=policy.device),
+        stride=policy.stride,
     )
 
 
 class ContinuingPolicy:
-    """A flow policy and a strategy, as a chunk policy.
+    """A policy and a strategy, as a chunk policy.
 
     Args:
-        policy: Trained flow policy.
+        policy: Trained policy of any family.
         strategy: How chunks are continued.
         denoising_steps: N; the policy's own number by default.
         seed: Of the noise that `next_chunk` draws.
     """
 
     def __init__(
-        self, policy: FlowPolicy, strategy: Strategy, *, denoising_steps: int | None = None, seed: int = 0
+        self, policy: Policy, strategy: Strategy, *, denoising_steps: int | None = None, seed: int = 0
     ) -> None:
         self.policy, self.strategy = policy.eval(), strategy
         self.denoising_steps = policy.config.denoising_steps if denoising_steps is None else denoising_steps
@@ -105,34 +104,21 @@ class ContinuingPolicy:
         Raises:
             SpecError: Observations or prefixes do not fit the policy.
         """
-        size = (self.policy.config.horizon, len(self.policy.config.action_names))
-        noise = torch.stack([torch.randn(size, generator=g) for g in generators]).to(self.policy.device)
+        noise = torch.stack([torch.randn(self.policy.chunk_shape, generator=g) for g in generators])
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
         with torch.inference_mode(False), torch.no_grad():
             observation = torch.as_tensor(observations, dtype=torch.float32, device=self.policy.device)
             prefix = prefix_of(self.policy, observation, continuations)
-            actions = continue_chunk(self.policy, self.strategy, observation, prefix, noise, self.denoising_steps)
-            return self.policy.to_robot(actions, observation).cpu().numpy()
+            chunk = self.policy.continue_chunk(
+                self.strategy, observation, prefix, noise.to(self.policy.device), self.denoising_steps
+            )
+            return self.policy.to_robot(chunk, observation).cpu().numpy()
 
     def reset(self) -> None:
         """Nothing to forget: all that is continued comes with the continuation."""
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def continue_chunk(
-    policy: FlowPolicy, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
-) -> Tensor:
-    """One chunk per observation in policy units, shape (batch, horizon, action). The strategy's three hooks at work."""
-    hooks = strategy.hooks(prefix)
-    context = policy.encode(observation)
-
-    def field(x: Tensor, t: float) -> Tensor:
-        return policy.velocity(x, x.new_full((len(x),), t), hooks.weights, context)
-
-    actions = integrate(field, noise, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
-    return hooks.finish(actions)
 
 
 class FinishedPolicy:

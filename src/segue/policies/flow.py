@@ -1,19 +1,21 @@
 """Flow policies: an observation is encoded once, then the velocity of the noisy chunk is asked for step by step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segue.core.chunk import Array
+from segue.core.flow import integrate
 from segue.data.episodes import Episodes
-from segue.data.windows import Windows
-from segue.errors import SpecError
 from segue.policies.networks import build_network
 from segue.policies.normalizer import Normalizer
+from segue.policies.policy import mean_error
 from segue.policies.prediction import prediction
+from segue.policies.units import check_observation, demonstrated_chunks, described, shifted
+from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
 
@@ -44,6 +46,11 @@ class FlowPolicyConfig:
     predicts: str = "action"
     denoising_steps: int = 5
 
+    @property
+    def family(self) -> str:
+        """``flow``."""
+        return "flow"
+
 
 class FlowPolicy(nn.Module):
     """A flow policy on state observations.
@@ -51,6 +58,8 @@ class FlowPolicy(nn.Module):
     Robot units stay outside: observations are normalised in `encode`, actions in `to_policy` and `to_robot`, which also
     anchor relative actions to the observation at hand.
     """
+
+    stride = 1
 
     def __init__(self, config: FlowPolicyConfig, observation: Normalizer, action: Normalizer) -> None:
         super().__init__()
@@ -64,37 +73,48 @@ class FlowPolicy(nn.Module):
             context=len(config.observation_names),
         )
         self._prediction = prediction(config.predicts)
-        self._relative = [i for i, index in enumerate(config.relative_to) if index is not None]
-        self._anchor = [index for index in config.relative_to if index is not None]
+
+    @classmethod
+    def fitted(cls, config: FlowPolicyConfig, observations: Array, chunks: Array) -> "FlowPolicy":
+        """Fresh weights (from torch's global generator), normalisation fitted to the demonstrations.
+
+        Args:
+            config: Of the policy.
+            observations: Shape (frames, observation).
+            chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
+        """
+        return cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
 
     @classmethod
     def for_episodes(cls, config: FlowPolicyConfig, episodes: Episodes) -> "FlowPolicy":
-        """Fresh weights (from torch's global generator), normalisation fitted to the demonstrations."""
-        anchors = [0 if index is None else index for index in config.relative_to]
-        relative = np.array([index is not None for index in config.relative_to])
-        chunks = Windows(episodes, config.horizon).actions
-        chunks = chunks - (episodes.observation[:, anchors] * relative)[:, None]
-        return cls(config, Normalizer.fit(episodes.observation), Normalizer.fit(chunks))
+        """`fitted` to all windows of the demonstrations."""
+        chunks = demonstrated_chunks(episodes, config.horizon, config.relative_to)
+        return cls.fitted(config, episodes.observation, chunks)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.action.mean.device
 
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """Horizon and actions."""
+        return self.config.horizon, len(self.config.action_names)
+
     def encode(self, observation: Tensor) -> Tensor:
         """Context of an inference. (batch, observation), robot units -> (batch, context)."""
-        self._check(observation)
+        check_observation(observation, self.config.observation_names)
         return self.observation(observation)
 
-    def _check(self, observation: Tensor) -> None:
-        expected = len(self.config.observation_names)
-        if observation.ndim != 2 or observation.shape[1] != expected:
-            raise SpecError(
-                got=f"observations of shape {tuple(observation.shape)}",
-                expected=f"(batch, {expected}): {', '.join(self.config.observation_names[:6])}"
-                + (" ..." if expected > 6 else ""),
-                change="give the policy the observation that it was trained on, in the same order",
-            )
+    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
+        check_observation(observation, self.config.observation_names)
+        return self.action(shifted(actions, observation, self.config.relative_to, -1))
+
+    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
+        check_observation(observation, self.config.observation_names)
+        return shifted(self.action.inverse(chunk), observation, self.config.relative_to, 1)
 
     def velocity(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
         """Estimate of ``E[A - e | x]``. x (batch, horizon, action), t (batch,), w (batch, horizon)."""
@@ -103,25 +123,20 @@ class FlowPolicy(nn.Module):
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
         """Mean over samples of the mean error over the positions that count. Scalar."""
         output = self.network(pair.x, pair.t, pair.w, context)
-        error = self._prediction.error(output, pair.x, pair.t[:, None, None], pair.velocity).mean(2)
-        mask = pair.mask.to(error.dtype)
-        return ((error * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+        return mean_error(self._prediction.error(output, pair.x, pair.t[:, None, None], pair.target), pair.mask)
 
-    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
-        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
-        return self.action(self._shifted(actions, observation, -1))
+    def continue_chunk(
+        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
+    ) -> Tensor:
+        """One chunk per observation, policy units (batch, horizon, action). The strategy's three hooks at work."""
+        hooks = strategy.hooks(prefix)
+        context = self.encode(observation)
 
-    def to_robot(self, actions: Tensor, observation: Tensor) -> Tensor:
-        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
-        return self._shifted(self.action.inverse(actions), observation, 1)
+        def field(x: Tensor, t: float) -> Tensor:
+            return self.velocity(x, x.new_full((len(x),), t), hooks.weights, context)
 
-    def _shifted(self, actions: Tensor, observation: Tensor, sign: int) -> Tensor:
-        self._check(observation)
-        if not self._relative:
-            return actions
-        actions = actions.clone()
-        actions[..., self._relative] += sign * observation[:, None, self._anchor]
-        return actions
+        chunk = integrate(field, noise, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
+        return hooks.finish(chunk)
 
 
 def config_for(
@@ -136,13 +151,4 @@ def config_for(
         network: Name of the network.
         **settings: Further fields of `FlowPolicyConfig`.
     """
-    anchors: Sequence[int | None] = episodes.state_of_action if relative else [None] * len(episodes.action_names)
-    return FlowPolicyConfig(
-        horizon=horizon,
-        dt=episodes.dt,
-        observation_names=tuple(episodes.observation_names),
-        action_names=tuple(episodes.action_names),
-        relative_to=tuple(anchors),
-        network=network,
-        **settings,
-    )
+    return FlowPolicyConfig(horizon=horizon, network=network, **described(episodes, relative=relative), **settings)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from segue.core.flow import Guide, unguided
-from segue.core.weights import Shape, schedule
+from segue.core.weights import Shape, per_position, schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,36 +23,48 @@ class Prefix:
     """Continuations of a batch in policy units (normalised, anchored to the current observation).
 
     Attributes:
-        reference: Shape (batch, horizon, action): the previous chunk at the new chunk's positions, the last action
+        reference: Shape (batch, positions, dimension): the previous chunk at the new chunk's positions, the last action
             held beyond it.
-        known: Shape (batch,), integer: positions that the previous chunk says something about; 0 without one.
-        delay: Shape (batch,), integer: committed positions d.
-        votes: Shape (batch, horizon), integer: chunks that have already spoken about a position.
+        known: Shape (batch,), integer: control steps that the previous chunk says something about; 0 without one.
+        delay: Shape (batch,), integer: committed control steps d.
+        votes: Shape (batch, horizon), integer: chunks that have already spoken about a control step.
+        stride: Control steps per position; more than one for latent policies.
     """
 
     reference: Tensor
     known: Tensor
     delay: Tensor
     votes: Tensor
+    stride: int = 1
 
     @property
     def horizon(self) -> int:
-        """H."""
-        return self.reference.shape[1]
+        """H [control steps]."""
+        return self.reference.shape[1] * self.stride
 
     @property
     def committed(self) -> Tensor:
-        """Positions that will have been executed from the previous chunk. Shape (batch,)."""
+        """Control steps that will have been executed from the previous chunk. Shape (batch,)."""
         return torch.minimum(self.delay, self.known)
 
     def weights(self, ramp: int | None, shape: Shape) -> Tensor:
         """Schedule over committed part and ramp; ``None`` lets the ramp reach to the end of the overlap.
 
+        Shape (batch, positions): the schedule is one of control steps, and its mean under each position.
         The ramp never reaches beyond the overlap (``d + r <= H - s``): there is nothing to hold on to.
         """
         overlap = self.known - self.committed
         length = overlap if ramp is None else overlap.clamp(max=ramp)
-        return schedule(self.horizon, self.committed, length, shape, self.reference.dtype)
+        steps = schedule(self.horizon, self.committed, length, shape, self.reference.dtype)
+        return per_position(steps, self.stride)
+
+
+def nothing_known(chunk: Tensor, stride: int = 1) -> Prefix:
+    """Prefixes of first chunks, for chunks of this shape, (batch, positions, dimension)."""
+    batch, positions, _ = chunk.shape
+    none = torch.zeros(batch, dtype=torch.int64, device=chunk.device)
+    votes = torch.zeros((batch, positions * stride), dtype=torch.int64, device=chunk.device)
+    return Prefix(torch.zeros_like(chunk), known=none, delay=none, votes=votes, stride=stride)
 
 
 def keep(actions: Tensor) -> Tensor:
@@ -65,9 +77,9 @@ class Hooks:
     """What a strategy decides about one batch of chunks.
 
     Attributes:
-        weights: Shape (batch, horizon), in [0, 1].
+        weights: Shape (batch, positions), in [0, 1].
         guide: What is made of the velocity field.
-        finish: What is made of the finished chunk, policy units, shape (batch, horizon, action).
+        finish: What is made of the finished chunk, policy units, shape (batch, positions, dimension).
     """
 
     weights: Tensor
@@ -84,5 +96,5 @@ class Strategy(Protocol):
 
 
 def no_weights(prefix: Prefix) -> Tensor:
-    """All positions free. Shape (batch, horizon)."""
+    """All positions free. Shape (batch, positions)."""
     return torch.zeros_like(prefix.reference[..., 0])

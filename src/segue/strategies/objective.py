@@ -35,14 +35,15 @@ class TrainingPair:
         x: Noisy actions, shape (batch, horizon, action).
         t: Flow time, shape (batch,).
         w: Weights, shape (batch, horizon).
-        velocity: Target, shape (batch, horizon, action).
+        target: What the network should say, shape (batch, horizon, action): the velocity for a flow policy, the noise
+            for a diffusion policy, the chunk itself for a regression policy.
         mask: Shape (batch, horizon): positions that count.
     """
 
     x: Tensor
     t: Tensor
     w: Tensor
-    velocity: Tensor
+    target: Tensor
     mask: Tensor
 
 

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from segue.core.flow import integrate, unguided
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.policies.flow import FlowPolicy
+from segue.policies.policy import Policy
+from segue.strategies.hooks import nothing_known
+from segue.strategies.naive import Naive
 from segue.strategies.objective import Demonstrated
 
 
@@ -29,25 +30,18 @@ class DemonstratedChunks:
         return len(self.observation)
 
     @torch.no_grad()
-    def renew_own(self, policy: FlowPolicy, steps: int, generator: torch.Generator, batch: int = 1024) -> None:
+    def renew_own(self, policy: Policy, steps: int, generator: torch.Generator, batch: int = 1024) -> None:
         """Sample the policy's chunk at every observation, kept in robot units."""
         chunks = []
         for observation in self.observation.split(batch):
-            noise = torch.randn(
-                (len(observation), policy.config.horizon, self.action.shape[1]), generator=generator
-            ).to(observation.device)
-            free = torch.zeros_like(noise[..., 0])
-            context = policy.encode(observation)
-
-            def field(x: Tensor, t: float, free: Tensor = free, context: Tensor = context) -> Tensor:
-                return policy.velocity(x, x.new_full((len(x),), t), free, context)
-
-            actions = integrate(field, noise, free, torch.zeros_like(noise), steps=steps, guide=unguided)
-            chunks.append(policy.to_robot(actions, observation))
+            noise = torch.randn((len(observation), *policy.chunk_shape), generator=generator).to(observation.device)
+            prefix = nothing_known(noise, policy.stride)
+            chunk = policy.continue_chunk(Naive(), observation, prefix, noise, steps)
+            chunks.append(policy.to_robot(chunk, observation))
         self.own = torch.cat(chunks)
 
     def batch(
-        self, index: Tensor, policy: FlowPolicy, elapsed: tuple[int, int], generator: torch.Generator
+        self, index: Tensor, policy: Policy, elapsed: tuple[int, int], generator: torch.Generator
     ) -> Demonstrated:
         """Windows in policy units. An own chunk is ``elapsed`` steps old, fewer near the start of an episode.
 

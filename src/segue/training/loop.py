@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from segue.data.episodes import Episodes
-from segue.errors import CheckpointError
-from segue.policies.flow import FlowPolicy
+from segue.policies.policy import Module, Policy
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
-from segue.training.config import TrainingConfig
+from segue.training.config import Schedule, TrainingConfig
 from segue.training.data import DemonstratedChunks
 from segue.training.progress import TrainingProgress
+from segue.training.resume import check_same_run, restore, resume_state
 
 SHOW_EVERY = 100
 
@@ -29,7 +29,7 @@ SHOW_EVERY = 100
 class _Loss(nn.Module):
     """The loss as a module's forward, which is what data-parallel training hooks into."""
 
-    def __init__(self, policy: FlowPolicy) -> None:
+    def __init__(self, policy: Policy) -> None:
         super().__init__()
         self.policy = policy
 
@@ -37,15 +37,15 @@ class _Loss(nn.Module):
         return self.policy.loss(pair, context)
 
 
-def learning_rate(update: int, config: TrainingConfig) -> float:
+def learning_rate(update: int, config: Schedule) -> float:
     """Linear warm-up times a cosine from the peak to zero over the stage."""
     warm = min(1.0, (update + 1) / max(config.warmup, 1))
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * update / config.updates))
 
 
-def _generator(config: TrainingConfig, update: int, process: int, purpose: int) -> torch.Generator:
+def generator_of(seed: int, update: int, process: int, purpose: int) -> torch.Generator:
     """Random numbers of one update: a function of seed, update, process and purpose, so that nothing is to be saved."""
-    seed = ((config.seed * 1_000_003 + update) * 1_009 + process) * 7 + purpose
+    seed = ((seed * 1_000_003 + update) * 1_009 + process) * 7 + purpose
     return torch.Generator().manual_seed(seed)
 
 
@@ -56,12 +56,13 @@ def _leave_group() -> None:
 
 
 @torch.no_grad()
-def _average(average: nn.Module, module: nn.Module, decay: float) -> None:
+def average_into(average: Module, module: Module, decay: float) -> None:
+    """One step of the exponential moving average of the weights."""
     get_ema_multi_avg_fn(decay)(list(average.parameters()), list(module.parameters()), 0)
 
 
 def train(
-    policy: FlowPolicy,
+    policy: Policy,
     episodes: Episodes,
     objective: Objective,
     config: TrainingConfig,
@@ -71,7 +72,7 @@ def train(
     info: Mapping[str, Any] | None = None,
     resume: bool = False,
     console: Console | None = None,
-) -> FlowPolicy:
+) -> Policy:
     """Train a policy for one stage; returns it with averaged weights.
 
     Args:
@@ -107,8 +108,8 @@ def train(
     with progress:
         for update in range(first, config.updates):
             if objective.own_share > 0 and update % config.own_refresh == 0:
-                chunks.renew_own(average, config.own_steps, _generator(config, update, 0, purpose=1))
-            generator = _generator(config, update, accelerator.process_index, purpose=0)
+                chunks.renew_own(average, config.own_steps, generator_of(config.seed, update, 0, purpose=1))
+            generator = generator_of(config.seed, update, accelerator.process_index, purpose=0)
             index = torch.randint(0, len(chunks), (share,), generator=generator).to(accelerator.device)
             pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
             context = policy.encode(chunks.observation[index])
@@ -119,66 +120,22 @@ def train(
             optimizer.zero_grad()
             accelerator.backward(loss)
             optimizer.step()
-            _average(average, policy, min(config.ema, (1 + update) / (10 + update)))
+            average_into(average, policy, min(config.ema, (1 + update) / (10 + update)))
             done = update + 1
             if done % SHOW_EVERY == 0 or done == config.updates:
                 progress.show(done, loss.item())
             if accelerator.is_main_process and (done % config.checkpoint_every == 0 or done == config.updates):
-                checkpoint.save(run, done, average, info, _resume_state(policy, optimizer))
+                checkpoint.save(run, done, average, info, resume_state(policy, optimizer))
     accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there
     return average
 
 
-def _resume_state(policy: FlowPolicy, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = {f"raw.{name}": value for name, value in policy.named_parameters()}
-    for i, moments in optimizer.state_dict()["state"].items():
-        state |= {f"adam.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
-
-
-def _check_same_run(run: Path, saved: checkpoint.Checkpoint, info: Mapping[str, Any], policy: FlowPolicy) -> None:
-    """Raise unless the run was started with these settings on these demonstrations."""
-    for part in ("training", "objective", "policy"):
-        before, now = saved.info.get(part), checkpoint.as_json(info[part])
-        if before != now:
-            raise CheckpointError(
-                got=f"{run} was started with {part} settings {before}",
-                expected=f"the settings of this call, {now}",
-                change="use the same settings, another folder for a new run (--out), or start anew (--fresh)",
-            )
-    for name, value in policy.named_buffers():
-        if not torch.equal(saved.weights[name], value.cpu()):
-            raise CheckpointError(
-                got=f"{run} was started on demonstrations with another {name}",
-                expected="the demonstrations that the run was started on",
-                change="use the same demonstrations, another folder for a new run (--out), or start anew (--fresh)",
-            )
-
-
 def _restore(
-    run: Path, info: Mapping[str, Any], policy: FlowPolicy, average: FlowPolicy, optimizer: torch.optim.Optimizer
+    run: Path, info: Mapping[str, Any], policy: Policy, average: Policy, optimizer: torch.optim.Optimizer
 ) -> int:
     """Load the last checkpoint into all three; returns the updates done."""
     saved = checkpoint.load(run)
-    _check_same_run(run, saved, {**info, "policy": asdict(policy.config)}, policy)
-    average.load_state_dict(saved.policy().state_dict())
-    state = checkpoint.load_resume(saved)
-    parameters = dict(policy.named_parameters())
-    missing = [name for name in parameters if f"raw.{name}" not in state]
-    if missing:
-        raise CheckpointError(
-            got=f"{saved.path / 'resume.safetensors'} without the weights {missing[0]!r}",
-            expected="raw weights and optimiser moments as `segue train` wrote them",
-            change="copy the folder again, or train anew with --fresh",
-        )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state[f"raw.{name}"])
-    template = optimizer.state_dict()
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        if key.startswith("adam."):
-            _, i, name = key.split(".")
-            moments.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
-    return int(saved.info["update"])
+    info = {**info, "policy": asdict(policy.config)}  # type: ignore[arg-type]
+    check_same_run(run, saved, info, ("training", "objective", "policy"), policy)
+    saved.policy()  # raises for weights that do not fit the configuration
+    return restore(saved, policy, average, optimizer)

@@ -1,0 +1,170 @@
+"""The seam between a trained network and everything that trains, runs or measures it: one protocol for every family.
+
+    observation -- encode --> context ----------------+
+    actions -- to_policy --> chunk, policy units -----+-- loss              in training
+    prefix  -- to_policy --> chunk, policy units -----+-- continue_chunk --> to_robot --> actions
+
+A chunk in policy units has ``positions`` positions of ``stride`` control steps each: one in action space, f in the
+latent space of an autoencoder.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from segue.core.flow import unguided
+from segue.errors import SpecError
+from segue.strategies.hooks import Hooks, Prefix, Strategy
+from segue.strategies.objective import TrainingPair
+
+
+class PolicyConfig(Protocol):
+    """What is known of a policy beside its weights; a frozen dataclass of plain JSON."""
+
+    @property
+    def family(self) -> str:
+        """``flow``, ``diffusion`` or ``regression``."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """H, actions per chunk [control steps]."""
+        ...
+
+    @property
+    def dt(self) -> float:
+        """Control period [s]."""
+        ...
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        """One per observation dimension."""
+        ...
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """One per action dimension of the robot."""
+        ...
+
+    @property
+    def denoising_steps(self) -> int:
+        """N, calls of the network per inference."""
+        ...
+
+
+class Module(Protocol):
+    """The part of `torch.nn.Module` that the loop and the checkpoints use; a protocol cannot inherit from it."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move the weights."""
+        ...
+
+    def train(self, mode: bool = True) -> Self:
+        """Go into training."""
+        ...
+
+    def eval(self) -> Self:
+        """Go out of training."""
+        ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether the weights are to be learned."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Weights."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Weights by name."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> object:
+        """Take what a checkpoint holds."""
+        ...
+
+
+class Policy(Module, Protocol):
+    """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""
+
+    @property
+    def config(self) -> PolicyConfig:
+        """Everything but the weights."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """Positions and numbers per position of a chunk in policy units."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Control steps per position."""
+        ...
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+        ...
+
+    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+        """Robot units (batch, horizon, action) to policy units (batch, positions, dimension)."""
+        ...
+
+    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+        """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
+        ...
+
+    def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
+        """Mean over samples of the mean error over the positions that count. Scalar."""
+        ...
+
+    def continue_chunk(
+        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
+    ) -> Tensor:
+        """One chunk per observation, policy units.
+
+        Args:
+            strategy: How the previous chunk is continued.
+            observation: Shape (batch, observation), robot units.
+            prefix: The previous chunk, policy units.
+            noise: Standard normal, shape (batch, positions, dimension); a family without noise ignores it.
+            steps: N, calls of the network; a family that answers in one call ignores it.
+
+        Returns:
+            Shape (batch, positions, dimension).
+        """
+        ...
+
+
+def mean_error(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean over samples of the mean over dimensions and positions that count. Scalar.
+
+    Args:
+        error: Shape (batch, positions, dimension).
+        mask: Shape (batch, positions), boolean; a sample without any position adds zero.
+    """
+    error = error.mean(2)
+    mask = mask.to(error.dtype)
+    return ((error * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+
+
+def refuse_guidance(hooks: Hooks, family: str) -> None:
+    """Raise `SpecError` for a strategy that steers a velocity field, which only flow policies have."""
+    if hooks.guide is not unguided or bool(hooks.weights.any()):
+        raise SpecError(
+            got=f"a strategy that steers the velocity field, on a {family} policy",
+            expected="a flow policy, the only family that has a velocity field",
+            change="take a strategy that works on finished chunks (naive, ensembling, blend, cross-fade), "
+            "or train with --family flow",
+        )
