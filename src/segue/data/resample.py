@@ -1,0 +1,174 @@
+"""The same demonstrations at a lower rate, and chunks of the lower rate as actions of the higher one.
+
+high rate   step      0   1   2   3 | 4   5   6   7 | 8 ...          factor = 4
+low rate    period          0       |       1       | ...
+observation           o0              o4                             seen at the start of a period
+target                            a3              a7                 in force at the end of it
+displacement          a0+a1+a2+a3     a4+a5+a6+a7                    what it adds up to
+
+back        knots -1              3               7                  -1: the action in force before the chunk
+                      held:   a3 a3 a3 a3     a7 a7 a7 a7
+                      linear and cubic pass through the knots; every step lies between two of them
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.data.episodes import Episodes
+from segue.errors import DataError, MissingExtraError
+
+Real = NDArray[np.floating]
+Float = NDArray[np.float32]
+Interpolation = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+"""From knots (..., 1 + periods, action), the first one before the chunk, and the factor, to the path
+(..., periods * factor, action) over the steps of the chunk."""
+
+
+def at_low_rate(actions: Real, factor: int, summed: Sequence[int] = ()) -> Float:
+    """Actions of whole periods; steps after the last whole period are left out.
+
+    Args:
+        actions: Shape (..., steps, action), high rate.
+        factor: Steps per period.
+        summed: Dimensions that command a displacement per step: a period covers what its steps add up to, in the same
+            unit. The others command a target, of which the one in force at the end of the period is taken.
+
+    Returns:
+        Shape (..., steps // factor, action).
+    """
+    periods = actions.shape[-2] // factor
+    steps = actions[..., : periods * factor, :].reshape(*actions.shape[:-2], periods, factor, actions.shape[-1])
+    low = np.array(steps[..., -1, :], np.float32)
+    columns = list(summed)
+    low[..., columns] = steps[..., columns].sum(-2)
+    return low
+
+
+def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequence[int] = ()) -> Episodes:
+    """Demonstrations as they would have been recorded at a rate that is ``factor`` times lower.
+
+    Observations are those at the start of each period. At most ``factor - 1`` frames at the end of an episode make no
+    whole period and are left out: completing them would teach a stop that nobody demonstrated. Episodes without a
+    whole period are left out.
+
+    Args:
+        episodes: Demonstrations.
+        factor: Steps per period, at least 1.
+        phase: Frame of each episode at which its first period starts, in [0, factor).
+        summed: See `at_low_rate`.
+
+    Raises:
+        DataError: Factor or phase out of range, or no episode has a whole period.
+    """
+    if factor < 1 or not 0 <= phase < factor:
+        raise DataError(
+            got=f"factor {factor} and phase {phase}",
+            expected="a factor of at least 1 and a phase below it",
+            change="give whole numbers, such as factor 4 from 100 to 25 Hz",
+        )
+    observations, actions, lengths = [], [], []
+    for start, end in zip(episodes.starts + phase, episodes.ends, strict=True):
+        periods = max(int(end - start), 0) // factor
+        if periods:
+            frames = slice(start, start + periods * factor)
+            observations.append(episodes.observation[frames][::factor])
+            actions.append(at_low_rate(episodes.action[frames], factor, summed))
+            lengths.append(periods)
+    if not lengths:
+        raise DataError(
+            got=f"no episode of at least {phase + factor} frames",
+            expected="one whole period at the low rate",
+            change="lower the factor",
+        )
+    return replace(
+        episodes,
+        observation=np.concatenate(observations),
+        action=np.concatenate(actions),
+        ends=np.cumsum(lengths, dtype=np.int64),
+        dt=episodes.dt * factor,
+    )
+
+
+def every_phase(episodes: Episodes, factor: int, *, summed: Sequence[int] = ()) -> Episodes:
+    """All ``factor`` subsamplings of the demonstrations, one after the other.
+
+    A policy of the low rate then learns from as many observations as one of the high rate, and from observations at
+    any step, which is where it is asked.
+    """
+    longest = int(np.diff(episodes.ends, prepend=0).max())
+    phases = [phase for phase in range(factor) if phase == 0 or longest >= phase + factor]
+    parts = [subsample(episodes, factor, phase=phase, summed=summed) for phase in phases]
+    return replace(
+        parts[0],
+        observation=np.concatenate([part.observation for part in parts]),
+        action=np.concatenate([part.action for part in parts]),
+        ends=np.concatenate([part.ends + sum(p.frames for p in parts[:i]) for i, part in enumerate(parts)]),
+    )
+
+
+def held(knots: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+    """Each period's target for the whole period."""
+    return np.repeat(knots[..., 1:, :], factor, axis=-2)
+
+
+def linear(knots: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+    """Straight from knot to knot: exact on ramps."""
+    share = (np.arange(factor) + 1)[:, None] / factor
+    before, after = knots[..., :-1, None, :], knots[..., 1:, None, :]
+    path = before + share * (after - before)
+    return path.reshape(*knots.shape[:-2], -1, knots.shape[-1])
+
+
+def cubic(knots: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+    """Cubic spline through the knots with not-a-knot ends: exact on cubics from four knots on.
+
+    Fewer knots determine a parabola or a straight line.
+    """
+    try:
+        from scipy.interpolate import CubicSpline
+    except ImportError as error:
+        raise MissingExtraError("scipy", "sim", "cubic interpolation of a chunk") from error
+    periods = knots.shape[-2] - 1
+    spline = CubicSpline(np.arange(periods + 1), knots, axis=-2)
+    return spline((np.arange(periods * factor) + 1) / factor)
+
+
+def at_high_rate(
+    chunk: Real,
+    factor: int,
+    interpolation: Interpolation,
+    *,
+    previous: Real | None = None,
+    summed: Sequence[int] = (),
+) -> Float:
+    """A chunk of the low rate as actions of the high rate.
+
+    Targets are interpolated from the action in force before the chunk on, so that the first period is no exception
+    and nothing is repeated at the end. Displacements are interpolated as the path that they add up to, which keeps
+    their sum over every period; a held displacement is a held velocity, the same as a straight path.
+
+    Args:
+        chunk: Shape (..., periods, action), low rate.
+        factor: Steps per period.
+        interpolation: `held`, `linear` or `cubic`.
+        previous: Shape (..., action): the action in force in the step before the chunk. None where there was none:
+            the first period then holds the chunk's own first target (linear), or eases out of it (cubic).
+        summed: Dimensions that command displacements, see `at_low_rate`.
+
+    Returns:
+        Shape (..., periods * factor, action).
+    """
+    chunk = np.asarray(chunk, np.float64)
+    first = chunk[..., 0, :] if previous is None else np.asarray(previous, np.float64)
+    actions = interpolation(np.concatenate([first[..., None, :], chunk], axis=-2), factor)
+    columns = list(summed)
+    if columns:
+        path = np.cumsum(chunk[..., columns], axis=-2)
+        start = np.zeros_like(path[..., :1, :])
+        through = linear if interpolation is held else interpolation
+        walked = through(np.concatenate([start, path], axis=-2), factor)
+        actions[..., columns] = np.diff(walked, axis=-2, prepend=start)
+    return actions.astype(np.float32)
