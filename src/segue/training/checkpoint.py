@@ -24,6 +24,7 @@ from torch import Tensor
 from segue.errors import CheckpointError, SpecError, UnknownNameError
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.normalizer import Normalizer
+from segue.policies.policy import Module, Policy
 
 FORMAT = "segue/flow-policy/1"
 
@@ -65,18 +66,30 @@ class Checkpoint:
         return policy.eval().requires_grad_(False)
 
 
-def save(run: Path, update: int, policy: FlowPolicy, info: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
+def save(run: Path, update: int, policy: Policy, info: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
+    """Write a checkpoint of a policy and point ``last`` to it, see `write`."""
+    content = {"format": FORMAT, "update": update, "policy": asdict(policy.config), **info}  # type: ignore[arg-type]
+    return write(run, update, policy, content, resume)
+
+
+def write(run: Path, update: int, module: Module, content: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
     """Write a checkpoint and point ``last`` to it.
 
     Whenever the process is killed, ``last`` is a whole checkpoint: the new one or the one before.
+
+    Args:
+        run: Folder of the checkpoints.
+        update: Optimiser steps done.
+        module: Whose averaged weights are kept.
+        content: All of config.json; its ``format`` says what the module is.
+        resume: Raw weights and moments.
     """
     run.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(run)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=run))
     try:
-        content = {"format": FORMAT, "update": update, "policy": asdict(policy.config), **info}
         (aside / "config.json").write_text(json.dumps(content, indent=1))
-        save_file(dict(policy.state_dict()), aside / "policy.safetensors")
+        save_file(dict(module.state_dict()), aside / "policy.safetensors")
         save_file(dict(resume), aside / "resume.safetensors")
         aside.chmod(0o755)
     except BaseException:
@@ -117,15 +130,19 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def load(path: Path | str) -> Checkpoint:
+def load(path: Path | str, expected: str = FORMAT) -> Checkpoint:
     """Read a checkpoint folder, or the last one of a run.
+
+    Args:
+        path: Folder.
+        expected: Format that it must have.
 
     Raises:
         CheckpointError: Nothing there, truncated, or not written by Segue.
     """
     path = Path(path)
     folder = path / "last" if (path / "last").exists() else path
-    info = _read_info(folder)
+    info = _read_info(folder, expected)
     return Checkpoint(folder.resolve(), info, _read_tensors(folder / "policy.safetensors"))
 
 
@@ -134,7 +151,7 @@ def load_resume(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
     return _read_tensors(checkpoint.path / "resume.safetensors")
 
 
-def _read_info(folder: Path) -> Mapping[str, Any]:
+def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         raise CheckpointError(
@@ -150,12 +167,12 @@ def _read_info(folder: Path) -> Mapping[str, Any]:
             expected="the file as `segue train` wrote it",
             change="copy the folder again; an earlier checkpoint beside it may still be whole",
         ) from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
+    if not isinstance(info, dict) or info.get("format") != expected:
         found = info.get("format") if isinstance(info, dict) else None
         raise CheckpointError(
             got=f"{file} of format {found!r}",
-            expected=f"format {FORMAT!r}",
-            change="pass a checkpoint of a Segue flow policy; those of other libraries are not read here",
+            expected=f"format {expected!r}",
+            change="pass a checkpoint of that kind which Segue wrote; those of other libraries are not read here",
         )
     return info
 

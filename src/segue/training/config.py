@@ -1,8 +1,28 @@
 """How long and how a policy is trained."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from segue.errors import SpecError
+
+
+class Schedule(Protocol):
+    """The part of a configuration that the learning rate depends on."""
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak of the cosine."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Updates of linear warm-up."""
+        ...
 
 
 @dataclass(frozen=True)

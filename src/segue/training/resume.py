@@ -1,0 +1,71 @@
+"""What an interrupted run needs to go on exactly as it would have: raw weights, moments, and the same settings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segue.errors import CheckpointError
+from segue.policies.policy import Module
+from segue.training import checkpoint
+
+
+def resume_state(module: Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Raw weights and the optimiser's moments, by name."""
+    state = {f"raw.{name}": value for name, value in module.named_parameters()}
+    for i, moments in optimizer.state_dict()["state"].items():
+        state |= {f"adam.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def check_same_run(
+    run: Path, saved: checkpoint.Checkpoint, info: Mapping[str, Any], parts: Sequence[str], module: Module
+) -> None:
+    """Raise `CheckpointError` unless the run was started with these parts of ``info``, on the same demonstrations."""
+    for part in parts:
+        before, now = saved.info.get(part), checkpoint.as_json(info[part])
+        if before != now:
+            raise CheckpointError(
+                got=f"{run} was started with {part} settings {before}",
+                expected=f"the settings of this call, {now}",
+                change="use the same settings, another folder for a new run (--out), or start anew (--fresh)",
+            )
+    learned = {name for name, _ in module.named_parameters()}
+    for name, value in module.state_dict().items():
+        if name not in learned and not torch.equal(saved.weights[name], value.cpu()):
+            raise CheckpointError(
+                got=f"{run} was started on demonstrations with another {name}",
+                expected="the demonstrations that the run was started on",
+                change="use the same demonstrations, another folder for a new run (--out), or start anew (--fresh)",
+            )
+
+
+def restore(saved: checkpoint.Checkpoint, module: Module, average: Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load a checkpoint into all three; returns the updates done.
+
+    Raises:
+        CheckpointError: A weight is missing.
+    """
+    average.load_state_dict(saved.weights)
+    state = checkpoint.load_resume(saved)
+    parameters = dict(module.named_parameters())
+    missing = [name for name in parameters if f"raw.{name}" not in state]
+    if missing:
+        raise CheckpointError(
+            got=f"{saved.path / 'resume.safetensors'} without the weights {missing[0]!r}",
+            expected="raw weights and optimiser moments as `segue train` wrote them",
+            change="copy the folder again, or train anew with --fresh",
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[f"raw.{name}"])
+    template = optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if key.startswith("adam."):
+            _, i, name = key.split(".")
+            moments.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
+    return int(saved.info["update"])
