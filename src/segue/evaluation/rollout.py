@@ -23,6 +23,7 @@ from segue.evaluation.metrics import EpisodeRecord, action_scale, cruise_speed, 
 from segue.policies.chunk_policy import BatchChunkPolicy
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Event, Handover, Plan, Request, Tick
+from segue.runtime.trigger import FIXED_HORIZON, Trigger
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class Timing:
         delay: Model of the inference delay.
         handover: How chunks take over.
         max_steps: After so many steps an episode has failed.
+        trigger: When the next chunk is asked for.
     """
 
     horizon: int
@@ -60,10 +62,12 @@ class Timing:
     delay: DelayModel
     handover: Handover
     max_steps: int
+    trigger: Trigger = FIXED_HORIZON
 
     def plan(self, action: int) -> Plan:
         """A fresh plan for one robot."""
-        return Plan(self.horizon, action, self.execution_horizon, WindowQuantile(self.delay.typical), self.handover)
+        delay = WindowQuantile(self.delay.typical)
+        return Plan(self.horizon, action, self.execution_horizon, delay, self.handover, self.trigger)
 
 
 @dataclass

@@ -27,6 +27,7 @@ import numpy as np
 from segue.core.chunk import Array, Chunk, Continuation, check_timing
 from segue.errors import SpecError
 from segue.runtime.delay import WindowQuantile
+from segue.runtime.trigger import FIXED_HORIZON, Progress, Trigger
 
 
 class Handover(Enum):
@@ -98,12 +99,15 @@ class Plan:
     Args:
         horizon: H, actions per chunk.
         action: Action dimensions.
-        execution_horizon: s, steps from one request to the next.
+        execution_horizon: s, steps from one request to the next; what policies are told, whatever the trigger.
         delay: Estimator of the inference delay; its estimate must satisfy ``d <= s <= H - d``.
         handover: How chunks take over.
+        trigger: When the next chunk is asked for; another than the fixed execution horizon only for chunks that are
+            joined (`Handover.CONTINUE`).
 
     Raises:
         TimingError: ``d <= s <= H - d`` is violated.
+        SpecError: A trigger that the handover has no use for.
     """
 
     def __init__(
@@ -113,11 +117,18 @@ class Plan:
         execution_horizon: int,
         delay: WindowQuantile,
         handover: Handover = Handover.CONTINUE,
+        trigger: Trigger = FIXED_HORIZON,
     ) -> None:
+        if handover is not Handover.CONTINUE and trigger != FIXED_HORIZON:
+            raise SpecError(
+                got=f"trigger {trigger} with handover {handover.value}",
+                expected="the trigger 'fixed': such chunks are executed for s steps from their first action on",
+                change="leave the trigger out, or use a method whose chunks are joined",
+            )
         waits = handover is Handover.WAIT
         check_timing(horizon, 0 if waits else delay.estimate(), execution_horizon)
         self.horizon, self.action, self.execution_horizon = horizon, action, execution_horizon
-        self.delay, self.handover = delay, handover
+        self.delay, self.handover, self.trigger = delay, handover, trigger
         self.epoch = 0
         self._number = 0
         self._clear()
@@ -153,7 +164,8 @@ class Plan:
         if self.chunk is None or self._asked_at is None:
             return True
         if self.handover is Handover.CONTINUE:
-            return self.step - self._asked_at >= self.execution_horizon
+            left = max(self.chunk.end - self.step, 0)
+            return self.trigger.due(Progress(self.step - self._asked_at, left, self.execution_horizon))
         return self._finished_share()
 
     def _finished_share(self) -> bool:

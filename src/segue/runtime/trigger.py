@@ -1,0 +1,110 @@
+"""When the next chunk is asked for, while one is executed and no other is under way.
+
+    chunk           |0 1 2 3 4 5 6 7 8 9 . . . . H-1|
+    FixedHorizon     s steps ->* ask                     counted from the last request
+    QueueThreshold            *<- n actions left         counted from the chunk's end
+    Continuously     * ask as soon as the last answer has arrived
+
+At most one inference is under way in any case, and a robot without an action always asks: neither is up to a trigger.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from segue.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a trigger sees.
+
+    Attributes:
+        asked: Steps since the last request.
+        left: Actions of the executing chunk that are still to be executed.
+        execution_horizon: s of the plan [steps].
+    """
+
+    asked: int
+    left: int
+    execution_horizon: int
+
+
+class Trigger(Protocol):
+    """Decides whether the next chunk is due."""
+
+    def due(self, progress: Progress) -> bool:
+        """Whether to ask now."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedHorizon:
+    """Ask s steps after the last request (arXiv 2506.07339): each chunk is executed for s steps."""
+
+    def due(self, progress: Progress) -> bool:
+        """Whether s steps have passed."""
+        return progress.asked >= progress.execution_horizon
+
+    def __str__(self) -> str:
+        return "fixed"
+
+
+FIXED_HORIZON: Final = FixedHorizon()
+"""What is used unless asked otherwise."""
+
+
+@dataclass(frozen=True)
+class QueueThreshold:
+    """Ask when no more than so many actions are left (SmolVLA's asynchronous inference, arXiv 2506.01844).
+
+    Attributes:
+        actions: Actions left; must cover the inference delay for the robot not to run out of them.
+
+    Raises:
+        SpecError: A number below 0.
+    """
+
+    actions: int
+
+    def __post_init__(self) -> None:
+        if self.actions < 0:
+            raise SpecError(
+                f"a queue threshold of {self.actions}",
+                "0 actions or more",
+                "give how many actions are left when the next chunk is asked for",
+            )
+
+    def due(self, progress: Progress) -> bool:
+        """Whether the rest of the chunk is short."""
+        return progress.left <= self.actions
+
+    def __str__(self) -> str:
+        return f"queue:{self.actions}"
+
+
+@dataclass(frozen=True)
+class Continuously:
+    """Ask as soon as nothing is under way: the freshest chunks that the hardware can make, and the most seams."""
+
+    def due(self, progress: Progress) -> bool:
+        """Always."""
+        return True
+
+    def __str__(self) -> str:
+        return "continuous"
+
+
+def trigger(text: str) -> Trigger:
+    """A trigger from its text: ``fixed``, ``queue:<actions>`` or ``continuous``; ``str`` is the way back.
+
+    Raises:
+        SpecError: None of these.
+    """
+    kind, _, actions = text.partition(":")
+    if text == "fixed":
+        return FIXED_HORIZON
+    if text == "continuous":
+        return Continuously()
+    if kind == "queue" and actions.isdecimal():
+        return QueueThreshold(int(actions))
+    raise SpecError(f"trigger {text!r}", "fixed, queue:<actions> or continuous", "for instance queue:16")
