@@ -89,10 +89,10 @@ def training(policy: FlowPolicy, episodes: Episodes, config: TrainingConfig) -> 
     generator = torch.Generator().manual_seed(0)
 
     def updates(objective: Objective) -> Callable[[], object]:
-        chunks = DemonstratedChunks(episodes, policy.config.horizon, policy.device)
+        chunks = DemonstratedChunks(episodes, policy)
         optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
         if objective.own_share > 0:
-            chunks.own = chunks.action[chunks.frames]
+            chunks.own = policy.to_robot(chunks.chunks, chunks.observation)
 
         def update() -> None:
             index = torch.randint(0, len(chunks), (config.batch,), generator=generator)
@@ -103,7 +103,7 @@ def training(policy: FlowPolicy, episodes: Episodes, config: TrainingConfig) -> 
 
         return update
 
-    renewed = DemonstratedChunks(episodes, policy.config.horizon, policy.device)
+    renewed = DemonstratedChunks(episodes, policy)
     return {
         "plain": updates(FlowMatching()),
         "legato, demonstrated references": updates(LegatoObjective(own_share=0)),

@@ -164,8 +164,8 @@ def test_settings_that_cannot_be_resumed_exactly_are_refused() -> None:
 def test_own_chunks_are_aligned_with_the_demonstrated_ones() -> None:
     """A policy whose chunk at frame f is f, f + 1, ... continues itself: elapsed steps later, it is at those steps."""
     episodes, horizon = demonstrations((12, 9)), 6
-    policy = fresh(episodes)
-    chunks = DemonstratedChunks(episodes, horizon, torch.device("cpu"))
+    policy = fresh(episodes, horizon=horizon)
+    chunks = DemonstratedChunks(episodes, policy)
     ahead = torch.arange(len(chunks))[:, None] + torch.arange(horizon)
     chunks.own = ahead[..., None].expand(-1, -1, 2).float()
     index = torch.arange(len(chunks))
@@ -182,7 +182,7 @@ def test_own_chunks_are_aligned_with_the_demonstrated_ones() -> None:
 
 def test_without_own_chunks_there_is_nothing_to_continue() -> None:
     episodes = demonstrations()
-    chunks = DemonstratedChunks(episodes, 8, torch.device("cpu"))
+    chunks = DemonstratedChunks(episodes, fresh())
     batch = chunks.batch(torch.arange(5), fresh(), (1, 4), torch.Generator())
     assert not batch.own_known.any()
     assert torch.equal(batch.own, batch.actions)

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segue.core.weights import per_position
 from segue.strategies.hooks import Hooks, Prefix, no_weights
 
 
 def _overlap(prefix: Prefix) -> Tensor:
-    """Positions that the previous chunk speaks about. Shape (batch, horizon, 1)."""
-    position = torch.arange(prefix.horizon, device=prefix.known.device)
-    return (position < prefix.known[:, None])[..., None]
+    """Control steps that the previous chunk speaks about. Shape (batch, horizon)."""
+    return torch.arange(prefix.horizon, device=prefix.known.device) < prefix.known[:, None]
+
+
+def _mixed(prefix: Prefix, share: Tensor) -> Hooks:
+    """Plain sampling; ``share`` of the new chunk, per control step (batch, horizon), the rest of the previous one."""
+    new_share = per_position(share, prefix.stride)[..., None]
+    return Hooks(no_weights(prefix), finish=lambda new: new_share * new + (1 - new_share) * prefix.reference)
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,13 @@ class TemporalEnsembling:
 
     def hooks(self, prefix: Prefix) -> Hooks:
         """Plain sampling; the finished chunk joins the running mean."""
-        n = torch.where(_overlap(prefix)[..., 0], prefix.votes, 0).to(prefix.reference.dtype)[..., None]
+        n = torch.where(_overlap(prefix), prefix.votes, 0).to(prefix.reference.dtype)
         if self.decay == 0:
             earlier = n
         else:
             earlier = torch.expm1(-self.decay * n) / torch.expm1(torch.tensor(-self.decay, dtype=n.dtype))
         latest = torch.exp(-self.decay * n)
-        share = latest / (earlier + latest)
-        return Hooks(no_weights(prefix), finish=lambda new: share * new + (1 - share) * prefix.reference)
+        return _mixed(prefix, latest / (earlier + latest))
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,7 @@ class WeightedBlend:
 
     def hooks(self, prefix: Prefix) -> Hooks:
         """Plain sampling; a fixed mixture afterwards."""
-        share = torch.where(_overlap(prefix), self.new, 1.0).to(prefix.reference.dtype)
-        return Hooks(no_weights(prefix), finish=lambda new: share * new + (1 - share) * prefix.reference)
+        return _mixed(prefix, torch.where(_overlap(prefix), self.new, 1.0).to(prefix.reference.dtype))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segue.core.flow import Field, Step, estimate
-from segue.core.weights import Shape, random_schedule, schedule
+from segue.core.weights import Shape, per_position, random_schedule, schedule
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
 
@@ -81,7 +81,7 @@ class LegatoObjective:
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Target ``A - e`` where the weight is below 1."""
         noise, t = draw(batch, generator)
-        n, horizon = batch.valid.shape
+        n, horizon = len(t), batch.horizon
 
         def chosen(share: float) -> Tensor:
             return (torch.rand(n, generator=generator) < share).to(t.device)
@@ -92,6 +92,6 @@ class LegatoObjective:
         d, r = random_schedule(n, horizon, max_delay=self.max_delay, max_ramp=self.max_ramp, generator=generator)
         d = torch.minimum(d.to(t.device), known)
         r = torch.minimum(torch.where(chosen(self.hard_share), 0, r.to(t.device)), known - d)
-        w = schedule(horizon, d, r, self.shape, dtype=t.dtype)
+        w = per_position(schedule(horizon, d, r, self.shape, dtype=t.dtype), batch.stride)
         w = torch.where(chosen(self.plain_share)[:, None], 0, w)
         return on_path(batch, reference, w, noise, t)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segue.core.flow import Field, Step
-from segue.core.weights import Shape, random_schedule, schedule
+from segue.core.weights import Shape, per_position, random_schedule, schedule
 from segue.errors import SpecError
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
@@ -87,8 +87,8 @@ class LiteralLegatoObjective:
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """The pair of the one path with the published target."""
         noise, t = draw(batch, generator)
-        n, horizon = batch.valid.shape
+        n, horizon = len(t), batch.horizon
         d, r = random_schedule(n, horizon, max_delay=self.max_delay, max_ramp=self.max_ramp, generator=generator)
-        w = schedule(horizon, d.to(t.device), r.to(t.device), self.shape, dtype=t.dtype)
+        w = per_position(schedule(horizon, d.to(t.device), r.to(t.device), self.shape, dtype=t.dtype), batch.stride)
         pair = on_path(batch, batch.actions, w, noise, t)
         return TrainingPair(pair.x, t, w, literal_target(batch.actions, noise, w, t, self.steps), pair.mask)

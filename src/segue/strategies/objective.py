@@ -14,17 +14,24 @@ class Demonstrated:
     """A batch of demonstrated chunks in policy units.
 
     Attributes:
-        actions: Shape (batch, horizon, action).
-        valid: Shape (batch, horizon): False beyond the end of the episode, where nothing was demonstrated.
-        own: Shape (batch, horizon, action): the policy's own chunk from a few steps earlier, at this chunk's
+        actions: Shape (batch, positions, dimension).
+        valid: Shape (batch, positions): False beyond the end of the episode, where nothing was demonstrated.
+        own: Shape (batch, positions, dimension): the policy's own chunk from a few steps earlier, at this chunk's
             positions. Equal to ``actions`` where there is none.
-        own_known: Shape (batch,), integer: positions that ``own`` says something about; 0 without one.
+        own_known: Shape (batch,), integer: control steps that ``own`` says something about; 0 without one.
+        stride: Control steps per position; more than one for latent policies.
     """
 
     actions: Tensor
     valid: Tensor
     own: Tensor
     own_known: Tensor
+    stride: int = 1
+
+    @property
+    def horizon(self) -> int:
+        """H [control steps]."""
+        return self.valid.shape[1] * self.stride
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +39,12 @@ class TrainingPair:
     """What the network sees and what it should say.
 
     Attributes:
-        x: Noisy actions, shape (batch, horizon, action).
+        x: Noisy actions, shape (batch, positions, dimension).
         t: Flow time, shape (batch,).
-        w: Weights, shape (batch, horizon).
-        target: What the network should say, shape (batch, horizon, action): the velocity for a flow policy, the noise
-            for a diffusion policy, the chunk itself for a regression policy.
-        mask: Shape (batch, horizon): positions that count.
+        w: Weights, shape (batch, positions).
+        target: What the network should say, shape (batch, positions, dimension): the velocity for a flow policy, the
+            noise for a diffusion policy, the chunk itself for a regression policy.
+        mask: Shape (batch, positions): positions that count.
     """
 
     x: Tensor
@@ -61,7 +68,7 @@ class Objective(Protocol):
 
 
 def draw(batch: Demonstrated, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise (batch, horizon, action) and uniform flow time (batch,)."""
+    """Noise (batch, positions, dimension) and uniform flow time (batch,)."""
     noise = torch.randn(batch.actions.shape, generator=generator, dtype=batch.actions.dtype)
     t = torch.rand(len(batch.actions), generator=generator, dtype=batch.actions.dtype)
     return noise.to(batch.actions.device), t.to(batch.actions.device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from segue.core.weights import random_delay, schedule
+from segue.core.weights import per_position, random_delay, schedule
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
 
@@ -43,7 +43,7 @@ class TrainingTimeRTCObjective:
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Target ``A - noise`` on the positions after the prefix."""
         noise, t = draw(batch, generator)
-        n, horizon = batch.valid.shape
+        n, horizon = len(t), batch.horizon
         d = random_delay(n, max_delay=self.max_delay, decay=self.decay, generator=generator).to(t.device)
-        w = schedule(horizon, d, torch.zeros_like(d), "step", dtype=t.dtype)
+        w = per_position(schedule(horizon, d, torch.zeros_like(d), "step", dtype=t.dtype), batch.stride)
         return on_path(batch, batch.actions, w, noise, t)

@@ -12,17 +12,18 @@ from segue.strategies.objective import Demonstrated
 
 
 class DemonstratedChunks:
-    """All windows of the demonstrations, and the policy's own chunks at the same observations.
+    """All windows of the demonstrations in policy units, and the policy's own chunks at the same observations.
 
-    Everything is kept on the device: state demonstrations are small.
+    Everything is computed once and kept on the policy's device: state demonstrations are small.
     """
 
-    def __init__(self, episodes: Episodes, horizon: int, device: torch.device) -> None:
-        windows = Windows(episodes, horizon)
+    def __init__(self, episodes: Episodes, policy: Policy) -> None:
+        windows, device = Windows(episodes, policy.config.horizon), policy.device
+        self.stride = policy.stride
         self.observation = torch.as_tensor(episodes.observation, device=device)
-        self.action = torch.as_tensor(episodes.action, device=device)
-        self.frames = torch.as_tensor(windows.frames, device=device)
-        self.valid = torch.as_tensor(windows.valid, device=device)
+        self.chunks = _in_policy_units(windows, self.observation, policy)
+        # A position of several control steps counts if all of them were demonstrated.
+        self.valid = torch.as_tensor(windows.valid, device=device).unflatten(1, (-1, self.stride)).all(2)
         self.age = torch.as_tensor(windows.age, device=device)
         self.own: Tensor | None = None
 
@@ -40,6 +41,7 @@ class DemonstratedChunks:
             chunks.append(policy.to_robot(chunk, observation))
         self.own = torch.cat(chunks)
 
+    @torch.no_grad()
     def batch(
         self, index: Tensor, policy: Policy, elapsed: tuple[int, int], generator: torch.Generator
     ) -> Demonstrated:
@@ -47,15 +49,23 @@ class DemonstratedChunks:
 
         One that is as old as the horizon or older says nothing about these positions and is not used.
         """
-        observation = self.observation[index]
-        actions = policy.to_policy(self.action[self.frames[index]], observation)
+        chunks, valid = self.chunks[index], self.valid[index]
         if self.own is None:
-            return Demonstrated(actions, self.valid[index], actions, torch.zeros_like(index))
-        horizon = actions.shape[1]
+            return Demonstrated(chunks, valid, chunks, torch.zeros_like(index), self.stride)
+        _, horizon, action = self.own.shape
         low, high = elapsed
         steps = torch.randint(low, high + 1, (len(index),), generator=generator).to(index.device)
         steps = torch.minimum(steps, self.age[index])
         position = (torch.arange(horizon, device=index.device) + steps[:, None]).clamp(max=horizon - 1)
-        own = self.own[index - steps].gather(1, position[..., None].expand_as(actions))
+        own = self.own[index - steps].gather(1, position[..., None].expand(-1, -1, action))
         known = torch.where(steps > 0, (horizon - steps).clamp(min=0), 0)
-        return Demonstrated(actions, self.valid[index], policy.to_policy(own, observation), known)
+        return Demonstrated(chunks, valid, policy.to_policy(own, self.observation[index]), known, self.stride)
+
+
+@torch.no_grad()
+def _in_policy_units(windows: Windows, observation: Tensor, policy: Policy, batch: int = 4096) -> Tensor:
+    """Shape (frames, positions, dimension)."""
+    action = torch.as_tensor(windows.episodes.action, device=observation.device)
+    frames = torch.as_tensor(windows.frames, device=observation.device)
+    parts = zip(frames.split(batch), observation.split(batch), strict=True)
+    return torch.cat([policy.to_policy(action[frame], seen) for frame, seen in parts])
