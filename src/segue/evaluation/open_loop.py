@@ -1,0 +1,171 @@
+"""Chunks beside the actions of demonstrations that were held out: how far off, and how rough.
+
+    held-out episode    o0 a0  o1 a1  o2 a2  ...
+    chunk at step t     A[0] A[1] ... A[H-1]        predicted from o[t]
+    compared with       a[t] a[t+1] ... a[t+H-1]
+
+Predictions never reach a robot, so that every policy is asked at the same observations. All measures are taken on
+actions of one rate, in physical units, per group of dimensions that have the same unit. They are those of
+arXiv 2605.24931, section 5, with differences: angles are unwrapped instead of cutting off the largest per cent,
+rotations have an error of their own, and a difference per step is also given per second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from segue.core.smoothness import Array, Real
+from segue.data.resample import Interpolation, at_high_rate, at_low_rate
+from segue.errors import SpecError
+
+Kind = Literal["linear", "angle", "rotation-6d", "quaternion"]
+_SIZES: dict[Kind, int | None] = {"linear": None, "angle": None, "rotation-6d": 6, "quaternion": 4}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Action dimensions that are measured together.
+
+    Attributes:
+        name: For people.
+        dimensions: Indices of the action dimensions.
+        unit: Of the physical quantity.
+        kind: ``linear``; ``angle`` in radians, which wraps; ``rotation-6d``, the first two columns of a rotation
+            matrix one after the other; ``quaternion``, the scalar anywhere, of either sign.
+        scale: How much of the unit one robot unit is, one for all or one per dimension.
+        summed: Whether actions are displacements, of which the sum since the start of the chunk is measured.
+    """
+
+    name: str
+    dimensions: tuple[int, ...]
+    unit: str
+    kind: Kind = "linear"
+    scale: float | tuple[float, ...] = 1.0
+    summed: bool = False
+
+    def __post_init__(self) -> None:
+        size = _SIZES[self.kind]
+        if not self.dimensions or (size is not None and len(self.dimensions) != size):
+            raise SpecError(
+                got=f"group {self.name!r} of kind {self.kind} with {len(self.dimensions)} dimensions",
+                expected=f"{size or 'at least one'} dimensions",
+                change="name the dimensions of one quantity",
+            )
+
+    def of(self, actions: Real) -> Array:
+        """The group's path in its unit. (..., steps, action) -> (..., steps, dimensions), float64."""
+        path = np.asarray(actions, np.float64)[..., list(self.dimensions)] * np.asarray(self.scale)
+        return np.cumsum(path, axis=-2) if self.summed else path
+
+
+def deviation(predicted: Real, actual: Real, group: Group) -> float:
+    """Mean absolute error over chunks, steps and dimensions [unit of the group].
+
+    An angle is off by the shorter way round; a quaternion is compared with the nearer of the two that mean the same.
+
+    Args:
+        predicted: Shape (chunks, steps, action), robot units.
+        actual: Same shape.
+        group: What is compared.
+    """
+    one, other = group.of(predicted), group.of(actual)
+    if group.kind == "quaternion":
+        other = np.where(np.sum(one * other, axis=-1, keepdims=True) < 0, -other, other)
+    error = one - other
+    if group.kind == "angle":
+        error = (error + np.pi) % (2 * np.pi) - np.pi
+    return float(np.mean(np.abs(error)))
+
+
+def geodesic(predicted: Real, actual: Real, group: Group) -> float:
+    """Mean angle of the rotation between prediction and truth [rad]; NaN for a group that is no rotation."""
+    if group.kind == "rotation-6d":
+        distance = np.linalg.norm(
+            rotation_matrix(group.of(predicted)) - rotation_matrix(group.of(actual)), axis=(-2, -1)
+        )
+        # |R - Q| = 2 sqrt(2) sin(angle / 2)
+        return float(np.mean(2 * np.arcsin(np.clip(distance / np.sqrt(8), 0, 1))))
+    if group.kind == "quaternion":
+        one, other = (q / np.linalg.norm(q, axis=-1, keepdims=True) for q in (group.of(predicted), group.of(actual)))
+        distance = np.minimum(np.linalg.norm(one - other, axis=-1), np.linalg.norm(one + other, axis=-1))
+        # |p - q| = 2 sin(angle / 4)
+        return float(np.mean(4 * np.arcsin(np.clip(distance / 2, 0, 1))))
+    return float("nan")
+
+
+def rotation_matrix(columns: Real) -> Array:
+    """Rotation from its first two columns (arXiv 1812.07035), orthonormal or not. (..., 6) -> (..., 3, 3)."""
+    first, second = columns[..., :3], columns[..., 3:]
+    x = first / np.linalg.norm(first, axis=-1, keepdims=True)
+    second = second - np.sum(x * second, axis=-1, keepdims=True) * x
+    y = second / np.linalg.norm(second, axis=-1, keepdims=True)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def roughness(chunks: Real, group: Group, order: int, dt: float = 1.0) -> float:
+    """Mean norm of a finite difference within chunks (arXiv 2605.24931, equations 1 and 2).
+
+    Args:
+        chunks: Shape (chunks, steps, action), robot units.
+        group: What is measured. Angles are unwrapped, quaternions made continuous.
+        order: 2 for acceleration, 3 for jerk.
+        dt: Control period [s], for a value per s^order; 1 for one per step^order, which is what the paper prints.
+
+    Returns:
+        NaN when chunks have no more steps than the order.
+    """
+    path = group.of(chunks)
+    if path.shape[-2] <= order:
+        return float("nan")
+    if group.kind == "angle":
+        path = np.unwrap(path, axis=-2)
+    if group.kind == "quaternion":
+        turned = np.sum(path[..., 1:, :] * path[..., :-1, :], axis=-1, keepdims=True) < 0
+        path[..., 1:, :] *= np.where(np.cumsum(turned, axis=-2) % 2, -1, 1)
+    return float(np.mean(np.linalg.norm(np.diff(path, n=order, axis=-2), axis=-1))) / dt**order
+
+
+def measures(predicted: Real, actual: Real, group: Group, dt: float) -> dict[str, float]:
+    """Every measure of predictions in one group; see `deviation`, `geodesic` and `roughness`."""
+    return {
+        "deviation": deviation(predicted, actual, group),
+        "geodesic": geodesic(predicted, actual, group),
+        "acceleration_step": roughness(predicted, group, 2),
+        "jerk_step": roughness(predicted, group, 3),
+        "acceleration": roughness(predicted, group, 2, dt),
+        "jerk": roughness(predicted, group, 3, dt),
+    }
+
+
+def noisy(actual: Real, scale: Real, seed: int) -> Array:
+    """The truth with white noise on every number: what a policy of the high rate with that error would predict.
+
+    Args:
+        actual: Shape (chunks, steps, action).
+        scale: Standard deviation of the noise, shape (action,), robot units.
+        seed: Of the noise.
+    """
+    return actual + np.random.default_rng(seed).normal(size=actual.shape) * scale
+
+
+def noisy_knots(
+    actual: Real, scale: Real, factor: int, interpolation: Interpolation, seed: int, summed: Sequence[int] = ()
+) -> Real:
+    """The truth at the low rate with white noise on every knot, back at the high rate.
+
+    The control for comparisons across rates: the noise per predicted number is that of `noisy`, so that whatever
+    these chunks are smoother by is the doing of the interpolation and the metric, and nothing that a policy learned.
+    Third differences of white noise have the mean square ``20 sigma^2`` per dimension; interpolated linearly by a
+    factor of 3 or more they have ``12 sigma^2 / factor^3``, for the same error at every knot.
+
+    Args:
+        actual: Shape (chunks, steps, action), steps a multiple of the factor.
+        scale: Standard deviation of the noise, shape (action,), robot units.
+        factor: High over low rate.
+        interpolation: How the knots are connected.
+        seed: Of the noise.
+        summed: Dimensions that command displacements.
+    """
+    return at_high_rate(noisy(at_low_rate(actual, factor, summed), scale, seed), factor, interpolation, summed=summed)
