@@ -1,0 +1,213 @@
+"""One joint of a robot in control steps: what a command would violate, and the best one that violates nothing.
+
+Velocity v, acceleration a and jerk are differences of commands per step. Every state that is left behind is one from
+which braking keeps to the limits (`segue.runtime.braking`), so that braking is always a possible next command.
+"""
+
+from enum import Enum
+from math import inf, ulp
+
+from segue.errors import SpecError
+from segue.runtime.braking import brake, distance, highest, hold, lowest, release
+from segue.runtime.limits import JointLimits
+
+_ROOT_STEPS = 30
+_ROOT_WIDTH = 1e-9  # of the largest jerk
+
+
+class Limit(Enum):
+    """What kept a command from being the wanted action."""
+
+    POSITION = "position"
+    """Outside of the range, or no room would be left to brake inside of it."""
+    VELOCITY = "velocity"
+    """Too fast, or no time would be left to release the acceleration."""
+    ACCELERATION = "acceleration"
+    JERK = "jerk"
+    APPROACH = "approach"
+    """Could be reached now, but would be overshot then: a limit that was met before is still being made up for."""
+
+
+class Joint:
+    """Limits of one joint per control step.
+
+    Unlimited quantities need no case of their own: no command can move by more than the range, so that the speed per
+    step is at most the range, its change at most twice the largest speed, and the change of that twice the largest
+    change.
+
+    Args:
+        limits: Of all joints.
+        index: Which one this is.
+        dt: Control period [s].
+
+    Raises:
+        SpecError: The jerk per step is so small that double precision cannot resolve it.
+    """
+
+    def __init__(self, limits: JointLimits, index: int, dt: float) -> None:
+        self.name, self.displacement = limits.names[index], limits.displacement[index]
+        low, high, speed = limits.low[index], limits.high[index], limits.velocity[index] * dt
+        if self.displacement:
+            self.low, self.high = -inf, inf
+            self.floor, self.ceiling = max(low, -speed), min(high, speed)
+        else:
+            self.low, self.high = low, high
+            self.ceiling = min(speed, high - low)
+            self.floor = -self.ceiling
+        self.acceleration = min(limits.acceleration[index] * dt**2, self.ceiling - self.floor)
+        self.jerk = min(limits.jerk[index] * dt**3, 2 * self.acceleration)
+        self.most = self.acceleration / self.jerk  # the acceleration limit in units of the jerk: m of `braking`
+        if self.jerk < 1024 * ulp(max(-low, high)):
+            raise SpecError(
+                f"jerk limit {limits.jerk[index]:g} of joint {self.name!r} at dt = {dt:g} s",
+                "a change of the command per step that double precision can resolve",
+                "raise the limit, or lower the control rate",
+            )
+
+    def obstacle(self, p: float, v: float, a: float, jerk: float) -> Limit | None:
+        """The limit that a command would violate which leads to the state (p, v, a) by this jerk."""
+        if not self.low <= p <= self.high:
+            return Limit.POSITION
+        if not self.floor <= v <= self.ceiling:
+            return Limit.VELOCITY
+        if not -self.acceleration <= a <= self.acceleration:
+            return Limit.ACCELERATION
+        if not -self.jerk <= jerk <= self.jerk:
+            return Limit.JERK
+        unit = self.jerk
+        if not self.floor + unit * release(-a / unit) <= v <= self.ceiling - unit * release(a / unit):
+            return Limit.VELOCITY
+        return None if self.has_room(p, v, a) else Limit.POSITION
+
+    def has_room(self, p: float, v: float, a: float) -> bool:
+        """Whether braking from this state stays inside of the range."""
+        if self.displacement:
+            return True
+        unit, v, a = self.jerk, v / self.jerk, a / self.jerk
+        return p + unit * highest(v, a, self.most) <= self.high and p + unit * lowest(v, a, self.most) >= self.low
+
+    def follow(
+        self, wanted: float, drift: float, p: float, v: float, a: float, behind: bool
+    ) -> tuple[float, bool, Limit | None]:
+        """The command towards a wanted one that cannot, or may not, be had at once.
+
+        Args:
+            wanted: Finite.
+            drift: Change of the wanted command since the last step, taken to go on.
+            p: Position that was commanded last; 0 for displacements.
+            v: Velocity of the last step.
+            a: Acceleration of the last step.
+            behind: Whether the last command was not the wanted one.
+
+        Returns:
+            The position commanded now, whether it is behind the wanted one, and which limit the wanted one violates.
+        """
+        reachable = min(max(wanted, self.low), self.high)
+        limit = Limit.POSITION if reachable != wanted else None
+        velocity = reachable - p
+        acceleration = velocity - v
+        obstacle = self.obstacle(reachable, velocity, acceleration, acceleration - a)
+        if limit or abs(drift) > min(-self.floor, self.ceiling):
+            drift = 0.0
+        if obstacle is None and not (behind and self._overshoots(velocity, acceleration, drift)):
+            return reachable, False, limit
+        command = p + (v + self.jerk * self._towards(reachable, drift, p, v, a))
+        return min(max(command, self.low), self.high), True, limit or obstacle or Limit.APPROACH
+
+    def _overshoots(self, velocity: float, acceleration: float, drift: float) -> bool:
+        """Whether being where it is wanted with this velocity does not allow to stay with it from the next step on."""
+        change = drift if self.displacement else drift - velocity
+        possible = abs(change) <= self.acceleration and abs(change - acceleration) <= self.jerk
+        return not (possible and (self.displacement or abs(change) <= self.jerk))
+
+    def _towards(self, wanted: float, drift: float, p: float, v: float, a: float) -> float:
+        """Acceleration of this step, in units of the jerk, that approaches what is wanted and leaves room to brake."""
+        unit = self.jerk
+        v, a = v / unit, a / unit
+        least = max(a - 1, -self.most, -hold(v - self.floor / unit))
+        greatest = min(a + 1, self.most, hold(self.ceiling / unit - v))
+        if self.displacement:
+            missing = wanted / unit - v
+            return min(max(hold(missing) - hold(-missing), least), greatest)
+        x = self._approach((p - wanted) / unit, drift / unit, v, a, least, greatest)
+        if not self._fits(p, v, x):
+            rising = p + unit * (v + x + highest(v + x, x, self.most)) > self.high
+            edge = self.high if rising else self.low
+            x = self._approach((p - edge) / unit, 0.0, v, a, least, greatest)
+        return x if self._fits(p, v, x) else brake(v, a, self.most)
+
+    def _fits(self, p: float, v: float, x: float) -> bool:
+        unit = self.jerk
+        p += unit * (v + x)
+        return self.low <= p <= self.high and self.has_room(p, unit * (v + x), unit * x)
+
+    def _approach(self, gap: float, drift: float, v: float, a: float, least: float, greatest: float) -> float:
+        """The acceleration after which braking, relative to what moves with ``drift``, ends where that is.
+
+        A root of a growing function by the Illinois method (M. Dowell and P. Jarratt, BIT 11, 1971). The result is on
+        braking's side of the root, where the end is not overshot.
+
+        Args:
+            gap: Last position relative to what is wanted now; this and all below in units of the jerk.
+            drift: Velocity of what is wanted.
+            v: Velocity of the last step.
+            a: Acceleration of the last step.
+            least: Smallest acceleration allowed.
+            greatest: Largest acceleration allowed.
+        """
+
+        def end(x: float) -> float:
+            return gap + v + x + distance(v + x - drift, x, self.most)
+
+        near = min(max(brake(v - drift, a, self.most), least), greatest)
+        near_end = end(near)
+        if near_end == 0:
+            return near
+        far = greatest if near_end < 0 else least
+        far_end = end(far)
+        if far_end * near_end >= 0:
+            return far
+        for _ in range(_ROOT_STEPS):
+            x = far - far_end * (far - near) / (far_end - near_end)
+            x_end = end(x)
+            if x_end * near_end >= 0:
+                near, near_end, far_end = x, x_end, far_end / 2
+            else:
+                far, far_end, near_end = x, x_end, near_end / 2
+            if x_end == 0 or abs(far - near) < _ROOT_WIDTH:
+                break
+        return near
+
+    def stop(self, p: float, v: float, a: float) -> float:
+        """The command that brakes."""
+        unit = self.jerk
+        velocity = v + unit * brake(v / unit, a / unit, self.most)
+        if abs(velocity) < 1e-12 * unit:
+            velocity = 0.0  # what rounding has left
+        return min(max(p + velocity, self.low), self.high)
+
+    def enter(self, position: float) -> float:
+        """A measured start, at the limit if it is beyond it by less than a step at the largest speed.
+
+        Raises:
+            SpecError: Further outside than that.
+        """
+        low, high = (self.floor, self.ceiling) if self.displacement else (self.low, self.high)
+        if not low - self.ceiling <= position <= high + self.ceiling:
+            raise SpecError(
+                f"joint {self.name!r} starts at {position:g}",
+                f"inside of [{low:g}, {high:g}], or beyond by less than one step at the largest speed",
+                "move the robot inside of its limits by hand, or correct them",
+            )
+        return min(max(position, low), high)
+
+    def stoppable(self, p: float, velocity: float) -> float:
+        """The velocity, or the largest in its direction from which the joint can stop inside of its range."""
+        velocity = min(max(velocity, self.floor), self.ceiling)
+        if self.has_room(p, velocity, 0.0):
+            return velocity
+        possible, impossible = 0.0, velocity
+        for _ in range(60):
+            middle = (possible + impossible) / 2
+            possible, impossible = (middle, impossible) if self.has_room(p, middle, 0.0) else (possible, middle)
+        return possible

@@ -1,0 +1,148 @@
+"""What every joint of a robot may do: position, velocity, acceleration and jerk, in SI units.
+
+    limits = JointLimits.uniform(names, low, high, unit="rad", velocity=2.0, acceleration=10.0, jerk=200.0)
+
+Velocity, acceleration and jerk may be `UNLIMITED`, but somebody has to say so. Units are given so that mistakes are
+found which can be found: a joint with a range of 180 "radians" was written down in degrees. A range of 10 degrees
+that is passed as 10 radians cannot be told from an honest one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, isnan, pi
+from typing import Literal, get_args
+
+from segue.errors import SpecError
+
+UNLIMITED = inf
+Unit = Literal["rad", "m", "1"]
+
+# Beyond these a value was most likely given in degrees, or in millimetres: (unit meant, range, velocity).
+_PLAUSIBLE: dict[str, tuple[str, float, float]] = {"rad": ("degrees", 4 * pi, 100.0), "m": ("millimetres", 50.0, 50.0)}
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """Limits of a robot's commands, one value per action dimension.
+
+    Attributes:
+        names: Of the dimensions, as in the robot's specification and in its order.
+        units: Of a command: "rad", "m", or "1" for one without a unit (a gripper opening, a normalised command).
+        low: Lowest command [unit].
+        high: Highest command [unit].
+        velocity: Largest speed [unit/s].
+        acceleration: Largest acceleration [unit/s^2].
+        jerk: Largest jerk [unit/s^3].
+        displacement: Whether a command is a displacement per control step. Such a dimension is at rest when its command
+            is zero, and its position is not known here: ``low`` and ``high`` bound the displacement, `velocity` is
+            displacement / dt. Otherwise a command is a target position, at rest when it no longer changes.
+
+    Raises:
+        SpecError: Another number of values than names, inverted, NaN, zero, negative, or implausible in its unit.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[Unit, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    velocity: tuple[float, ...]
+    acceleration: tuple[float, ...]
+    jerk: tuple[float, ...]
+    displacement: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise SpecError(f"joint names {self.names}", "at least one, none twice", "name every dimension once")
+        for field in ("units", "low", "high", "velocity", "acceleration", "jerk", "displacement"):
+            if len(getattr(self, field)) != len(self.names):
+                raise SpecError(
+                    f"{len(getattr(self, field))} values of {field}",
+                    f"{len(self.names)}, one per joint: {', '.join(self.names)}",
+                    "give the limits in the order of the robot's action names",
+                )
+        for joint in range(len(self.names)):
+            self._check(joint)
+
+    @classmethod
+    def uniform(
+        cls,
+        names: Sequence[str],
+        low: Sequence[float],
+        high: Sequence[float],
+        *,
+        unit: Unit,
+        velocity: float,
+        acceleration: float,
+        jerk: float,
+        displacement: bool = False,
+    ) -> "JointLimits":
+        """Ranges per joint, as a robot's specification has them, and everything else the same for all joints.
+
+        Args:
+            names: Of the dimensions.
+            low: Shape (action,): a sequence or an array.
+            high: Shape (action,).
+            unit: See `units`.
+            velocity: [unit/s]
+            acceleration: [unit/s^2]
+            jerk: [unit/s^3]
+            displacement: See `displacement`.
+        """
+        n = len(names)
+        return cls(
+            names=tuple(names),
+            units=(unit,) * n,
+            low=tuple(float(value) for value in low),
+            high=tuple(float(value) for value in high),
+            velocity=(float(velocity),) * n,
+            acceleration=(float(acceleration),) * n,
+            jerk=(float(jerk),) * n,
+            displacement=(displacement,) * n,
+        )
+
+    def _check(self, joint: int) -> None:
+        name, unit = self.names[joint], self.units[joint]
+        low, high = self.low[joint], self.high[joint]
+        if unit not in get_args(Unit):
+            raise SpecError(
+                f"joint {name!r} in {unit!r}", "one of " + ", ".join(get_args(Unit)), "convert its limits to SI units"
+            )
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise SpecError(
+                f"range [{low}, {high}] {unit} of joint {name!r}", "finite, lower < upper", "correct the range"
+            )
+        if self.displacement[joint] and not low < 0 < high:
+            raise SpecError(
+                f"range [{low}, {high}] of displacement {name!r}",
+                "zero inside: at zero the joint is at rest",
+                "allow both directions, or declare a command that is a target position",
+            )
+        for field in ("velocity", "acceleration", "jerk"):
+            value = getattr(self, field)[joint]
+            if isnan(value) or value <= 0:
+                raise SpecError(
+                    f"{field} limit {value} of joint {name!r}",
+                    "a positive number, or UNLIMITED",
+                    "zero does not mean unlimited; say UNLIMITED where no limit is wanted",
+                )
+        self._check_plausible(joint)
+
+    def _check_plausible(self, joint: int) -> None:
+        name, unit = self.names[joint], self.units[joint]
+        if unit not in _PLAUSIBLE:
+            return
+        meant, largest, fastest = _PLAUSIBLE[unit]
+        widest = max(-self.low[joint], self.high[joint])
+        velocity = self.velocity[joint]
+        if widest > largest:
+            raise SpecError(
+                f"joint {name!r} reaches {widest:g} {unit}",
+                f"at most {largest:.4g} {unit}: this looks like {meant}",
+                f"give its range in {unit}",
+            )
+        if isfinite(velocity) and velocity > fastest:
+            raise SpecError(
+                f"velocity limit {velocity:g} {unit}/s of joint {name!r}",
+                f"at most {fastest:g} {unit}/s, or UNLIMITED: this looks like {meant}",
+                f"give it in {unit}/s",
+            )
