@@ -13,17 +13,18 @@ TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test lint bench results tables clean
+.PHONY: help setup demo test test-faults lint bench results tables clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo      train on human door demonstrations, compare seven methods under delay, write a report"
-	@echo "make test      run the tests"
-	@echo "make lint      ruff, formatting, types"
-	@echo "make bench     time the methods against each other, as ratios"
-	@echo "make results   train and evaluate everything in the README's tables (hours), then write the tables"
-	@echo "make tables    write the README's tables from results/"
-	@echo "make clean     remove .venv and caches; runs/ and results/ stay"
+	@echo "make demo         train on human door demonstrations, compare seven methods under delay, write a report"
+	@echo "make test         run the tests"
+	@echo "make test-faults  run the long tests with injected faults (minutes)"
+	@echo "make lint         ruff, formatting, types"
+	@echo "make bench        time the methods against each other, as ratios"
+	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
+	@echo "make tables       write the README's tables from results/"
+	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
 
 setup: $(READY)
 
@@ -32,6 +33,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2
+
+test-faults: $(READY)
+	@$(BIN)/python -m pytest -n 2 -m faults
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)
