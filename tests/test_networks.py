@@ -186,7 +186,7 @@ def test_config_survives_json(name: str) -> None:
     again = network_config(name, json.loads(json.dumps(asdict(config))))
     assert again == config
     assert config != network_config(name)
-    sizes = Sizes(8, 3, CONTEXT)
+    sizes = Sizes(8, 3, CONTEXT, 3)
     network = again.build(sizes)
     network.load_state_dict(config.build(sizes).state_dict())
 

@@ -1,4 +1,4 @@
-"""Networks of the flow policies: four ways to the same function of flow state, time, weights and context."""
+"""Networks of the policies: four ways to the same function of flow state, time, weights and context."""
 
 import difflib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ __all__ = ["NETWORKS", "Network", "NetworkConfig", "Sizes", "build_network", "co
 
 
 class Network(Protocol):
-    """What a flow policy asks of a network.
+    """What a policy asks of a network.
 
     The weights enter in two ways: through the flow time of each position, ``tau = t + w (1 - t)``, and by themselves
     through a projection without bias, ``weights_input``, that starts at zero. So with w = 0 a network is exactly the
@@ -26,7 +26,7 @@ class Network(Protocol):
     """
 
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Velocity or action estimate, which of the two is the policy's choice. Shape (batch, horizon, action).
+        """What the policy has it estimate: velocity, action, noise. Shape (batch, horizon, output).
 
         Args:
             x: Flow state, normalised, shape (batch, horizon, action).
@@ -82,12 +82,26 @@ def network_config(name: str, settings: Mapping[str, Any] | None = None) -> Netw
 
 
 def build_network(
-    name: str, settings: Mapping[str, Any] | None = None, *, horizon: int, action: int, context: int
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    horizon: int,
+    action: int,
+    context: int,
+    output: int | None = None,
 ) -> MLP | Mixer | UNet | Transformer:
     """Network with fresh parameters, drawn from torch's global generator (seed it first to repeat them).
+
+    Args:
+        name: Key of `NETWORKS`.
+        settings: Fields that differ from the defaults.
+        horizon: Positions of a chunk.
+        action: Numbers per position that go in.
+        context: Numbers that an observation is encoded to.
+        output: Numbers per position that come out; as many as go in by default.
 
     Raises:
         UnknownNameError: No network has this name.
         SpecError: Settings and sizes do not make a network.
     """
-    return network_config(name, settings).build(Sizes(horizon, action, context))
+    return network_config(name, settings).build(Sizes(horizon, action, context, action if output is None else output))

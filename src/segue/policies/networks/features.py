@@ -17,6 +17,7 @@ class Sizes:
         horizon: H, actions per chunk.
         action: Numbers per action.
         context: Numbers that an observation is encoded to.
+        output: Numbers that the network says per position; as many as an action has where it estimates actions.
 
     Raises:
         SpecError: A size is below 1.
@@ -25,12 +26,13 @@ class Sizes:
     horizon: int
     action: int
     context: int
+    output: int
 
     def __post_init__(self) -> None:
-        if min(self.horizon, self.action, self.context) < 1:
+        if min(self.horizon, self.action, self.context, self.output) < 1:
             raise SpecError(
-                got=f"horizon {self.horizon}, action {self.action}, context {self.context}",
-                expected="all three at least 1",
+                got=f"horizon {self.horizon}, action {self.action}, context {self.context}, output {self.output}",
+                expected="all four at least 1",
                 change="take the sizes from the demonstrations and from the encoder",
             )
 

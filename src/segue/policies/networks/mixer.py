@@ -68,10 +68,10 @@ class Mixer(nn.Module):
         self.time = TimeFeatures(width)
         self.weights_input = zero_linear(1, width, bias=False)
         self.blocks = nn.ModuleList(MixerBlock(config, sizes.horizon) for _ in range(config.depth))
-        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sizes.action))
+        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sizes.output))
 
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, action)."""
+        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         condition = self.time(position_time(t, w)) + self.weights_input(w[..., None])
         h = self.inputs(x) + self.context(context)[:, None]

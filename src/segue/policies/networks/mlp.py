@@ -38,13 +38,13 @@ class MLP(nn.Module):
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
             for _ in range(config.depth)
         )
-        self.output = nn.Linear(width, chunk)
+        self.output = nn.Linear(width, sizes.horizon * sizes.output)
 
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, action)."""
+        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         tau = 2 * position_time(t, w) - 1
         h = self.inputs(torch.cat((x.flatten(1), tau, context), 1)) + self.weights_input(w)
         for block in self.blocks:
             h = h + block(h)
-        return self.output(h).view(x.shape)
+        return self.output(h).view(len(x), self.sizes.horizon, self.sizes.output)

@@ -94,10 +94,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Sequential(nn.SiLU(), zero_linear(width, 2 * width))
-        self.output = zero_linear(width, sizes.action)
+        self.output = zero_linear(width, sizes.output)
 
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, action)."""
+        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         time = self.time(position_time(t, w)) + self.weights_input(w[..., None])
         condition = time + self.context(context)[:, None]

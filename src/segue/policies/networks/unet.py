@@ -113,10 +113,10 @@ class UNet(nn.Module):
             nn.ConvTranspose1d(coarse, fine, 4, stride=2, padding=1) for fine, coarse in reversed(steps)
         )
         self.up = nn.ModuleList(Level(2 * fine, fine, cond) for fine, _ in reversed(steps))
-        self.output = nn.Sequential(_convolution(widths[0], widths[0]), nn.Conv1d(widths[0], sizes.action, 1))
+        self.output = nn.Sequential(_convolution(widths[0], widths[0]), nn.Conv1d(widths[0], sizes.output, 1))
 
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, action)."""
+        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         condition = self.activation(self.time(t) + self.context(context))
         tau = 2 * position_time(t, w) - 1

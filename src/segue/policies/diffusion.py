@@ -1,0 +1,212 @@
+"""Diffusion policies (arXiv 2303.04137): the network says which noise is in a noisy chunk, and DDIM takes it out.
+
+    x_k = sqrt(abar_k) A + sqrt(1 - abar_k) noise        diffusion step k, 0 nearly clean, K - 1 nearly noise
+
+The networks of the flow policies serve here too. They are told ``t = 1 - (k + 1) / K``, so that 0 is noise as
+everywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from segue.core.chunk import Array
+from segue.errors import MissingExtraError, SpecError
+from segue.policies.networks import build_network
+from segue.policies.normalizer import Normalizer
+from segue.policies.policy import mean_error, refuse_guidance
+from segue.policies.units import check_observation, shifted
+from segue.strategies.hooks import Prefix, Strategy
+from segue.strategies.objective import Demonstrated, TrainingPair
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+
+def scheduler(training_steps: int, bound: float = 1.0) -> "DDIMScheduler":
+    """Noise schedule and sampler: squared cosine, epsilon prediction (arXiv 2010.02502, 2102.09672).
+
+    Args:
+        training_steps: K.
+        bound: Largest magnitude of an estimated chunk while sampling, policy units. Early estimates divide by a small
+            ``sqrt(abar)``, which makes errors large; nothing demonstrated lies beyond.
+
+    Raises:
+        MissingExtraError: diffusers is not installed.
+    """
+    try:
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    except ImportError as error:
+        raise MissingExtraError("diffusers", "diffusion", "a diffusion policy") from error
+    return DDIMScheduler(
+        num_train_timesteps=training_steps,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="epsilon",
+        clip_sample=True,
+        clip_sample_range=bound,
+    )
+
+
+def flow_time(step: Tensor, training_steps: int) -> Tensor:
+    """What a network is told for a diffusion step, ``t = 1 - (k + 1) / K``. Shape (batch,)."""
+    return 1 - (step.to(torch.float32) + 1) / training_steps
+
+
+@dataclass(frozen=True)
+class DiffusionPolicyConfig:
+    """Everything about a diffusion policy but its weights; plain JSON.
+
+    Attributes:
+        horizon: H, actions per chunk.
+        dt: Control period [s].
+        observation_names: One per observation dimension.
+        action_names: One per action dimension.
+        relative_to: Per action dimension, the index of the observation that it is taken relative to, or None for an
+            absolute action.
+        network: Name of the network. The paper's is ``unet``.
+        network_settings: Its settings, where they differ from the defaults.
+        training_steps: K, diffusion steps.
+        denoising_steps: N, DDIM steps per inference.
+    """
+
+    horizon: int
+    dt: float
+    observation_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    relative_to: tuple[int | None, ...]
+    network: str = "unet"
+    network_settings: Mapping[str, Any] = field(default_factory=dict)
+    training_steps: int = 100
+    denoising_steps: int = 10
+
+    @property
+    def family(self) -> str:
+        """``diffusion``."""
+        return "diffusion"
+
+
+class DiffusionPolicy(nn.Module):
+    """A diffusion policy on state observations, sampled by deterministic DDIM.
+
+    Attributes:
+        bound: Largest magnitude of a demonstrated chunk in policy units, scalar.
+    """
+
+    stride = 1
+    bound: Tensor
+
+    def __init__(self, config: DiffusionPolicyConfig, observation: Normalizer, action: Normalizer) -> None:
+        super().__init__()
+        scheduler(config.training_steps)  # a missing package should be known before minutes of training
+        self.config = config
+        self.observation, self.action = observation, action
+        self.register_buffer("bound", torch.ones(()))
+        self.network = build_network(
+            config.network,
+            config.network_settings,
+            horizon=config.horizon,
+            action=len(config.action_names),
+            context=len(config.observation_names),
+        )
+
+    @classmethod
+    def fitted(cls, config: DiffusionPolicyConfig, observations: Array, chunks: Array) -> "DiffusionPolicy":
+        """Fresh weights (from torch's global generator), normalisation and bound fitted to the demonstrations.
+
+        Args:
+            config: Of the policy.
+            observations: Shape (frames, observation).
+            chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
+        """
+        policy = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
+        policy.bound.copy_(policy.action(torch.as_tensor(chunks)).abs().max())
+        return policy
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.action.mean.device
+
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """Horizon and actions."""
+        return self.config.horizon, len(self.config.action_names)
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+        check_observation(observation, self.config.observation_names)
+        return self.observation(observation)
+
+    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
+        check_observation(observation, self.config.observation_names)
+        return self.action(shifted(actions, observation, self.config.relative_to, -1))
+
+    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
+        check_observation(observation, self.config.observation_names)
+        return shifted(self.action.inverse(chunk), observation, self.config.relative_to, 1)
+
+    def noise_in(self, x: Tensor, step: Tensor, context: Tensor) -> Tensor:
+        """Estimate of ``E[noise | x]``. x (batch, horizon, action), diffusion step (batch,)."""
+        t = flow_time(step, self.config.training_steps)
+        return self.network(x, t, torch.zeros_like(x[..., 0]), context)
+
+    def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
+        """Squared error of the noise, mean over samples of the mean over the positions that count. Scalar."""
+        return mean_error((self.network(pair.x, pair.t, pair.w, context) - pair.target).square(), pair.mask)
+
+    def continue_chunk(
+        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
+    ) -> Tensor:
+        """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
+
+        Raises:
+            SpecError: The strategy steers a velocity field, or there are more steps than diffusion steps.
+        """
+        hooks = strategy.hooks(prefix)
+        refuse_guidance(hooks, self.config.family)
+        if not 1 <= steps <= self.config.training_steps:
+            raise SpecError(
+                got=f"{steps} denoising steps",
+                expected=f"1 to {self.config.training_steps}, the diffusion steps that the policy was trained with",
+                change="change the number of steps",
+            )
+        ddim = scheduler(self.config.training_steps, float(self.bound))
+        ddim.set_timesteps(steps)
+        context, x = self.encode(observation), noise
+        for step in ddim.timesteps:
+            k = int(step)
+            said = self.noise_in(x, x.new_full((len(x),), k), context)
+            x = ddim.step(said, k, x, eta=0.0, return_dict=False)[0]
+        return hooks.finish(x)
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Noise prediction at a uniform diffusion step (arXiv 2006.11239, algorithm 1).
+
+    Attributes:
+        training_steps: K, that of the policy.
+    """
+
+    training_steps: int = 100
+
+    @property
+    def own_share(self) -> float:
+        """No references at all."""
+        return 0.0
+
+    def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
+        """``x_k = sqrt(abar_k) A + sqrt(1 - abar_k) noise``, target the noise."""
+        chunk = batch.actions
+        noise = torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype)
+        k = torch.randint(0, self.training_steps, (len(chunk),), generator=generator)
+        remaining = scheduler(self.training_steps).alphas_cumprod[k].to(chunk.dtype).to(chunk.device)[:, None, None]
+        noise = noise.to(chunk.device)
+        x = remaining.sqrt() * chunk + (1 - remaining).sqrt() * noise
+        t = flow_time(k, self.training_steps).to(chunk.device)
+        return TrainingPair(x, t, torch.zeros_like(chunk[..., 0]), noise, batch.valid)
