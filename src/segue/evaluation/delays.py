@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segue.errors import DataError, UnknownNameError
+from segue.evaluation.trace_metrics import latencies
+from segue.runtime.trace import is_trace, read
 
 
 class DelayModel(Protocol):
@@ -120,7 +123,9 @@ class Recorded:
 
     @classmethod
     def from_file(cls, path: Path, dt: float) -> "Recorded":
-        """Read latencies in seconds, one per line, as control steps (rounded up)."""
+        """Read latencies as control steps (rounded up): of a trace, or in seconds, one per line."""
+        if is_trace(path):
+            return cls._of(_trace_latencies(path), dt)
         try:
             with warnings.catch_warnings(action="ignore", category=UserWarning):  # an empty file is refused below
                 seconds = np.loadtxt(path, ndmin=1)
@@ -134,8 +139,23 @@ class Recorded:
                 expected="one latency in seconds per line",
                 change="remove what is not a latency",
             )
+        return cls._of(seconds, dt)
+
+    @classmethod
+    def _of(cls, seconds: NDArray[np.float64], dt: float) -> "Recorded":
         steps = np.ceil(seconds / dt - 1e-6)  # 0.07 s at 0.01 s are 7 steps, not the 8 that rounding errors make of it
         return cls(tuple(int(value) for value in steps))
+
+
+def _trace_latencies(path: Path) -> NDArray[np.float64]:
+    seconds = latencies(read(path))
+    if seconds.size == 0:
+        raise DataError(
+            got=f"{path}: a trace with no second inference that was answered",
+            expected="answers after the first one, which warms up",
+            change="record a longer run",
+        )
+    return seconds
 
 
 def delay_model(kind: str, steps: int) -> DelayModel:

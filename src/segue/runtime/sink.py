@@ -41,7 +41,7 @@ class Sink(Protocol):
             request: Number of the request made in this tick; 0 when none was due, `NOT_ASKED` when nobody asked.
             sent: Shape (action,): the command after all limits; None when none was sent.
             observation: Shape (observation,), or None: not read in this tick.
-            pose: Shape (pose,), or None: not measured.
+            pose: Shape (pose,), measured before the command; None: not measured.
         """
         ...
 
@@ -55,7 +55,7 @@ class Sink(Protocol):
         after_request: bool,
         seconds: float,
     ) -> None:
-        """An answer to a request, or that it was given up.
+        """An answer to a request, or that it was given up; before the tick of the step in which it came.
 
         Args:
             request: What was asked.
