@@ -34,7 +34,8 @@ def writer(path: Path, **changes: Any) -> TraceWriter:
 def write_tick(sink: TraceWriter | Sinks, slot: int, **changes: Any) -> None:
     tick = Tick(slot + 1, CHUNK[0], Event.SWITCHED, 7, 2, 5)
     values = {
-        "epoch": 2, "time": 1.5 * slot, "lateness": 1e-5, "ladder": 3, "request": 9, "sent": CHUNK[1] + slot,
+        "epoch": 2, "time": 1.5 * slot, "lateness": 1e-5, "ladder": 3, "cause": 4, "saturated": 5,
+        "request": 9, "sent": CHUNK[1] + slot,
         "observation": np.array([0.5, slot]), "pose": np.array([1 / 3]),
     }  # fmt: skip
     sink.tick(slot, tick, **(values | changes))
@@ -62,6 +63,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         last = one.ticks[-1]
         assert (last["epoch"], last["lateness"], last["ladder"], last["request"]) == (2, 1e-5, 3, 9)
         assert (last["chunk"], last["index"], last["delay"], EVENTS[last["event"]]) == (7, 2, 5, Event.SWITCHED)
+        assert (last["cause"], last["saturated"]) == (4, 5)
         assert last["action"].tolist() == [8, 9, 10]
         assert last["observation"].tolist() == [0.5, 5]
         assert last["pose"].tolist() == [1 / 3]

@@ -25,7 +25,8 @@ WORD: Final = 0xFFFFFFFF
 
 TICK_FIELDS: Final = (
     *(("slot", "q"), ("step", "q"), ("epoch", "q"), ("request", "q"), ("time", "d"), ("lateness", "d")),
-    *(("chunk", "i"), ("index", "i"), ("delay", "i"), ("ladder", "H"), ("event", "H")),
+    *(("chunk", "i"), ("index", "i"), ("delay", "i")),
+    *(("ladder", "B"), ("cause", "B"), ("event", "B"), ("saturated", "B")),
 )
 CHUNK_FIELDS: Final = (
     *(("number", "q"), ("epoch", "q"), ("requested", "q"), ("arrived", "q"), ("seconds", "d")),
@@ -33,7 +34,7 @@ CHUNK_FIELDS: Final = (
 )
 TICK: Final = struct.Struct("<" + "".join(code for _, code in TICK_FIELDS))
 CHUNK: Final = struct.Struct("<" + "".join(code for _, code in CHUNK_FIELDS))
-_DTYPES: Final = {"q": "<i8", "d": "<f8", "i": "<i4", "H": "<u2"}
+_DTYPES: Final = {"q": "<i8", "d": "<f8", "i": "<i4", "H": "<u2", "B": "u1"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Layout:
     @property
     def tick(self) -> np.dtype:
         """A tick record; -1 and NaN where there is nothing to say."""
-        arrays = (("pose", "<f8", (self.pose,)), ("action", "<f4", (self.action,)))
+        arrays = (("pose", "<f8", (self.pose,)), ("action", "<f8", (self.action,)))
         return _record(TICK_FIELDS, (*arrays, ("observation", "<f4", (self.observation,))))
 
     @property

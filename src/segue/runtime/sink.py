@@ -24,6 +24,8 @@ class Sink(Protocol):
         time: float,
         lateness: float,
         ladder: int,
+        cause: int = 0,
+        saturated: int = 0,
         request: int = 0,
         sent: NDArray[np.floating] | None = None,
         observation: NDArray[np.floating] | None = None,
@@ -38,6 +40,8 @@ class Sink(Protocol):
             time: Monotonic clock when the command was sent [s].
             lateness: How much later than scheduled the tick began [s].
             ladder: State of the safety ladder, an index into the header's ``ladder`` names.
+            cause: Why it is in that state, an index into the header's ``causes``.
+            saturated: Joints whose command the limits have changed.
             request: Number of the request made in this tick; 0 when none was due, `NOT_ASKED` when nobody asked.
             sent: Shape (action,): the command after all limits; None when none was sent.
             observation: Shape (observation,), or None: not read in this tick.

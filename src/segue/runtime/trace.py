@@ -50,7 +50,8 @@ class TraceWriter:
 
     Args:
         path: The file; it must not exist yet.
-        header: What was run: names, units, settings. JSON.
+        header: What was run, JSON. Reports and replay read ``robot`` (`segue.evaluation.trace_metrics.robot_header`),
+            ``plan`` (`plan_header`), ``ladder`` and ``causes`` (names, by code), and show everything else.
         action: Action dimensions.
         observation: Observation dimensions.
         horizon: H, actions per chunk.
@@ -117,6 +118,8 @@ class TraceWriter:
         time: float,
         lateness: float,
         ladder: int,
+        cause: int = 0,
+        saturated: int = 0,
         request: int = 0,
         sent: NDArray[np.floating] | None = None,
         observation: NDArray[np.floating] | None = None,
@@ -135,7 +138,7 @@ class TraceWriter:
             event = records.EVENT_CODES[tick.event]
             records.TICK.pack_into(
                 self._bytes, here, slot, tick.step, epoch, request, time, lateness, chunk, index, delay,
-                ladder, event,
+                ladder, cause, event, saturated,
             )  # fmt: skip
             self._sent[n] = np.nan if sent is None else sent
             self._observation[n] = np.nan if observation is None else observation
