@@ -288,3 +288,21 @@ def test_a_robot_that_waits_needs_no_overlap_but_actions_to_execute() -> None:
     plan_of(8, 8, 5, Handover.WAIT)
     with pytest.raises(TimingError):
         plan_of(8, 9, 0, Handover.WAIT)
+
+
+@pytest.mark.parametrize("handover", Handover)
+def test_a_request_says_what_was_executed_last(handover: Handover) -> None:
+    drive = Drive(plan_of(horizon=8, s=3, d=2, handover=handover), delays=[2])
+    executed: list[Array] = []
+    for _ in range(20):
+        asked, last = len(drive.requests), executed[-1:]
+        tick = drive.step()
+        if len(drive.requests) > asked:
+            previous = drive.requests[-1].continuation.previous
+            np.testing.assert_array_equal([] if previous is None else [previous], last)
+        executed += [] if tick.action is None else [tick.action]
+    assert len(drive.requests) > 3
+    drive.plan.reset()
+    request = drive.plan.request()
+    assert request is not None
+    assert request.continuation.previous is None

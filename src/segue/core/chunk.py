@@ -74,6 +74,8 @@ class Continuation:
         delay: d, the positions that will have been executed from the prefix when the new chunk takes over [steps].
         execution_horizon: s, steps executed from a chunk before the next takes over [steps].
         votes: Shape (known,): how many chunks have already spoken about each position of the prefix.
+        previous: Shape (action,), robot units: the last action that was executed before ``start``; None at the start
+            of an episode, or where whoever asks does not say.
     """
 
     start: int
@@ -81,6 +83,7 @@ class Continuation:
     delay: int
     execution_horizon: int
     votes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    previous: Array | None = None
 
     @property
     def known(self) -> int:

@@ -144,6 +144,7 @@ class Plan:
         self._executed_at_request = 0
         self._asked_at: int | None = None
         self._starts: list[int] = []
+        self._last: Array | None = None
 
     def reset(self) -> None:
         """Start a new episode at step 0; a chunk still under way will be stale."""
@@ -186,7 +187,9 @@ class Plan:
         steps = self.step + np.arange(len(prefix))
         votes = sum(((steps >= s) & (steps < s + self.horizon) for s in self._starts), np.zeros(len(prefix), np.int64))
         delay = min(self.delay.estimate(), self.execution_horizon, len(prefix))
-        return Continuation(self.step, prefix, delay, self.execution_horizon, np.asarray(votes, np.int64))
+        return Continuation(
+            self.step, prefix, delay, self.execution_horizon, np.asarray(votes, np.int64), previous=self._last
+        )
 
     def deliver(self, request: Request, actions: Array) -> Delivery:
         """Hand over a chunk; it is used from this step on if it still can be.
@@ -243,7 +246,9 @@ class Plan:
         """The action of this step; moves on to the next step."""
         tick = self._tick_now()
         self._switched = False
-        self._executed += tick.action is not None
+        if tick.action is not None:
+            self._executed += 1
+            self._last = tick.action
         self.step += 1
         return tick
 
