@@ -1,4 +1,4 @@
-"""The command line: segue demo | train | eval | bench | report | check | list."""
+"""The command line: segue demo | train | train-autoencoder | eval | bench | report | check | list."""
 
 import sys
 from pathlib import Path
@@ -64,6 +64,33 @@ def train(
     train_command(
         console, task, data, objective, out, rate=rate, state=state, seed=seed, updates=updates, horizon=horizon,
         network=network, relative=relative, own_share=own_share, stages=stages, fresh=fresh,
+    )  # fmt: skip
+
+
+@app.command("train-autoencoder")
+def train_autoencoder(
+    task: Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")] = None,
+    data: Annotated[Path | None, typer.Option(help="your own demonstrations (docs/data.md)")] = None,
+    rate: Rate = None,
+    state: State = None,
+    out: Annotated[Path | None, typer.Option(help="folder [default: runs/<task>/seed-<seed>/autoencoder]")] = None,
+    horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
+    latent: Annotated[int | None, typer.Option(min=1, help="numbers per position [default: as an action]")] = None,
+    network: Annotated[str, typer.Option(help="convolutional (any horizon), or global (as published)")] = (
+        "convolutional"
+    ),
+    bottleneck: Annotated[str, typer.Option(help="gaussian, or quantized")] = "gaussian",
+    updates: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")] = False,
+) -> None:
+    """Train an autoencoder of action chunks, and print what it loses on held-out episodes."""
+    from segue.commands.autoencoder import train_autoencoder_command
+
+    train_autoencoder_command(
+        console, task, data, out, rate=rate, state=state, horizon=horizon, stride=stride, latent=latent,
+        network=network, bottleneck=bottleneck, updates=updates, seed=seed, fresh=fresh,
     )  # fmt: skip
 
 

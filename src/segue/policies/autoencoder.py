@@ -12,15 +12,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from segue.core.chunk import Array
 from segue.data.episodes import Episodes
+from segue.data.windows import Windows
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder_networks import CODEC_NETWORKS, CodecNetwork, CodecSizes
 from segue.policies.normalizer import Normalizer
+from segue.policies.policy import Module
 from segue.policies.vq import ResidualQuantizer
 
 
-class Codec(Protocol):
+class Codec(Module, Protocol):
     """A module that turns chunks of actions into shorter latent ones and back. Both directions are deterministic."""
 
     @property
@@ -115,8 +116,8 @@ class AutoencoderConfig:
     Attributes:
         horizon: H of the chunks that it is trained on.
         action_names: One per action dimension.
+        latent: d_z, numbers per position; as many as an action has are a good start.
         stride: f, control steps per position.
-        latent: d_z, numbers per position.
         network: ``convolutional``, or ``global`` as published.
         network_settings: Its settings, where they differ from the defaults.
         bottleneck: ``gaussian`` or ``quantized``.
@@ -125,8 +126,8 @@ class AutoencoderConfig:
 
     horizon: int
     action_names: tuple[str, ...]
+    latent: int
     stride: int = 4
-    latent: int = 16
     network: str = "convolutional"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
     bottleneck: str = "gaussian"
@@ -245,10 +246,13 @@ def _unknown_setting(error: TypeError, name: str) -> SpecError:
 
 def paper_autoencoder(action_names: tuple[str, ...], *, horizon: int = 48) -> AutoencoderConfig:
     """The published autoencoder (arXiv 2605.24931, table 7): 48 x 10 to 12 x 10, a latent as wide as an action."""
-    return AutoencoderConfig(horizon, action_names, stride=4, latent=len(action_names), network="global")
+    return AutoencoderConfig(horizon, action_names, len(action_names), stride=4, network="global")
 
 
-def latents_of(codec: Codec, chunks: Array, batch: int = 4096) -> Tensor:
-    """Latents of many chunks (chunks, horizon, action), without gradients. Shape (chunks, positions, latent)."""
+def latent_statistics(codec: Codec, episodes: Episodes, horizon: int, batch: int = 1024) -> Normalizer:
+    """Mean and spread of each latent channel over all windows of demonstrations: what a latent policy normalises by."""
+    device = next(codec.parameters()).device
+    actions, frames = torch.as_tensor(episodes.action), torch.as_tensor(Windows(episodes, horizon).frames)
     with torch.no_grad():
-        return torch.cat([codec.encode(part) for part in torch.as_tensor(chunks).split(batch)])
+        latents = [codec.encode(actions[part].to(device)).cpu() for part in frames.split(batch)]
+    return Normalizer.fit(torch.cat(latents).numpy())
