@@ -99,7 +99,7 @@ def train(
     )
     info = {"training": asdict(config), "objective": asdict(objective), **(info or {})}  # type: ignore[arg-type]
     first = _restore(run, info, policy, average, optimizer) if resume and (run / "last").exists() else 0
-    chunks = DemonstratedChunks(episodes, policy.config.horizon, accelerator.device)
+    chunks = DemonstratedChunks(episodes, policy)
     loss_of, optimizer = accelerator.prepare(_Loss(policy), optimizer)
     share = max(config.batch // accelerator.num_processes, 1)
     progress = TrainingProgress(
