@@ -88,7 +88,7 @@ def test_a_truncated_config_is_refused(tmp_path: Path, share: float) -> None:
 @pytest.mark.parametrize("content", ['{"format": "lerobot/act"}', "{}", "[1, 2]", "null"])
 def test_a_foreign_config_is_refused(tmp_path: Path, content: str) -> None:
     (write(tmp_path) / "config.json").write_text(content)
-    with pytest.raises(CheckpointError, match="segue/flow-policy/1"):
+    with pytest.raises(CheckpointError, match="segue/policy/1"):
         checkpoint.load(tmp_path)
 
 

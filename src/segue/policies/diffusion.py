@@ -25,12 +25,14 @@ from segue.strategies.objective import Demonstrated, TrainingPair
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
+TRAINING_STEPS = 100
+"""K, diffusion steps that the network is trained on, as in the paper."""
 
-def scheduler(training_steps: int, bound: float = 1.0) -> "DDIMScheduler":
+
+def scheduler(bound: float = 1.0) -> "DDIMScheduler":
     """Noise schedule and sampler: squared cosine, epsilon prediction (arXiv 2010.02502, 2102.09672).
 
     Args:
-        training_steps: K.
         bound: Largest magnitude of an estimated chunk while sampling, policy units. Early estimates divide by a small
             ``sqrt(abar)``, which makes errors large; nothing demonstrated lies beyond.
 
@@ -42,7 +44,7 @@ def scheduler(training_steps: int, bound: float = 1.0) -> "DDIMScheduler":
     except ImportError as error:
         raise MissingExtraError("diffusers", "diffusion", "a diffusion policy") from error
     return DDIMScheduler(
-        num_train_timesteps=training_steps,
+        num_train_timesteps=TRAINING_STEPS,
         beta_schedule="squaredcos_cap_v2",
         prediction_type="epsilon",
         clip_sample=True,
@@ -50,9 +52,9 @@ def scheduler(training_steps: int, bound: float = 1.0) -> "DDIMScheduler":
     )
 
 
-def flow_time(step: Tensor, training_steps: int) -> Tensor:
+def flow_time(step: Tensor) -> Tensor:
     """What a network is told for a diffusion step, ``t = 1 - (k + 1) / K``. Shape (batch,)."""
-    return 1 - (step.to(torch.float32) + 1) / training_steps
+    return 1 - (step.to(torch.float32) + 1) / TRAINING_STEPS
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,6 @@ class DiffusionPolicyConfig:
             absolute action.
         network: Name of the network. The paper's is ``unet``.
         network_settings: Its settings, where they differ from the defaults.
-        training_steps: K, diffusion steps.
         denoising_steps: N, DDIM steps per inference.
     """
 
@@ -79,7 +80,6 @@ class DiffusionPolicyConfig:
     relative_to: tuple[int | None, ...]
     network: str = "unet"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
-    training_steps: int = 100
     denoising_steps: int = 10
 
     @property
@@ -100,7 +100,7 @@ class DiffusionPolicy(nn.Module):
 
     def __init__(self, config: DiffusionPolicyConfig, observation: Normalizer, action: Normalizer) -> None:
         super().__init__()
-        scheduler(config.training_steps)  # a missing package should be known before minutes of training
+        scheduler()  # a missing package should be known before minutes of training
         self.config = config
         self.observation, self.action = observation, action
         self.register_buffer("bound", torch.ones(()))
@@ -152,7 +152,7 @@ class DiffusionPolicy(nn.Module):
 
     def noise_in(self, x: Tensor, step: Tensor, context: Tensor) -> Tensor:
         """Estimate of ``E[noise | x]``. x (batch, horizon, action), diffusion step (batch,)."""
-        t = flow_time(step, self.config.training_steps)
+        t = flow_time(step)
         return self.network(x, t, torch.zeros_like(x[..., 0]), context)
 
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
@@ -169,13 +169,13 @@ class DiffusionPolicy(nn.Module):
         """
         hooks = strategy.hooks(prefix)
         refuse_guidance(hooks, self.config.family)
-        if not 1 <= steps <= self.config.training_steps:
+        if not 1 <= steps <= TRAINING_STEPS:
             raise SpecError(
                 got=f"{steps} denoising steps",
-                expected=f"1 to {self.config.training_steps}, the diffusion steps that the policy was trained with",
+                expected=f"1 to {TRAINING_STEPS}, the diffusion steps that the policy was trained with",
                 change="change the number of steps",
             )
-        ddim = scheduler(self.config.training_steps, float(self.bound))
+        ddim = scheduler(float(self.bound))
         ddim.set_timesteps(steps)
         context, x = self.encode(observation), noise
         for step in ddim.timesteps:
@@ -187,13 +187,7 @@ class DiffusionPolicy(nn.Module):
 
 @dataclass(frozen=True)
 class Denoising:
-    """Noise prediction at a uniform diffusion step (arXiv 2006.11239, algorithm 1).
-
-    Attributes:
-        training_steps: K, that of the policy.
-    """
-
-    training_steps: int = 100
+    """Noise prediction at a uniform diffusion step (arXiv 2006.11239, algorithm 1)."""
 
     @property
     def own_share(self) -> float:
@@ -204,9 +198,9 @@ class Denoising:
         """``x_k = sqrt(abar_k) A + sqrt(1 - abar_k) noise``, target the noise."""
         chunk = batch.actions
         noise = torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype)
-        k = torch.randint(0, self.training_steps, (len(chunk),), generator=generator)
-        remaining = scheduler(self.training_steps).alphas_cumprod[k].to(chunk.dtype).to(chunk.device)[:, None, None]
+        k = torch.randint(0, TRAINING_STEPS, (len(chunk),), generator=generator)
+        remaining = scheduler().alphas_cumprod[k].to(chunk.dtype).to(chunk.device)[:, None, None]
         noise = noise.to(chunk.device)
         x = remaining.sqrt() * chunk + (1 - remaining).sqrt() * noise
-        t = flow_time(k, self.training_steps).to(chunk.device)
+        t = flow_time(k).to(chunk.device)
         return TrainingPair(x, t, torch.zeros_like(chunk[..., 0]), noise, batch.valid)

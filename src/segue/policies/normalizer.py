@@ -28,6 +28,11 @@ class Normalizer(nn.Module):
         flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
         return cls(flat.mean(0), flat.std(0) + floor)
 
+    @classmethod
+    def identity(cls, size: int) -> "Normalizer":
+        """Values as they are: where statistics are still to be loaded."""
+        return cls(np.zeros(size), np.ones(size))
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalised values, same shape."""
         return (x - self.mean) / self.scale

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from segue.errors import CheckpointError, SpecError, UnknownNameError
-from segue.policies.flow import FlowPolicy, FlowPolicyConfig
-from segue.policies.normalizer import Normalizer
+from segue.policies.families import blank, description
 from segue.policies.policy import Module, Policy
 
-FORMAT = "segue/flow-policy/1"
+FORMAT = "segue/policy/1"
+FLOW_FORMAT = "segue/flow-policy/1"
+"""Of before there were other families: the same without the family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,26 +38,15 @@ class Checkpoint:
     info: Mapping[str, Any]
     weights: Mapping[str, Tensor]
 
-    def policy(self) -> FlowPolicy:
+    def policy(self) -> Policy:
         """The policy with its averaged weights, ready to run.
 
         Raises:
             CheckpointError: The weights do not fit the configuration.
         """
-        weights = self.weights
         try:
-            config = dict(self.info["policy"])
-            for name in ("observation_names", "action_names", "relative_to"):
-                config[name] = tuple(config[name])
-            for name, size in (("observation", "observation_names"), ("action", "action_names")):
-                if weights[f"{name}.mean"].shape != (len(config[size]),):
-                    raise ValueError(f"{name}.mean of shape {tuple(weights[f'{name}.mean'].shape)}")
-            policy = FlowPolicy(
-                FlowPolicyConfig(**config),
-                Normalizer(weights["observation.mean"].numpy(), weights["observation.scale"].numpy()),
-                Normalizer(weights["action.mean"].numpy(), weights["action.scale"].numpy()),
-            )
-            policy.load_state_dict(dict(weights))
+            policy = blank(self.info)
+            policy.load_state_dict(dict(self.weights))
         except (KeyError, TypeError, ValueError, RuntimeError, UnknownNameError, SpecError) as error:
             raise CheckpointError(
                 got=f"{self.path}: {' '.join(str(error).split())[:300]}",
@@ -68,7 +58,7 @@ class Checkpoint:
 
 def save(run: Path, update: int, policy: Policy, info: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
     """Write a checkpoint of a policy and point ``last`` to it, see `write`."""
-    content = {"format": FORMAT, "update": update, "policy": asdict(policy.config), **info}  # type: ignore[arg-type]
+    content = {"format": FORMAT, "update": update, **description(policy), **info}
     return write(run, update, policy, content, resume)
 
 
@@ -167,6 +157,8 @@ def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
             expected="the file as `segue train` wrote it",
             change="copy the folder again; an earlier checkpoint beside it may still be whole",
         ) from error
+    if isinstance(info, dict) and info.get("format") == FLOW_FORMAT:
+        info |= {"format": FORMAT, "family": "flow"}
     if not isinstance(info, dict) or info.get("format") != expected:
         found = info.get("format") if isinstance(info, dict) else None
         raise CheckpointError(

@@ -1,0 +1,169 @@
+"""The families of policies by name, and policies of any of them, in action space or in latent space.
+
+config_for(family, episodes, autoencoder) -> configuration -- policy_for(...) --> fitted to demonstrations
+                                             configuration -- blank(...) ------> weights still to be loaded
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from segue.data.episodes import Episodes
+from segue.data.windows import Windows
+from segue.errors import SpecError, UnknownNameError
+from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
+from segue.policies.flow import FlowPolicy, FlowPolicyConfig
+from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
+from segue.policies.normalizer import Normalizer
+from segue.policies.policy import Policy
+from segue.policies.regression import Regression, RegressionPolicy, RegressionPolicyConfig
+from segue.policies.units import demonstrated_chunks, described
+from segue.strategies.objective import Objective
+
+FamilyConfig = FlowPolicyConfig | DiffusionPolicyConfig | RegressionPolicyConfig
+
+
+@dataclass(frozen=True)
+class Family:
+    """What belongs together.
+
+    Attributes:
+        config: Configuration.
+        policy: Policy.
+    """
+
+    config: type[FamilyConfig]
+    policy: Any  # a class of policies that takes this configuration: the relation is not one that types can say
+
+
+FAMILIES = {
+    "flow": Family(FlowPolicyConfig, FlowPolicy),
+    "diffusion": Family(DiffusionPolicyConfig, DiffusionPolicy),
+    "regression": Family(RegressionPolicyConfig, RegressionPolicy),
+}
+
+
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise UnknownNameError("family", name, FAMILIES)
+    return FAMILIES[name]
+
+
+def family_of(objective: Objective) -> str:
+    """Family that an objective trains."""
+    match objective:
+        case Denoising():
+            return "diffusion"
+        case Regression():
+            return "regression"
+        case _:
+            return "flow"
+
+
+def config_for(
+    family: str,
+    episodes: Episodes,
+    *,
+    horizon: int,
+    relative: bool = False,
+    autoencoder: NamedCodec | None = None,
+    **settings: Any,
+) -> FamilyConfig:
+    """Configuration of a family that fits demonstrations.
+
+    Args:
+        family: Key of `FAMILIES`.
+        episodes: Demonstrations; they name the observation that each action can be relative to.
+        horizon: H [control steps].
+        relative: Learn actions relative to the observed state, where the demonstrations name one.
+        autoencoder: The policy is to live in its latent space; None for action space.
+        **settings: Further fields of the family's configuration.
+
+    Raises:
+        UnknownNameError: There is no such family.
+        SpecError: The autoencoder does not fit, or the family has no such setting.
+    """
+    fields = {"horizon": horizon, **described(episodes, relative=relative)}
+    if autoencoder is not None:
+        _check_autoencoder(autoencoder, episodes, horizon, relative)
+        names = latent_names(autoencoder.latent)
+        latent = {"action_names": names, "relative_to": (None,) * len(names)}
+        fields |= {"horizon": horizon // autoencoder.stride, **latent}
+    try:
+        return _family(family).config(**fields, **settings)
+    except TypeError as error:
+        raise SpecError(
+            got=str(error), expected=f"settings of a {family} policy", change="leave it out, or correct its name"
+        ) from error
+
+
+def _check_autoencoder(autoencoder: NamedCodec, episodes: Episodes, horizon: int, relative: bool) -> None:
+    names = autoencoder.config.action_names
+    if names != tuple(episodes.action_names):
+        raise SpecError(
+            got=f"an autoencoder of the actions {', '.join(names[:6])}",
+            expected=f"those of the demonstrations, {', '.join(episodes.action_names[:6])}",
+            change="train the autoencoder on these demonstrations",
+        )
+    if horizon % autoencoder.stride:
+        raise SpecError(
+            got=f"horizon {horizon} with {autoencoder.stride} control steps per latent position",
+            expected=f"a multiple of {autoencoder.stride}",
+            change=f"use a horizon of {(horizon // autoencoder.stride + 1) * autoencoder.stride}",
+        )
+    if relative:
+        raise SpecError(
+            got="actions relative to the observed state, in latent space",
+            expected="absolute actions, which are what autoencoders encode",
+            change="train with --no-relative, or without an autoencoder",
+        )
+
+
+def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: NamedCodec | None = None) -> Policy:
+    """Policy with fresh weights (from torch's global generator), statistics fitted to all windows.
+
+    Args:
+        config: As `config_for` gives it for these demonstrations and this autoencoder.
+        episodes: Demonstrations.
+        autoencoder: The policy lives in its latent space, and has the statistics of the latents.
+    """
+    kind = _family(config.family).policy
+    if autoencoder is None:
+        chunks = demonstrated_chunks(episodes, config.horizon, config.relative_to)
+        return kind.fitted(config, episodes.observation, chunks)
+    chunks = torch.as_tensor(Windows(episodes, config.horizon * autoencoder.stride).actions)
+    with torch.no_grad():
+        latents = torch.cat([autoencoder.encode(part) for part in chunks.split(4096)]).numpy()
+    return LatentPolicy(kind.fitted(config, episodes.observation, latents), autoencoder)
+
+
+def description(policy: Policy) -> dict[str, Any]:
+    """What checkpoints say about a policy beside its weights: family, configuration, autoencoder if there is one."""
+    if isinstance(policy, LatentPolicy):
+        return {**description(policy.policy), "autoencoder": asdict(policy.autoencoder.config)}
+    return {"family": policy.config.family, "policy": asdict(policy.config)}  # type: ignore[call-overload]
+
+
+def blank(described: Mapping[str, Any]) -> Policy:
+    """The policy of a `description` that went through JSON, its weights and statistics still to be loaded.
+
+    Raises:
+        UnknownNameError: There is no such family, network or head.
+        SpecError: Settings do not fit together.
+        KeyError: A section is missing.
+        TypeError: A setting is missing, unknown or of another type.
+    """
+    kind, fields = _family(described["family"]), dict(described["policy"])
+    for name in ("observation_names", "action_names", "relative_to"):
+        fields[name] = tuple(fields[name])
+    config = kind.config(**fields)
+    sizes = len(config.observation_names), len(config.action_names)
+    policy = kind.policy(config, *map(Normalizer.identity, sizes))
+    if "autoencoder" not in described:
+        return policy
+    fields = {**described["autoencoder"], "action_names": tuple(described["autoencoder"]["action_names"])}
+    autoencoder = AutoencoderConfig(**fields)
+    return LatentPolicy(policy, ChunkAutoencoder(autoencoder, Normalizer.identity(len(autoencoder.action_names))))

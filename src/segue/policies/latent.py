@@ -1,0 +1,152 @@
+"""A policy of any family in the latent space of an autoencoder of chunks (arXiv 2605.24931, section 4.1).
+
+    actions (H, A) -- autoencoder.encode --> latents (H / f, d_z) -- policy.to_policy --> chunk in policy units
+    actions (H, A) <-- autoencoder.decode -- latents (H / f, d_z) <-- policy.to_robot --  chunk in policy units
+
+The policy inside takes the latents for its actions: they have names, statistics and a horizon like any others.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from segue.errors import SpecError
+from segue.policies.autoencoder import AutoencoderConfig, Codec
+from segue.policies.policy import Module, Policy, PolicyConfig
+from segue.strategies.hooks import Prefix, Strategy
+from segue.strategies.objective import TrainingPair
+
+
+class NamedCodec(Codec, Module, Protocol):
+    """A codec that knows whose actions it is for."""
+
+    @property
+    def config(self) -> AutoencoderConfig:
+        """Everything but the weights."""
+        ...
+
+
+def latent_names(latent: int) -> tuple[str, ...]:
+    """Names of the latents as the actions of the policy inside."""
+    return tuple(f"latent {i}" for i in range(latent))
+
+
+@dataclass(frozen=True)
+class LatentPolicyConfig:
+    """What a latent policy is for the robot.
+
+    Attributes:
+        policy: Of the policy inside; its ``horizon`` counts positions, its ``dt`` is that of the robot.
+        autoencoder: Of the autoencoder.
+    """
+
+    policy: PolicyConfig
+    autoencoder: AutoencoderConfig
+
+    @property
+    def family(self) -> str:
+        """That of the policy inside."""
+        return self.policy.family
+
+    @property
+    def horizon(self) -> int:
+        """H, actions per chunk [control steps]."""
+        return self.policy.horizon * self.autoencoder.stride
+
+    @property
+    def dt(self) -> float:
+        """Control period [s]."""
+        return self.policy.dt
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        """One per observation dimension."""
+        return self.policy.observation_names
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """One per action dimension of the robot."""
+        return self.autoencoder.action_names
+
+    @property
+    def denoising_steps(self) -> int:
+        """N of the policy inside."""
+        return self.policy.denoising_steps
+
+
+class LatentPolicy(nn.Module):
+    """A policy whose actions are latents, and the frozen autoencoder that they belong to.
+
+    Args:
+        policy: Of any family, absolute actions, one dimension per latent.
+        autoencoder: Never trained here, also not by ``train()`` or ``requires_grad_()``.
+
+    Raises:
+        SpecError: The policy has another number of dimensions than the latents.
+    """
+
+    def __init__(self, policy: Policy, autoencoder: NamedCodec) -> None:
+        super().__init__()
+        if policy.chunk_shape[1] != autoencoder.latent:
+            raise SpecError(
+                got=f"a policy with {policy.chunk_shape[1]} dimensions for {autoencoder.latent} latents per position",
+                expected="one dimension per latent",
+                change="build the policy for this autoencoder, see `policy_for`",
+            )
+        self.policy = policy
+        self.autoencoder = autoencoder.eval().requires_grad_(False)
+
+    @property
+    def config(self) -> LatentPolicyConfig:
+        """What the policy is for the robot."""
+        return LatentPolicyConfig(self.policy.config, self.autoencoder.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.policy.device
+
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """Positions and latents."""
+        return self.policy.chunk_shape
+
+    @property
+    def stride(self) -> int:
+        """f, control steps per position."""
+        return self.policy.stride * self.autoencoder.stride
+
+    def train(self, mode: bool = True) -> Self:
+        """Put the policy inside into training or out of it; the autoencoder stays out of it."""
+        super().train(mode)
+        self.autoencoder.eval()
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether the weights of the policy inside are to be learned; the autoencoder's never are."""
+        self.policy.requires_grad_(requires_grad)
+        return self
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+        return self.policy.encode(observation)
+
+    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+        """Robot units (batch, horizon, action) to normalised latents (batch, positions, latent)."""
+        return self.policy.to_policy(self.autoencoder.encode(actions), observation)
+
+    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+        """Normalised latents (batch, positions, latent) to robot units (batch, horizon, action)."""
+        return self.autoencoder.decode(self.policy.to_robot(chunk, observation))
+
+    def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
+        """That of the policy inside. Scalar."""
+        return self.policy.loss(pair, context)
+
+    def continue_chunk(
+        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
+    ) -> Tensor:
+        """One chunk of normalised latents per observation, from the policy inside. (batch, positions, latent)."""
+        return self.policy.continue_chunk(strategy, observation, prefix, noise, steps)
