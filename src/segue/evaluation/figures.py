@@ -29,7 +29,7 @@ except ImportError as error:
 
 Array = NDArray[np.floating]
 
-# Colours that no panel uses otherwise; `_svg` exchanges them for the page's own.
+# Colours that no panel uses otherwise; `as_svg` exchanges them for the page's own.
 INK, MUTED, RULE = "#010203", "#040506", "#070809"
 PAGE = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)"}
 
@@ -121,7 +121,7 @@ def swatch(look: Look) -> str:
         axes.plot([0, 1], [0, 0], color=look.colour)
         axes.plot([0.5], [0], color=look.colour, marker=look.marker, markersize=6.5, linestyle="none")
         axes.set(xlim=(0, 1), ylim=(-1, 1))
-        return _svg(figure, f"swatch-{look.colour}-{look.marker}", "")
+        return as_svg(figure, f"swatch-{look.colour}-{look.marker}", "")
 
 
 def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str, limits: Sequence[float]) -> str:
@@ -138,7 +138,7 @@ def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str,
             on which lower is better over, so that better is always up.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _panel(3.3, 2.7)
+        figure, axes = panel(3.3, 2.7)
         for point in points:
             x, y, colour = point.x.value, point.y.value, point.look.colour
             axes.hlines(y, point.x.low, point.x.high, color=colour, linewidth=1, alpha=0.6)
@@ -152,7 +152,7 @@ def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str,
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
         axes.set(title=title, xlabel=x_label, ylabel=y_label, xlim=limits[:2], ylim=limits[2:])
-        return _svg(figure, f"frontier-{y_label}-{title}", f"{y_label} against {x_label}, {title}")
+        return as_svg(figure, f"frontier-{y_label}-{title}", f"{y_label} against {x_label}, {title}")
 
 
 def curves(
@@ -168,7 +168,7 @@ def curves(
         unit_interval: The metric is a share: the axis is [0, 1].
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _panel(4.2, 2.8)
+        figure, axes = panel(4.2, 2.8)
         alpha = min(0.13, 0.6 / max(len(lines), 1))
         for line in lines:
             if line.low is not None and line.high is not None:
@@ -182,26 +182,26 @@ def curves(
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.set(title=title, xlabel="inference delay [steps]", ylabel=y_label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        return _svg(figure, f"curves-{title}", f"{title} against inference delay")
+        return as_svg(figure, f"curves-{title}", f"{title} against inference delay")
 
 
 def completion(lines: Sequence[Curve], *, title: str, end: float) -> str:
     """The share of all episodes that had succeeded by each moment; failures never join. Time in seconds."""
     with mpl.rc_context(STYLE):
-        figure, axes = _panel(3.3, 2.4)
+        figure, axes = panel(3.3, 2.4)
         for line in lines:
             x = np.concatenate([[0.0], line.x, [end]])
             y = np.concatenate([[0.0], line.y, line.y[-1:] if len(line.y) else [0.0]])
             axes.plot(x, y, color=line.look.colour, drawstyle="steps-post")
             axes.plot(x[-1:], y[-1:], color=line.look.colour, marker=line.look.marker, linestyle="none", clip_on=False)
         axes.set(title=title, xlabel="time [s]", ylabel="succeeded by then", xlim=(0, end), ylim=(0, 1.02))
-        return _svg(figure, f"completion-{title}", f"Completion times, {title}")
+        return as_svg(figure, f"completion-{title}", f"Completion times, {title}")
 
 
 def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, title: str, y_label: str) -> str:
     """Power against frequency in Hz, logarithmic; the demonstrations dashed."""
     with mpl.rc_context(STYLE):
-        figure, axes = _panel(4.6, 3.0)
+        figure, axes = panel(4.6, 3.0)
         for line in lines:
             axes.plot(line.x, line.y, color=line.look.colour)
             every = max(1, len(line.x) // 8)
@@ -210,7 +210,7 @@ def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, t
             axes.plot(*reference, color=INK, linestyle=(0, (4, 3)), linewidth=1.4)
         axes.set(title=title, xlabel="frequency [Hz]", ylabel=y_label, yscale="log")
         axes.margins(x=0.01)
-        return _svg(figure, f"spectrum-{title}", f"Power spectrum, {title}")
+        return as_svg(figure, f"spectrum-{title}", f"Power spectrum, {title}")
 
 
 def executed(
@@ -251,7 +251,7 @@ def executed(
             axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
             axes.set_title(names[row], fontsize=8.5, fontweight="normal", pad=2)
         grid[-1].set_xlabel("time [s]")
-        return _svg(figure, f"executed-{look.colour}-{look.marker}", f"Executed actions: {', '.join(names)}")
+        return as_svg(figure, f"executed-{look.colour}-{look.marker}", f"Executed actions: {', '.join(names)}")
 
 
 def around(line: Array, seam: int) -> tuple[NDArray[np.int_], Array]:
@@ -272,7 +272,7 @@ def close_up(step: NDArray[np.int_], window: Array, *, look: Look, title: str, s
         y_label: Name and unit.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _panel(3.3, 2.4)
+        figure, axes = panel(3.3, 2.4)
         before, after, joint = step < 0, step >= 0, (step == -1) | (step == 0)
         axes.axvline(-0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
         axes.plot(step[joint], window[joint], color=INK, linewidth=2.2, solid_capstyle="round", zorder=1)
@@ -281,16 +281,16 @@ def close_up(step: NDArray[np.int_], window: Array, *, look: Look, title: str, s
         middle = (float(window.min()) + float(window.max())) / 2
         axes.set(title=title, xlabel="steps from the seam", ylabel=y_label, xlim=(-13, 13))
         axes.set_ylim(middle - span / 2, middle + span / 2)
-        return _svg(figure, f"close-{look.colour}-{look.marker}", f"Worst seam: {title}")
+        return as_svg(figure, f"close-{look.colour}-{look.marker}", f"Worst seam: {title}")
 
 
-def _panel(width: float, height: float) -> tuple[Figure, Axes]:
+def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """One pair of axes with fixed margins, so that panels beside each other align. Sizes in inches."""
     figure = Figure(figsize=(width, height))
     return figure, figure.add_axes((0.6 / width, 0.45 / height, 1 - 0.72 / width, 1 - 0.75 / height))
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an SVG element that scales with its container.
 
     The name salts the ids of clips and markers: panels share one page, and equal ids would cross-refer.
