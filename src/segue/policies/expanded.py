@@ -1,0 +1,98 @@
+"""A policy of a low rate as one of a higher rate: the runtime sees the higher rate only.
+
+prefix, d, s    high rate --- at_low_rate --> low rate policy --- at_high_rate --> chunk, high rate
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec
+from segue.data.resample import Interpolation, at_high_rate, at_low_rate
+from segue.errors import SpecError
+from segue.policies.chunk_policy import BatchChunkPolicy
+
+
+class ServingPolicy(ChunkPolicy, BatchChunkPolicy, Protocol):
+    """A chunk policy for one robot or many, such as `segue.policies.chunk_policy.ContinuingPolicy`."""
+
+
+def at_periods(continuation: Continuation, factor: int, summed: Sequence[int] = ()) -> Continuation:
+    """A continuation counted in periods of ``factor`` steps.
+
+    Of the prefix only whole periods are kept. A period that is committed in part counts as committed.
+    """
+    prefix = at_low_rate(continuation.prefix, factor, summed)
+    return replace(
+        continuation,
+        start=continuation.start // factor,
+        prefix=prefix,
+        delay=min(math.ceil(continuation.delay / factor), len(prefix)),
+        execution_horizon=max(continuation.execution_horizon // factor, 1),
+        votes=continuation.votes[factor - 1 :: factor][: len(prefix)],
+        previous=None,
+    )
+
+
+class ExpandedPolicy:
+    """A policy of a low rate, its chunks interpolated to a rate that is ``factor`` times higher.
+
+    Interpolation starts from the action that the robot executed last, so that the first period of a chunk is like any
+    other.
+
+    Args:
+        policy: Of the low rate.
+        factor: High over low rate.
+        interpolation: `held`, `linear` or `cubic` of `segue.data.resample`.
+        summed: Action dimensions that command displacements.
+    """
+
+    def __init__(
+        self, policy: ServingPolicy, factor: int, interpolation: Interpolation, *, summed: Sequence[int] = ()
+    ) -> None:
+        if factor < 1:
+            raise SpecError(f"a factor of {factor}", "at least 1", "give the high rate over the low one")
+        self.policy, self.factor, self.interpolation, self.summed = policy, factor, interpolation, tuple(summed)
+
+    @property
+    def spec(self) -> PolicySpec:
+        """That of the policy below, at the higher rate."""
+        below = self.policy.spec
+        return replace(below, horizon=below.horizon * self.factor, dt=below.dt / self.factor)
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """Actions (horizon, action) of the higher rate."""
+        low = self.policy.next_chunk(observation, at_periods(continuation, self.factor, self.summed))
+        return self._expanded(low[None], [continuation])[0]
+
+    def next_chunks(
+        self,
+        observations: Array,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Array:
+        """Actions (batch, horizon, action) of the higher rate."""
+        below = [at_periods(each, self.factor, self.summed) for each in continuations]
+        return self._expanded(self.policy.next_chunks(observations, below, generators), continuations)
+
+    def _expanded(self, low: Array, continuations: Sequence[Continuation]) -> Array:
+        # Without a last action the chunk's own first one stands in for it, see `at_high_rate`
+        previous = np.stack(
+            [
+                chunk[0] if each.previous is None else each.previous
+                for chunk, each in zip(low, continuations, strict=True)
+            ]
+        )
+        return at_high_rate(low, self.factor, self.interpolation, previous=previous, summed=self.summed)
+
+    def reset(self) -> None:
+        """Reset the policy below."""
+        self.policy.reset()
+
+    def close(self) -> None:
+        """Close the policy below."""
+        self.policy.close()
