@@ -20,14 +20,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from segue.core.flow import integrate
 from segue.data.episodes import Episodes
 from segue.envs.tasks import task
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import method
 from segue.evaluation.recipes import recipe_for
 from segue.evaluation.sweep import Cell, run_cells
-from segue.policies.flow import FlowPolicy
+from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.legato import LegatoObjective
 from segue.strategies.naive import FlowMatching
@@ -59,11 +58,11 @@ def measure(work: Mapping[str, Callable[[], object]], rounds: int, repeats: int)
     return {name: np.array(values) for name, values in times.items()}
 
 
-def sampling(policy: FlowPolicy, episodes: Episodes, batch: int) -> dict[str, Callable[[], object]]:
+def sampling(policy: Policy, episodes: Episodes, batch: int) -> dict[str, Callable[[], object]]:
     """One whole integration per method, from the same noise to the same reference."""
     horizon, action = policy.config.horizon, len(policy.config.action_names)
     noise, reference = torch.randn(2, batch, horizon, action)
-    context = policy.encode(torch.as_tensor(episodes.observation[:batch]))
+    observation = torch.as_tensor(episodes.observation[:batch])
     prefix = Prefix(
         reference=reference,
         known=torch.full((batch,), horizon - EXECUTION_HORIZON),
@@ -73,18 +72,13 @@ def sampling(policy: FlowPolicy, episodes: Episodes, batch: int) -> dict[str, Ca
 
     @torch.no_grad()
     def sample(strategy: Strategy) -> torch.Tensor:
-        hooks = strategy.hooks(prefix)
-
-        def field(x: torch.Tensor, t: float) -> torch.Tensor:
-            return policy.velocity(x, x.new_full((batch,), t), hooks.weights, context)
-
-        return integrate(field, noise, hooks.weights, reference, steps=5, guide=hooks.guide)
+        return policy.continue_chunk(strategy, observation, prefix, noise, 5)
 
     names = ("naive", "training-time-rtc", "legato", "rtc-identity", "rtc")
     return {name: partial(sample, method(name).strategy) for name in names}
 
 
-def training(policy: FlowPolicy, episodes: Episodes, config: TrainingConfig) -> dict[str, Callable[[], object]]:
+def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict[str, Callable[[], object]]:
     """One update per objective as in `segue.training.loop`, and one renewal of the policy's own chunks."""
     generator = torch.Generator().manual_seed(0)
 
@@ -112,7 +106,7 @@ def training(policy: FlowPolicy, episodes: Episodes, config: TrainingConfig) -> 
     }
 
 
-def episode_rates(name: str, policy: FlowPolicy, rounds: int, episodes: int) -> dict[str, np.ndarray]:
+def episode_rates(name: str, policy: Policy, rounds: int, episodes: int) -> dict[str, np.ndarray]:
     """Episodes per second with one and with two processes, after each process has run its first cell."""
     rates: dict[str, list[float]] = {"1 worker": [], "2 workers": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +151,7 @@ def main() -> None:
     episodes, recipe = task(chosen.task).demonstrations(), recipe_for(chosen.task)
     if chosen.network:
         recipe = replace(recipe, network=chosen.network, network_settings={})
-    policy = FlowPolicy.for_episodes(recipe.policy_config(episodes), episodes)
+    policy = recipe.policy(episodes)
     console, config = Console(), recipe.training
     console.print(
         f"{chosen.task}: {recipe.network}, {sum(p.numel() for p in policy.parameters()):,} parameters, one thread"

@@ -86,6 +86,8 @@ def demonstrations(lengths: tuple[int, ...] = (30, 24, 40), seed: int = 0) -> Ep
 
 def recipe(updates: int = 8, horizon: int = 8, **settings: Any) -> Recipe:
     """A recipe that trains in well under a second."""
+    if "predicts" in settings:
+        settings["family_settings"] = {"predicts": settings.pop("predicts")}
     training = TrainingConfig(batch=16, own_refresh=2, own_steps=1, own_elapsed=(1, 4), checkpoint_every=2, warmup=2)
     settings.setdefault("network_settings", {"width": 16})
     return Recipe(horizon=horizon, updates=updates, training=training, **settings)
@@ -95,7 +97,8 @@ def policy(horizon: int = 8, seed: int = 0, **settings: Any) -> FlowPolicy:
     """An untrained policy with weights that are not zero, so that every input matters."""
     torch.manual_seed(seed)
     episodes = demonstrations()
-    made = FlowPolicy.for_episodes(recipe(horizon=horizon, **settings).policy_config(episodes), episodes)
+    made = recipe(horizon=horizon, **settings).policy(episodes)
+    assert isinstance(made, FlowPolicy)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.copy_(0.2 * torch.randn(parameter.shape))

@@ -14,6 +14,7 @@ from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import CheckpointError, SpecError
 from segue.policies.flow import FlowPolicy
+from segue.policies.policy import Policy
 from segue.strategies.legato import LegatoObjective
 from segue.strategies.naive import FlowMatching
 from segue.strategies.objective import Objective
@@ -32,16 +33,18 @@ QUIET = Console(quiet=True)
 def fresh(episodes: Episodes | None = None, seed: int = 0, **settings: Any) -> FlowPolicy:
     episodes = episodes or demonstrations()
     torch.manual_seed(seed)
-    return FlowPolicy.for_episodes(recipe(**settings).policy_config(episodes), episodes)
+    made = recipe(**settings).policy(episodes)
+    assert isinstance(made, FlowPolicy)
+    return made
 
 
-def stage(run: Path, objective: Objective = OWN, config: TrainingConfig = CONFIG, **settings: Any) -> FlowPolicy:
+def stage(run: Path, objective: Objective = OWN, config: TrainingConfig = CONFIG, **settings: Any) -> Policy:
     episodes = settings.pop("episodes", None) or demonstrations()
     policy = settings.pop("policy", None) or fresh(episodes)
     return train(policy, episodes, objective, config, run=run, title="stage", console=QUIET, **settings)
 
 
-def state(policy: FlowPolicy) -> dict[str, torch.Tensor]:
+def state(policy: Policy) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in policy.state_dict().items()}
 
 
@@ -195,7 +198,7 @@ def test_horizons_shorter_than_the_age_of_own_chunks_can_be_trained(tmp_path: Pa
     assert all(torch.isfinite(value).all() for value in trained.state_dict().values())
 
 
-def run_recipe(run: Path, name: str, objective: Objective, made: Recipe | None = None, **settings: Any) -> FlowPolicy:
+def run_recipe(run: Path, name: str, objective: Objective, made: Recipe | None = None, **settings: Any) -> Policy:
     return train_policy(demonstrations(), made or recipe(), name, objective, run=run, console=QUIET, **settings)
 
 

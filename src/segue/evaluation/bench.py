@@ -16,6 +16,7 @@ from segue.evaluation import results
 from segue.evaluation.delays import DelayModel
 from segue.evaluation.methods import Method, objective
 from segue.evaluation.sweep import Cell, policies_of, run_cells
+from segue.policies.families import family_of
 from segue.training import checkpoint
 from segue.training.recipe import FIRST_STAGE, Recipe, train_first_stage, train_policy
 
@@ -67,8 +68,8 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console) ->
     jobs = []
     for seed in range(comparison.training_seeds):
         folder = runs / f"seed-{seed}"
-        missing = [name for name in wanted if not _done(folder / name, name, recipe)]
-        if missing and recipe.stages == 2:
+        missing = [name for name in wanted if not _done(folder / name, name, _recipe(comparison, name))]
+        if recipe.first_stage_updates and any(_recipe(comparison, name) == recipe for name in missing):
             console.print(f"[bold]training seed {seed}[/]: {FIRST_STAGE}, then {', '.join(missing)}")
             train_first_stage(episodes, recipe, run=folder, seed=seed, task=comparison.task, console=console)
         jobs += [(comparison, name, seed, folder) for name in missing]
@@ -95,9 +96,14 @@ def counted(items: Iterable[Item], total: int, what: str, console: Console) -> I
 def _train_quietly(job: tuple[Comparison, str, int, Path]) -> None:
     comparison, name, seed, folder = job
     train_policy(
-        task(comparison.task).demonstrations(), comparison.recipe, name, objective(name), run=folder, seed=seed,
+        task(comparison.task).demonstrations(), _recipe(comparison, name), name, objective(name), run=folder, seed=seed,
         task=comparison.task, console=Console(quiet=True),
     )  # fmt: skip
+
+
+def _recipe(comparison: Comparison, name: str) -> Recipe:
+    """The recipe for the family that an objective trains."""
+    return comparison.recipe.of_family(family_of(objective(name)))
 
 
 def _done(folder: Path, name: str, recipe: Recipe) -> bool:
@@ -105,7 +111,7 @@ def _done(folder: Path, name: str, recipe: Recipe) -> bool:
     if not (folder / "last").exists():
         return False
     info = checkpoint.load(folder).info
-    updates = recipe.updates - (recipe.updates // 2 if recipe.stages == 2 else 0)
+    updates = recipe.updates - recipe.first_stage_updates
     return info.get("update") == updates and info.get("objective") == checkpoint.as_json(asdict(objective(name)))  # type: ignore[arg-type]
 
 

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from segue.errors import SpecError, UnknownNameError
+from segue.policies.diffusion import Denoising
+from segue.policies.regression import Regression
 from segue.runtime.plan import Handover
 from segue.strategies.blend import CrossFade, TemporalEnsembling, WeightedBlend
 from segue.strategies.hooks import Strategy
@@ -20,6 +22,8 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "training-time-rtc": TrainingTimeRTCObjective,
     "legato": LegatoObjective,
     "literal-legato": LiteralLegatoObjective,
+    "diffusion": Denoising,
+    "regression": Regression,
 }
 """How a policy can be trained, by name."""
 
@@ -91,6 +95,9 @@ METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 def method(name: str) -> Method:
     """Method by name, with settings of its strategy behind colons where they are to differ: ``legato:gain=1:fade=0``.
 
+    ``policy`` takes a policy that was trained with another objective, so that strategies meet other families:
+    ``ensembling:policy=diffusion``.
+
     Raises:
         UnknownNameError: There is no such method or setting; the message lists what exists.
         SpecError: A setting has a value of another type.
@@ -102,9 +109,12 @@ def method(name: str) -> Method:
     if not settings:
         return found
     changes = dict(_setting(found, text) for text in settings)
+    policy = str(changes.pop("policy", found.policy))
+    if policy not in OBJECTIVES:
+        raise UnknownNameError("objective", policy, OBJECTIVES)
     label = f"{found.label} ({', '.join(settings)})"
     strategy = replace(found.strategy, **changes)  # type: ignore[type-var]
-    return replace(found, name=name, label=label, strategy=strategy, default=False)
+    return replace(found, name=name, label=label, policy=policy, strategy=strategy, default=False)
 
 
 def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
@@ -112,6 +122,7 @@ def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
     key, _, given = text.partition("=")
     current: dict[str, Any] = asdict(found.strategy)  # type: ignore[call-overload]
     known = {each: value for each, value in current.items() if value is None or isinstance(value, float | int | str)}
+    known["policy"] = found.policy
     if key not in known:
         raise UnknownNameError(f"setting of method {found.name}", key, known)
     now = known[key]

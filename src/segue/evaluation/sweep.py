@@ -21,7 +21,7 @@ from segue.evaluation.methods import Method
 from segue.evaluation.metrics import EpisodeRecord, episode_metrics
 from segue.evaluation.rollout import Scales, Timing, rollout
 from segue.policies.chunk_policy import ContinuingPolicy
-from segue.policies.flow import FlowPolicy
+from segue.policies.policy import Policy
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
 
@@ -83,7 +83,7 @@ def policies_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Path]:
     return found
 
 
-def check(cell: Cell, policy: FlowPolicy) -> None:
+def check(cell: Cell, policy: Policy) -> None:
     """Raise before anything runs: the policy is for the task, and the timing is possible."""
     robot = _simulators(cell.task, 1)[0].spec
     if policy.config.action_names != robot.action_names or policy.config.observation_names != robot.observation_names:
@@ -161,7 +161,7 @@ def _simulators(name: str, count: int) -> list[Simulator]:
     return pool[:count]
 
 
-def _policy(path: Path) -> FlowPolicy:
+def _policy(path: Path) -> Policy:
     return checkpoint.load(path).policy()
 
 

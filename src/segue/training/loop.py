@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from segue.data.episodes import Episodes
+from segue.policies.families import description
 from segue.policies.policy import Module, Policy
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
 from segue.training.config import Schedule, TrainingConfig
 from segue.training.data import DemonstratedChunks
 from segue.training.progress import TrainingProgress
-from segue.training.resume import check_same_run, restore, resume_state
+from segue.training.resume import check_same_run, learned, restore, resume_state
 
 SHOW_EVERY = 100
 
@@ -95,7 +96,7 @@ def train(
     policy = policy.to(accelerator.device).train().requires_grad_(True)
     average = copy.deepcopy(policy).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        policy.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        learned(policy).values(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     info = {"training": asdict(config), "objective": asdict(objective), **(info or {})}  # type: ignore[arg-type]
     first = _restore(run, info, policy, average, optimizer) if resume and (run / "last").exists() else 0
@@ -135,7 +136,7 @@ def _restore(
 ) -> int:
     """Load the last checkpoint into all three; returns the updates done."""
     saved = checkpoint.load(run)
-    info = {**info, "policy": asdict(policy.config)}  # type: ignore[arg-type]
-    check_same_run(run, saved, info, ("training", "objective", "policy"), policy)
+    described = description(policy)
+    check_same_run(run, saved, {**info, **described}, ("training", "objective", *described), policy)
     saved.policy()  # raises for weights that do not fit the configuration
     return restore(saved, policy, average, optimizer)

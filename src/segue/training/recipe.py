@@ -4,7 +4,8 @@
     run/<objective>            from there, the other half under the objective
 
 Every method has the same total budget, a plain policy too: its second stage is plain flow matching again. Training
-with schedules from scratch ruins a small policy, which has not yet learned what to continue to.
+with schedules from scratch ruins a small policy, which has not yet learned what to continue to. Families other than
+flow know one objective, and have one stage of all updates.
 """
 
 import platform
@@ -18,9 +19,12 @@ import torch
 from rich.console import Console
 
 from segue.data.episodes import Episodes
-from segue.policies.flow import FlowPolicy, FlowPolicyConfig, config_for
+from segue.errors import SpecError
+from segue.policies.families import config_for, family_of, policy_for
+from segue.policies.policy import Policy
 from segue.strategies.naive import FlowMatching
 from segue.strategies.objective import Objective
+from segue.training.autoencoder import load_autoencoder
 from segue.training.config import TrainingConfig
 from segue.training.loop import train
 
@@ -37,8 +41,9 @@ class Recipe:
         relative: Learn actions relative to the observed state, where the demonstrations name one.
         network: Name of the network.
         network_settings: Its settings.
-        predicts: ``action`` or ``velocity``.
-        denoising_steps: N at run time.
+        family: ``flow``, ``diffusion`` or ``regression``.
+        family_settings: Further fields of the family's configuration, where they differ from the defaults.
+        autoencoder: Run of `train_autoencoder`: the policy lives in its latent space. None for action space.
         stages: 2, or 1 to train under the objective from scratch.
         training: Everything else; its ``updates`` are set by the stages.
     """
@@ -48,22 +53,40 @@ class Recipe:
     relative: bool = False
     network: str = "mlp"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
-    predicts: str = "action"
-    denoising_steps: int = 5
+    family: str = "flow"
+    family_settings: Mapping[str, Any] = field(default_factory=dict)
+    autoencoder: Path | None = None
     stages: int = 2
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
-    def policy_config(self, episodes: Episodes) -> FlowPolicyConfig:
-        """Configuration of the policy."""
-        return config_for(
+    @property
+    def first_stage_updates(self) -> int:
+        """Updates of the stage that all objectives share; 0 where there is none."""
+        return self.updates // 2 if self.stages == 2 and self.family == "flow" else 0
+
+    def of_family(self, family: str) -> "Recipe":
+        """The same for another family, with that family's own defaults."""
+        return self if family == self.family else replace(self, family=family, family_settings={})
+
+    def policy(self, episodes: Episodes) -> Policy:
+        """Policy with fresh weights (from torch's global generator), fitted to the demonstrations.
+
+        Raises:
+            CheckpointError: There is no autoencoder in its folder.
+            SpecError: The autoencoder or a setting does not fit.
+        """
+        autoencoder = None if self.autoencoder is None else load_autoencoder(self.autoencoder)[0]
+        config = config_for(
+            self.family,
             episodes,
             horizon=self.horizon,
             relative=self.relative,
+            autoencoder=autoencoder,
             network=self.network,
             network_settings=dict(self.network_settings),
-            predicts=self.predicts,
-            denoising_steps=self.denoising_steps,
+            **self.family_settings,
         )
+        return policy_for(config, episodes, autoencoder)
 
 
 def versions() -> dict[str, str]:
@@ -80,12 +103,12 @@ def train_first_stage(
     task: str = "",
     resume: bool = True,
     console: Console | None = None,
-) -> FlowPolicy:
+) -> Policy:
     """Train the stage that all objectives share, or load it when it is done. Arguments as in `train_policy`."""
     torch.manual_seed(seed)
-    policy = FlowPolicy.for_episodes(recipe.policy_config(episodes), episodes)
+    policy = recipe.policy(episodes)
     info = _info(recipe, FIRST_STAGE, seed, task, stage=1)
-    config = _stage(recipe, recipe.updates // 2, 2 * seed)
+    config = _stage(recipe, recipe.first_stage_updates, 2 * seed)
     return train(
         policy, episodes, FlowMatching(), config, run=run / FIRST_STAGE, title="first stage: plain", info=info,
         resume=resume, console=console,
@@ -103,7 +126,7 @@ def train_policy(
     task: str = "",
     resume: bool = True,
     console: Console | None = None,
-) -> FlowPolicy:
+) -> Policy:
     """Train under an objective by the recipe; the first stage is shared by all objectives in the same run.
 
     Args:
@@ -122,16 +145,24 @@ def train_policy(
 
     Raises:
         CheckpointError: The run was started with other settings or on other demonstrations.
+        SpecError: The objective is one of another family.
     """
-    if recipe.stages == 2:
+    if family_of(objective) != recipe.family:
+        raise SpecError(
+            got=f"objective {name!r} for a {recipe.family} policy",
+            expected=f"an objective of that family; this one trains {family_of(objective)} policies",
+            change=f"train with --family {family_of(objective)}, or with another objective",
+        )
+    updates = recipe.updates - recipe.first_stage_updates
+    if recipe.first_stage_updates:
         policy = train_first_stage(
             episodes, recipe, run=run, seed=seed, task=task, resume=resume, console=console
         )  # fmt: skip
-        title, updates = f"second stage: {name}", recipe.updates - recipe.updates // 2
+        title = f"second stage: {name}"
     else:
         torch.manual_seed(seed)
-        policy = FlowPolicy.for_episodes(recipe.policy_config(episodes), episodes)
-        title, updates = f"only stage: {name}", recipe.updates
+        policy = recipe.policy(episodes)
+        title = f"only stage: {name}"
     info, config = _info(recipe, name, seed, task, stage=2), _stage(recipe, updates, 2 * seed + 1)
     return train(
         policy, episodes, objective, config, run=run / name, title=title, info=info, resume=resume, console=console
@@ -140,9 +171,8 @@ def train_policy(
 
 def _info(recipe: Recipe, name: str, seed: int, task: str, stage: int) -> dict[str, Any]:
     """What a checkpoint says about how it came to be."""
-    return {
-        "task": task, "seed": seed, "name": name, "stage": stage, "recipe": asdict(recipe), "versions": versions()
-    }  # fmt: skip
+    made_of = {**asdict(recipe), "autoencoder": None if recipe.autoencoder is None else str(recipe.autoencoder)}
+    return {"task": task, "seed": seed, "name": name, "stage": stage, "recipe": made_of, "versions": versions()}
 
 
 def _stage(recipe: Recipe, updates: int, seed: int) -> TrainingConfig:

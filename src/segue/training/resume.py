@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.errors import CheckpointError
 from segue.policies.policy import Module
 from segue.training import checkpoint
 
 
+def learned(module: Module) -> dict[str, nn.Parameter]:
+    """Weights that are learned, by name: all but frozen ones."""
+    return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+
+
 def resume_state(module: Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Raw weights and the optimiser's moments, by name."""
-    state = {f"raw.{name}": value for name, value in module.named_parameters()}
+    state = {f"raw.{name}": value for name, value in learned(module).items()}
     for i, moments in optimizer.state_dict()["state"].items():
         state |= {f"adam.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -32,9 +37,9 @@ def check_same_run(
                 expected=f"the settings of this call, {now}",
                 change="use the same settings, another folder for a new run (--out), or start anew (--fresh)",
             )
-    learned = {name for name, _ in module.named_parameters()}
+    weights = learned(module)
     for name, value in module.state_dict().items():
-        if name not in learned and not torch.equal(saved.weights[name], value.cpu()):
+        if name not in weights and not torch.equal(saved.weights[name], value.cpu()):
             raise CheckpointError(
                 got=f"{run} was started on demonstrations with another {name}",
                 expected="the demonstrations that the run was started on",
@@ -50,7 +55,7 @@ def restore(saved: checkpoint.Checkpoint, module: Module, average: Module, optim
     """
     average.load_state_dict(saved.weights)
     state = checkpoint.load_resume(saved)
-    parameters = dict(module.named_parameters())
+    parameters = learned(module)
     missing = [name for name in parameters if f"raw.{name}" not in state]
     if missing:
         raise CheckpointError(
