@@ -153,15 +153,23 @@ def demo(
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(help="results.json of eval, bench or demo")],
+    results: Annotated[Path, typer.Argument(help="results.json of eval, bench or demo, or a trace of run")],
     out: Annotated[Path | None, typer.Option(help="the HTML file [default: report.html beside the results]")] = None,
     film: Annotated[Path | None, typer.Option(help="run with the policies: film one seed under each method")] = None,
     delay: Annotated[int, typer.Option(min=0, help="inference delay of the film, control steps")] = 8,
 ) -> None:
-    """Write the report of results again: one HTML file that opens offline, and a CSV beside it."""
+    """Write the report of results, or of a recorded run: one HTML file that opens offline."""
     from segue.commands.evaluation import report_command
 
     report_command(console, results, out, film_run=film, delay=delay)
+
+
+@app.command("replay")
+def replay_(trace: Annotated[Path, typer.Argument(help="trace of a run")]) -> None:
+    """Drive the plan again from a recorded run, and say whether it decides the same."""
+    from segue.commands.traces import replay_command
+
+    replay_command(console, trace)
 
 
 @app.command()

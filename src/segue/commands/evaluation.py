@@ -17,6 +17,7 @@ from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_del
 from segue.evaluation.methods import METHODS, OBJECTIVES, Method, method, objective
 from segue.evaluation.recipes import recipe_for
 from segue.policies.networks import NETWORKS
+from segue.runtime.trace import is_trace
 from segue.strategies.legato import LegatoObjective
 from segue.training.recipe import Recipe, train_policy
 
@@ -193,6 +194,11 @@ def report_command(
     console: Console, path: Path, out: Path | None, *, film_run: Path | None = None, delay: int = 0
 ) -> None:
     """`segue report`, and the end of eval, bench and demo."""
+    if is_trace(path):
+        from segue.commands.traces import trace_report_command
+
+        return trace_report_command(console, path, out)
+
     from segue.evaluation import table
     from segue.evaluation.frontier import frontier_lines
     from segue.evaluation.report import write_report

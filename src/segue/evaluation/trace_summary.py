@@ -73,17 +73,22 @@ class RunSummary:
     def rows(self) -> list[tuple[str, str]]:
         """Label and value of everything that fits in a line, for a table."""
         longest = max(self.starvations, default=0)
-        shares = [(name, float(np.mean(self.ladder == code))) for code, name in enumerate(self.states)]
+        shares = [
+            (name, float(np.sum(self.ladder == code)) / max(self.ticks, 1)) for code, name in enumerate(self.states)
+        ]
         stood = ", ".join(f"{name} {share:.1%}" for name, share in shares if share > 0)
         return [
-            ("ticks", f"{self.ticks:,} in {self.seconds:.1f} s, {self.episodes} episode{'s' * (self.episodes != 1)}"),
+            ("ticks", f"{self.ticks:,} in {self.seconds:.1f} s, {_count(self.episodes, 'episode')}"),
             ("rate", f"{self.ticks / self.seconds:.4g} Hz" if self.seconds > 0 else "–"),
             ("missed slots", f"{self.missed:,}"),
             ("lateness", quantiles(self.lateness)),
             ("waiting for the first chunk", f"{self.waiting:,} ticks"),
-            ("starved", f"{sum(self.starvations):,} ticks in {len(self.starvations)} gaps, longest {longest}"),
+            (
+                "starved",
+                f"{sum(self.starvations):,} ticks in {_count(len(self.starvations), 'gap')}, longest {longest}",
+            ),
             ("limited", f"{self.saturated:,} ticks"),
-            ("ladder", f"{stood or '–'}; {len(self.rungs)} changes"),
+            ("ladder", f"{stood or '–'}; {_count(len(self.rungs), 'change')}"),
             ("chunks", ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items()) or "none"),
             ("inference", quantiles(self.latencies)),
             ("delay", _steps(self.delays)),
@@ -91,6 +96,10 @@ class RunSummary:
             if any(self.dropped)
             else ("not recorded", "nothing"),
         ]
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number} {of}{'s' * (number != 1)}"
 
 
 def quantiles(seconds: Array) -> str:
