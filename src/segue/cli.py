@@ -45,7 +45,14 @@ def train(
     ] = None,
     rate: Rate = None,
     state: State = None,
-    objective: Annotated[str, typer.Option(help="plain, training-time-rtc, legato or literal-legato")] = "legato",
+    family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
+    objective: Annotated[
+        str | None,
+        typer.Option(help="of a flow policy: plain, training-time-rtc, legato or literal-legato [default: legato]"),
+    ] = None,
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="run of `segue train-autoencoder`: the policy lives in its latent space")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run [default: runs/<task>/seed-<seed>]")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps, both stages together")] = None,
@@ -62,8 +69,8 @@ def train(
     from segue.commands.evaluation import train_command
 
     train_command(
-        console, task, data, objective, out, rate=rate, state=state, seed=seed, updates=updates, horizon=horizon,
-        network=network, relative=relative, own_share=own_share, stages=stages, fresh=fresh,
+        console, task, data, family, objective, out, rate=rate, state=state, autoencoder=autoencoder, seed=seed,
+        updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share, stages=stages, fresh=fresh,
     )  # fmt: skip
 
 

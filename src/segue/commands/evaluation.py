@@ -32,11 +32,13 @@ def train_command(
     console: Console,
     task: str | None,
     data: Path | None,
-    goal: str,
+    family: str,
+    goal: str | None,
     out: Path | None,
     *,
     rate: float | None,
     state: str | None,
+    autoencoder: Path | None,
     seed: int,
     updates: int | None,
     horizon: int | None,
@@ -58,6 +60,8 @@ def train_command(
     recipe = replace(recipe, stages=stages, **{key: value for key, value in choices.items() if value is not None})
     if network is not None:
         recipe = replace(recipe, network_settings={})
+    recipe = replace(recipe.of_family(family), autoencoder=autoencoder)
+    goal = goal or ("legato" if family == "flow" else family)
     how = objective(goal)
     if own_share is not None:
         if not isinstance(how, LegatoObjective):
@@ -67,7 +71,7 @@ def train_command(
                 change="leave --own-share out, or train with --objective legato",
             )
         how = replace(how, own_share=own_share)
-    run = out or Path("runs") / name / f"seed-{seed}"
+    run = out or Path("runs") / name / ("latent" if autoencoder else "") / f"seed-{seed}"
     console.print(
         f"{len(demonstrations)} demonstrations, {len(demonstrations.action)} frames, "
         f"{demonstrations.action.shape[1]} action dimensions at {1 / demonstrations.dt:g} Hz"
@@ -95,7 +99,9 @@ def _demonstrations(
 
 
 def _methods_of(goal: str) -> list[str]:
-    return [each.name for each in METHODS.values() if each.policy == goal]
+    """Methods of a policy, or those that work on the chunks of any policy."""
+    own = [each.name for each in METHODS.values() if each.policy == goal]
+    return own or [f"{name}:policy={goal}" for name in ("sync", "naive", "ensembling")]
 
 
 def eval_command(
