@@ -10,8 +10,9 @@ import point_mass
 from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
 from segue.data.resample import at_high_rate, cubic, held, linear
 from segue.errors import SpecError
-from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
 from segue.policies.expanded import ExpandedPolicy, at_periods
+from segue.strategies.blend import WeightedBlend
 from segue.strategies.naive import Naive
 
 F, H = 4, 8
@@ -105,3 +106,24 @@ def test_reset_and_close_reach_the_policy_below() -> None:
     assert below.log == ["reset", "close"]
     with pytest.raises(SpecError, match="factor of 0"):
         ExpandedPolicy(below, 0, held)
+
+
+def test_finished_chunks_of_many_robots_are_those_of_each() -> None:
+    below = Recorded(CHUNK)
+    policy = FinishedPolicy(below, WeightedBlend(new=0.25))
+    prefix = np.array([[5.0, 1.0], [6.0, 2.0]], np.float32)
+    asked = [nothing_to_continue(0, 2, 1), Continuation(3, prefix, 1, 1, np.ones(2, np.int64))]
+    together = policy.next_chunks(np.zeros((2, 1), np.float32), asked, [torch.Generator()] * 2)
+    for chunk, each in zip(together, asked, strict=True):
+        np.testing.assert_array_equal(chunk, policy.next_chunk(np.zeros(1, np.float32), each))
+    assert all(each.known == 0 for each in below.asked)
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_a_policy_for_one_robot_cannot_be_finished_for_many() -> None:
+    class Single:
+        spec, next_chunk, reset, close = Recorded.spec, Recorded.next_chunk, Recorded.reset, Recorded.close
+
+    policy = FinishedPolicy(Single(), WeightedBlend())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SpecError, match="next_chunks"):
+        policy.next_chunks(np.zeros((1, 1), np.float32), [nothing_to_continue(0, 2, 1)], [torch.Generator()])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy
 
 
+@runtime_checkable
 class BatchChunkPolicy(Protocol):
     """A chunk policy that serves many robots in one call."""
 
@@ -26,6 +27,10 @@ class BatchChunkPolicy(Protocol):
     ) -> Array:
         """Actions (batch, horizon, action); robot i draws its noise from its own generator."""
         ...
+
+
+class ServingPolicy(ChunkPolicy, BatchChunkPolicy, Protocol):
+    """A chunk policy for one robot or many, such as `ContinuingPolicy`."""
 
 
 def _votes(continuation: Continuation, horizon: int) -> NDArray[np.int64]:
@@ -122,7 +127,10 @@ class ContinuingPolicy:
 
 
 class FinishedPolicy:
-    """Any chunk policy, with the finishing hook of a strategy that needs nothing else (see `strategies.blend`)."""
+    """Any chunk policy, with the finishing hook of a strategy that needs nothing else (see `strategies.blend`).
+
+    It serves many robots where the policy below does.
+    """
 
     def __init__(self, policy: ChunkPolicy, strategy: Strategy) -> None:
         self.policy, self.strategy = policy, strategy
@@ -134,16 +142,37 @@ class FinishedPolicy:
 
     def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
         """The policy's chunk, finished. Shape (horizon, action)."""
-        plain = replace(continuation, prefix=continuation.prefix[:0], votes=continuation.votes[:0], delay=0)
-        actions = self.policy.next_chunk(observation, plain)
-        horizon = len(actions)
+        return self._finished(self.policy.next_chunk(observation, _free(continuation))[None], [continuation])[0]
+
+    def next_chunks(
+        self,
+        observations: Array,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Array:
+        """The policy's chunks, finished. Shape (batch, horizon, action).
+
+        Raises:
+            SpecError: The policy below serves one robot only.
+        """
+        if not isinstance(self.policy, BatchChunkPolicy):
+            raise SpecError(
+                got=f"{type(self.policy).__name__} for {len(continuations)} robots",
+                expected="a policy with `next_chunks`",
+                change="ask for one chunk at a time with `next_chunk`",
+            )
+        free = [_free(each) for each in continuations]
+        return self._finished(self.policy.next_chunks(observations, free, generators), continuations)
+
+    def _finished(self, actions: Array, continuations: Sequence[Continuation]) -> Array:
+        horizon = actions.shape[1]
         prefix = Prefix(
-            reference=torch.as_tensor(hold_last(continuation.prefix, horizon))[None],
-            known=torch.tensor([min(continuation.known, horizon)]),
-            delay=torch.tensor([continuation.delay]),
-            votes=torch.as_tensor(_votes(continuation, horizon))[None],
+            reference=torch.as_tensor(np.stack([hold_last(c.prefix, horizon) for c in continuations])),
+            known=torch.tensor([min(c.known, horizon) for c in continuations]),
+            delay=torch.tensor([c.delay for c in continuations]),
+            votes=torch.as_tensor(np.stack([_votes(c, horizon) for c in continuations])),
         )
-        return self.strategy.hooks(prefix).finish(torch.as_tensor(actions)[None])[0].numpy()
+        return self.strategy.hooks(prefix).finish(torch.as_tensor(actions)).numpy()
 
     def reset(self) -> None:
         """Reset the policy below."""
@@ -152,3 +181,8 @@ class FinishedPolicy:
     def close(self) -> None:
         """Close the policy below."""
         self.policy.close()
+
+
+def _free(continuation: Continuation) -> Continuation:
+    """The same, with nothing to continue."""
+    return replace(continuation, prefix=continuation.prefix[:0], votes=continuation.votes[:0], delay=0)

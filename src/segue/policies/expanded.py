@@ -6,19 +6,14 @@ prefix, d, s    high rate --- at_low_rate --> low rate policy --- at_high_rate -
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation, PolicySpec
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import SpecError
-from segue.policies.chunk_policy import BatchChunkPolicy
-
-
-class ServingPolicy(ChunkPolicy, BatchChunkPolicy, Protocol):
-    """A chunk policy for one robot or many, such as `segue.policies.chunk_policy.ContinuingPolicy`."""
+from segue.policies.chunk_policy import ServingPolicy
 
 
 def at_periods(continuation: Continuation, factor: int, summed: Sequence[int] = ()) -> Continuation:
