@@ -154,7 +154,17 @@ class ReuseThenRefine:
     adjustments: tuple[Adjustment, ...] = ()
 
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Plain sampling; the finished chunk is spliced and refined where there is a previous chunk."""
+        """Plain sampling; the finished chunk is spliced and refined where there is a previous chunk.
+
+        Raises:
+            SpecError: The chunk is a latent one, which is not what an autoencoder encodes.
+        """
+        if prefix.stride != 1:
+            raise SpecError(
+                got=f"a latent chunk of {prefix.stride} control steps per position",
+                expected="actions, which the autoencoder of the strategy encodes",
+                change="finish the decoded chunk: FinishedPolicy(latent_policy, ReuseThenRefine(...))",
+            )
         reused = self.splice.reused(prefix)
 
         @torch.no_grad()
