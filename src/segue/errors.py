@@ -5,6 +5,9 @@
     ├── TimingError        delay, execution horizon and horizon do not fit together
     ├── DataError          demonstrations that cannot be used as they are
     ├── CheckpointError    a checkpoint that is truncated, foreign or does not fit
+    ├── PolicyError        a policy that runs elsewhere and does not start
+    ├── WireError          a message from a peer that is not accepted
+    ├── RemoteError        a policy server that is not there, silent, or refuses
     ├── UnknownNameError        a task, method, network ... that does not exist
     └── MissingExtraError       an optional dependency is not installed
 
@@ -37,6 +40,30 @@ class DataError(SegueError):
 
 class CheckpointError(SegueError):
     """A checkpoint that is truncated, foreign, or made for something else."""
+
+
+class PolicyError(SegueError):
+    """A policy that runs in another process and does not start."""
+
+
+class WireError(SegueError):
+    """A message from a peer that is not accepted.
+
+    Args:
+        code: One word, all that a peer is told beside the field.
+        field: The part of the message that is meant; empty for the whole.
+        got: What came.
+        expected: What should have come.
+        change: What the sender should do.
+    """
+
+    def __init__(self, code: str, field: str, got: str, expected: str, change: str) -> None:
+        self.code, self.field = code, field
+        super().__init__(f"{field or 'message'}: {got}", expected, change)
+
+
+class RemoteError(SegueError):
+    """A policy server that is not there, does not answer in time, or refuses to answer."""
 
 
 class UnknownNameError(SegueError):

@@ -1,0 +1,93 @@
+"""The control loop's end of a policy that runs elsewhere: send, poll, and never wait.
+
+    control process                                policy process
+    send(request, observation)  -- newest wins -->  next_chunk(observation, continuation)
+    poll() -> Answer | None     <-- newest wins --  actions, or what went wrong
+
+Every request that is not overtaken by a newer one is answered exactly once: by the policy, with actions or with an
+error; or by the link, with an error, when the policy died, hung or was never there.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from segue.core.chunk import Array, PolicySpec
+from segue.runtime.plan import Handover, Request
+
+
+class LinkState(Enum):
+    """Whether a policy can be asked."""
+
+    STARTING = "starting"
+    """It is being started and warmed up."""
+    READY = "ready"
+    LOST = "lost"
+    """It has ended; it will be started again after a pause, unless `PolicyLink.reason` says why not."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a policy says of itself once it is warm.
+
+    Attributes:
+        spec: What it sees and answers.
+        handover: How its chunks take over.
+        inference: Seconds that an inference takes, warm-up excluded.
+    """
+
+    spec: PolicySpec
+    handover: Handover
+    inference: float
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What came back for a request.
+
+    Attributes:
+        epoch: Of the request.
+        number: Of the request.
+        actions: Shape (horizon, action), robot units; None where there is an error.
+        seconds: From sending the request to the end of the inference [s].
+        inference: Of the inference alone [s].
+        error: What went wrong, in one line; empty where there are actions.
+    """
+
+    epoch: int
+    number: int
+    actions: Array | None
+    seconds: float
+    inference: float
+    error: str = ""
+
+
+class PolicyLink(Protocol):
+    """A policy as the control loop sees it. No call but `close` takes longer than some microseconds."""
+
+    @property
+    def state(self) -> LinkState:
+        """Whether it can be asked."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often it has been started again."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it was last lost; empty while it never was."""
+        ...
+
+    def send(self, request: Request, observation: Array) -> None:
+        """Ask; an unanswered earlier request may be dropped. Observation of shape (observation,)."""
+        ...
+
+    def poll(self) -> Answer | None:
+        """An answer that has come, if one has."""
+        ...
+
+    def close(self) -> None:
+        """End the policy; may be called twice."""
+        ...

@@ -1,0 +1,321 @@
+"""A policy in a process of its own: started, supervised and restarted beside the control loop.
+
+    STARTING --hello--> READY --died, hung--> LOST --pause--> STARTING ...
+        '------did not start-------------------^
+
+The control loop calls `send` and `poll`, which store to and look into shared memory. Everything that takes time (start,
+warm-up, noticing an end, killing, pausing) happens in a thread that sleeps until the operating system or the clock has
+something for it.
+
+Every policy process gets memory of its own: one that was given up cannot speak into its successor's channel.
+"""
+
+import json
+import os
+import random
+import select
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+import numpy as np
+
+from segue.core.chunk import Array, PolicySpec
+from segue.errors import PolicyError, SpecError
+from segue.runtime.channel import Channel, Sizes, anonymous_file
+from segue.runtime.link import Answer, Hello, LinkState
+from segue.runtime.plan import Handover, Request
+
+_HELLO_BYTES: Final = 1 << 20
+_GRACE: Final = 1.0  # [s]
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before the next start: doubling, capped, and never in step with anybody else.
+
+    Attributes:
+        first: After the first failure [s].
+        most: Never more [s].
+        jitter: Share that is random.
+    """
+
+    first: float = 0.1
+    most: float = 5.0
+    jitter: float = 0.25
+
+    def seconds(self, failures: int, rng: random.Random) -> float:
+        """Pause after so many failures in a row, at least one."""
+        pause = min(self.first * 2.0 ** min(failures - 1, 60), self.most)
+        return pause * (1 - self.jitter * rng.random())
+
+
+@dataclass(eq=False)
+class _Child:
+    """A policy process, its memory and its pipes."""
+
+    process: subprocess.Popen[bytes]
+    memory: int
+    status: int
+    hello: Hello | None = None
+    channel: Channel | None = None
+    asked: tuple[Request, float] | None = None
+    """The newest request and when it was made, until it is answered."""
+    waiting_since: float | None = None
+    answered: bool = False
+    record: np.ndarray = field(default_factory=lambda: np.zeros(()))
+
+    def wake(self) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):  # full: it has not looked yet; broken: the supervisor notices
+            os.write(self.process.stdin.fileno(), b"\0")
+
+    def ending(self) -> str:
+        """How it ended."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(_GRACE)
+            return f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        return "hung up"
+
+    def end(self) -> None:
+        """Let it end, or kill it, and release what it held."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+        if self.channel is not None and self.waiting_since is None:  # it is listening
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_GRACE)
+        self.process.kill()
+        self.process.wait()
+        os.close(self.memory)
+        os.close(self.status)
+
+
+class _Lost(Exception):  # noqa: N818  # an event, not an error
+    """A policy process is not, or no longer, there."""
+
+    def __init__(self, reason: str, *, again: bool = True) -> None:
+        self.reason, self.again = reason, again
+        super().__init__(reason)
+
+
+class ProcessLink:
+    """A `PolicyLink` to a process.
+
+    Args:
+        argv: Command of the process; the descriptors of shared memory and status pipe are appended to it. It is to call
+            `segue.runtime.worker.work`.
+        answer_timeout: A policy that has not answered for so long hangs: it is killed and started again [s].
+        start_timeout: The same for the time from start to hello [s].
+        backoff: Pauses between starts.
+        seed: Of the pauses' jitter.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        answer_timeout: float = 2.0,
+        start_timeout: float = 300.0,
+        backoff: Backoff | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._argv = tuple(argv)
+        self._answer_timeout, self._start_timeout = answer_timeout, start_timeout
+        self._backoff, self._rng = backoff or Backoff(), random.Random(seed)
+        self.state, self.restarts, self.reason = LinkState.STARTING, 0, ""
+        self._child: _Child | None = None
+        self._hello: Hello | None = None
+        self._lost: deque[Answer] = deque(maxlen=8)
+        self._lock = threading.Lock()  # held for an exchange of pointers only
+        self._settled = threading.Event()
+        self._closing, self._close = os.pipe()
+        self._thread = threading.Thread(target=self._supervise, name="policy supervisor", daemon=True)
+        self._thread.start()
+
+    def hello(self, timeout: float | None = None) -> Hello:
+        """Wait for the first start; what the policy says of itself.
+
+        Raises:
+            PolicyError: It did not start.
+        """
+        self._settled.wait(timeout)
+        if self._hello is None:
+            reason = self.reason or f"nothing heard for {timeout} s"
+            self.close()
+            raise PolicyError(
+                f"a policy process that did not start: {reason}", "a policy that warms up", "see its output above"
+            )
+        return self._hello
+
+    @property
+    def pid(self) -> int | None:
+        """Of the policy process that is being asked, if there is one."""
+        child = self._child
+        return None if child is None else child.process.pid
+
+    def send(self, request: Request, observation: Array) -> None:
+        """See `PolicyLink.send`."""
+        now = time.monotonic()
+        with self._lock:
+            child = self._child
+            if child is None or child.channel is None:
+                self._lost.append(Answer(request.epoch, request.number, None, 0.0, 0.0, self.reason or "starting"))
+                return
+            record, continuation = child.record, request.continuation
+            known = min(continuation.known, child.channel.sizes.horizon)
+            record["epoch"], record["number"], record["step"] = request.epoch, request.number, request.step
+            record["captured"], record["known"], record["delay"] = now, known, continuation.delay
+            record["execution_horizon"] = continuation.execution_horizon
+            record["votes"][:known] = continuation.votes[:known]
+            record["prefix"][:known] = continuation.prefix[:known]
+            record["observation"] = observation
+            child.asked = (request, now)
+            child.waiting_since = child.waiting_since or now
+            child.channel.requests.write(record.tobytes())
+            child.wake()
+
+    def poll(self) -> Answer | None:
+        """See `PolicyLink.poll`."""
+        child = self._child
+        if child is not None and child.channel is not None and (message := child.channel.answers.read()) is not None:
+            return self._answer(child, np.frombuffer(message, child.channel.sizes.answer)[0])
+        with suppress(IndexError):
+            return self._lost.popleft()
+        return None
+
+    def _answer(self, child: _Child, record: np.void) -> Answer:
+        epoch, number, error = int(record["epoch"]), int(record["number"]), bytes(record["error"])
+        seconds, inference = float(record["finished"] - record["captured"]), float(record["inference"])
+        with self._lock:
+            child.answered, child.waiting_since = True, None
+            if child.asked is not None and child.asked[0].number == number:
+                child.asked = None
+            elif child.asked is not None:
+                child.waiting_since = time.monotonic()
+        actions = None if error else record["actions"]
+        return Answer(epoch, number, actions, seconds, inference, error.decode(errors="replace"))
+
+    def close(self) -> None:
+        """See `PolicyLink.close`."""
+        with self._lock:
+            close, self._close = self._close, -1
+        if close >= 0:
+            os.close(close)  # the other end becomes readable
+            self._thread.join()
+            os.close(self._closing)
+
+    def _supervise(self) -> None:
+        failures, again = 0, True
+        while again:
+            child = None
+            try:
+                child = self._start()
+                self._attach(child, self._hear(child))
+                self._watch(child)
+            except _Lost as lost:
+                reason, again = lost.reason, lost.again
+            self._detach(child, reason)
+            again = again and self._hello is not None and not self._closed(0)
+            self._settled.set()
+            if child is not None:
+                failures = 0 if child.answered else failures
+                child.end()
+            failures += 1
+            if again and not self._closed(self._backoff.seconds(failures, self._rng)):
+                self.restarts += 1
+                self.state = LinkState.STARTING
+            else:
+                return
+
+    def _closed(self, seconds: float) -> bool:
+        """Whether the link is closed within so many seconds."""
+        return bool(select.select([self._closing], [], [], seconds)[0])
+
+    def _start(self) -> _Child:
+        memory, (status, say) = anonymous_file(), os.pipe()
+        try:
+            process = subprocess.Popen(
+                [*self._argv, str(memory), str(say)], stdin=subprocess.PIPE, stdout=2, pass_fds=(memory, say), bufsize=0
+            )
+        except OSError as error:
+            os.close(memory)
+            os.close(status)
+            raise _Lost(f"{self._argv[0]} cannot be started ({error.strerror})") from error
+        finally:
+            os.close(say)
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        return _Child(process, memory, status)
+
+    def _hear(self, child: _Child) -> Hello:
+        """Wait until the policy is warm."""
+        deadline, text = time.monotonic() + self._start_timeout, b""
+        while not text.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            ready = select.select([child.status, self._closing], [], [], max(left, 0))[0]
+            if self._closing in ready:
+                raise _Lost("closed")
+            if not ready or len(text) > _HELLO_BYTES:
+                raise _Lost(f"not ready {self._start_timeout:g} s after its start")
+            part = os.read(child.status, 65536)
+            if not part:
+                raise _Lost(child.ending())
+            text += part
+        return hello_from_line(text)
+
+    def _attach(self, child: _Child, hello: Hello) -> None:
+        known = self._hello
+        if known is not None and (known.spec, known.handover) != (hello.spec, hello.handover):
+            raise _Lost(f"another policy than before, {hello.spec}", again=False)
+        sizes = Sizes(len(hello.spec.observation_names), len(hello.spec.action_names), hello.spec.horizon)
+        try:
+            child.channel, child.record = Channel.over(child.memory, sizes), np.zeros((), sizes.request)
+        except SpecError as error:
+            raise _Lost(error.got) from error
+        self._hello = known or hello
+        with self._lock:
+            self._child, self.state = child, LinkState.READY
+        self._settled.set()
+
+    def _watch(self, child: _Child) -> NoReturn:
+        """Wait until the policy process ends or hangs."""
+        while True:
+            ready = select.select([child.status, self._closing], [], [], self._answer_timeout / 4)[0]
+            if self._closing in ready:
+                raise _Lost("closed")
+            if child.status in ready:
+                raise _Lost(child.ending())
+            since = child.waiting_since
+            if since is not None and time.monotonic() - since > self._answer_timeout:
+                raise _Lost(f"no answer for {self._answer_timeout:g} s")
+
+    def _detach(self, child: _Child | None, reason: str) -> None:
+        with self._lock:
+            self._child, self.state, self.reason = None, LinkState.LOST, reason
+            if child is not None and child.asked is not None:
+                request, at = child.asked
+                seconds = time.monotonic() - at
+                self._lost.append(Answer(request.epoch, request.number, None, seconds, 0.0, reason))
+
+
+def hello_from_line(text: bytes) -> Hello:
+    """What a policy process said of itself; as `segue.runtime.worker` says it."""
+    try:
+        value = json.loads(text)
+        if "error" in value:
+            raise _Lost(str(value["error"]))
+        spec = value["spec"]
+        names = tuple(tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
+        return Hello(
+            PolicySpec(int(spec["horizon"]), float(spec["dt"]), *names),
+            Handover(value["handover"]),
+            float(value["inference"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Lost(f"said something else than a policy process says ({text[:80]!r})") from error

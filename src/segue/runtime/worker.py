@@ -1,0 +1,166 @@
+"""The policy process's end of a link: builds a policy, warms it up, then answers the newest request.
+
+    start    build -> warm up -> hello (one line of JSON) on the status pipe
+    serve    a byte on standard input: look into the mailbox; its end: the control process is gone, so exit
+
+The policy is any chunk policy; this module knows no framework.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue
+from segue.errors import SegueError, SpecError
+from segue.runtime.channel import Channel, Sizes
+from segue.runtime.plan import Handover
+
+WAKE: Final = 0
+"""Descriptor on which bytes say that there is a request: standard input."""
+_TIMED: Final = 5
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status: int) -> int:
+    """The life of a policy process.
+
+    Args:
+        build: Makes the policy, and says how its chunks take over.
+        memory: Descriptor of the memory shared with the control process.
+        status: Descriptor of a pipe to it.
+
+    Returns:
+        Exit status.
+    """
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the control process, which ends this one
+    try:
+        policy, handover = build()
+        spec = policy.spec
+        sizes = Sizes(len(spec.observation_names), len(spec.action_names), spec.horizon)
+        inference = warm_up(policy)
+        channel = Channel.over(memory, sizes)
+    except Exception as error:
+        traceback.print_exc()
+        _say(status, {"error": line(error)})
+        return 1
+    _say(status, {"spec": spec_to_json(spec), "handover": handover.value, "inference": inference})
+    serve(policy, channel)
+    policy.close()
+    return 0
+
+
+def warm_up(policy: ChunkPolicy) -> float:
+    """Let everything happen that only happens at first; then the median time of an inference [s].
+
+    Raises:
+        SpecError: The policy answers with chunks of another shape than it says.
+    """
+    spec = policy.spec
+    size = (spec.horizon, len(spec.action_names))
+    observation = np.zeros(len(spec.observation_names), np.float32)
+    actions = _checked(policy.next_chunk(observation, nothing_to_continue(0, size[1], spec.horizon)), size)
+    known = max(spec.horizon // 2, 1)
+    left = actions[known:]
+    more = Continuation(known, left, min(len(left), 1), known, np.ones(len(left), np.int64))
+    seconds = []
+    for _ in range(1 + _TIMED):
+        started = time.monotonic()
+        _checked(policy.next_chunk(observation, more), size)
+        seconds.append(time.monotonic() - started)
+    policy.reset()
+    return float(np.median(seconds[1:]))
+
+
+def serve(policy: ChunkPolicy, channel: Channel) -> None:
+    """Answer the newest request whenever woken, until the control process is gone."""
+    epoch, told = None, set[str]()
+    while os.read(WAKE, 4096):
+        message = channel.requests.read()
+        if message is None:
+            continue
+        request = np.frombuffer(message, channel.sizes.request)[0]
+        started, actions, error = time.monotonic(), None, ""
+        try:
+            if request["epoch"] != epoch:
+                policy.reset()
+                epoch = request["epoch"]
+            actions = _checked(
+                policy.next_chunk(request["observation"].copy(), continuation_of(request)),
+                (channel.sizes.horizon, channel.sizes.action),
+            )
+        except Exception as caught:
+            error = line(caught)
+            if error not in told and len(told) < 100:  # the root cause once, not at every request
+                told.add(error)
+                traceback.print_exc()
+        channel.answers.write(_answer(channel.sizes, request, actions, error, started))
+
+
+def _answer(sizes: Sizes, request: Any, actions: Array | None, error: str, started: float) -> bytes:
+    answer = np.zeros((), sizes.answer)
+    for name in ("epoch", "number", "captured"):
+        answer[name] = request[name]
+    answer["finished"] = time.monotonic()
+    answer["inference"] = answer["finished"] - started
+    answer["error"] = error.encode()[: sizes.answer["error"].itemsize]
+    answer["actions"] = np.nan if actions is None else actions
+    return answer.tobytes()
+
+
+def continuation_of(request: Any) -> Continuation:
+    """The continuation in a request record (`Sizes.request`)."""
+    known = int(request["known"])
+    return Continuation(
+        start=int(request["step"]),
+        prefix=request["prefix"][:known].copy(),
+        delay=int(request["delay"]),
+        execution_horizon=int(request["execution_horizon"]),
+        votes=request["votes"][:known].copy(),
+    )
+
+
+def _checked(actions: Array, size: tuple[int, int]) -> Array:
+    if np.shape(actions) != size:
+        raise SpecError(
+            f"a chunk of shape {np.shape(actions)}",
+            f"(horizon, action) = {size}, as the policy's spec says",
+            "correct the policy, or its spec",
+        )
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the plan refuses
+        return np.asarray(actions, np.float32)
+
+
+def line(error: BaseException) -> str:
+    """An error in one line; those of Segue say what was got."""
+    text = error.got if isinstance(error, SegueError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def spec_to_json(spec: PolicySpec) -> dict[str, Any]:
+    """A specification as plain JSON."""
+    return {
+        "horizon": spec.horizon,
+        "dt": spec.dt,
+        "observation_names": list(spec.observation_names),
+        "action_names": list(spec.action_names),
+    }
+
+
+def _say(status: int, value: dict[str, Any]) -> None:
+    with os.fdopen(os.dup(status), "w") as pipe:
+        pipe.write(json.dumps(value) + "\n")
+
+
+def _die_with_parent() -> None:
+    """End with the control process even while a policy hangs; elsewhere the end of standard input is all there is."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
