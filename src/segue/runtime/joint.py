@@ -54,9 +54,12 @@ class Joint:
             self.low, self.high = low, high
             self.ceiling = min(speed, high - low)
             self.floor = -self.ceiling
+        self.range = (self.floor, self.ceiling) if self.displacement else (self.low, self.high)
         self.acceleration = min(limits.acceleration[index] * dt**2, self.ceiling - self.floor)
         self.jerk = min(limits.jerk[index] * dt**3, 2 * self.acceleration)
         self.most = self.acceleration / self.jerk  # the acceleration limit in units of the jerk: m of `braking`
+        self.peak_weight = 0.5 / self.jerk
+        self.room_weights = (0.5 / self.acceleration, 1.5 * self.most + 3)
         if self.jerk < 1024 * ulp(max(-low, high)):
             raise SpecError(
                 f"jerk limit {limits.jerk[index]:g} of joint {self.name!r} at dt = {dt:g} s",
@@ -81,14 +84,16 @@ class Joint:
 
     def has_room(self, p: float, v: float, a: float) -> bool:
         """Whether braking from this state stays inside of the range."""
-        if self.displacement:
-            return True
+        peak = abs(v) + self.peak_weight * a * a
+        room = peak * (self.room_weights[0] * peak + self.room_weights[1])
+        if self.displacement or self.low + room <= p <= self.high - room:
+            return True  # a quick upper bound, see docs/limits.md
         unit, v, a = self.jerk, v / self.jerk, a / self.jerk
         return p + unit * highest(v, a, self.most) <= self.high and p + unit * lowest(v, a, self.most) >= self.low
 
     def follow(
         self, wanted: float, drift: float, p: float, v: float, a: float, behind: bool
-    ) -> tuple[float, bool, Limit | None]:
+    ) -> tuple[float, float, float, bool, Limit | None]:
         """The command towards a wanted one that cannot, or may not, be had at once.
 
         Args:
@@ -100,19 +105,29 @@ class Joint:
             behind: Whether the last command was not the wanted one.
 
         Returns:
-            The position commanded now, whether it is behind the wanted one, and which limit the wanted one violates.
+            Position, velocity and acceleration of this step, whether the command is behind the wanted one, and which
+            limit the wanted one violates.
         """
-        reachable = min(max(wanted, self.low), self.high)
-        limit = Limit.POSITION if reachable != wanted else None
+        low, high = self.range
+        reachable = min(max(wanted, low), high)
+        limit = None if reachable == wanted else Limit.VELOCITY if self.displacement else Limit.POSITION
         velocity = reachable - p
         acceleration = velocity - v
         obstacle = self.obstacle(reachable, velocity, acceleration, acceleration - a)
         if limit or abs(drift) > min(-self.floor, self.ceiling):
             drift = 0.0
         if obstacle is None and not (behind and self._overshoots(velocity, acceleration, drift)):
-            return reachable, False, limit
-        command = p + (v + self.jerk * self._towards(reachable, drift, p, v, a))
-        return min(max(command, self.low), self.high), True, limit or obstacle or Limit.APPROACH
+            return reachable, velocity, acceleration, False, limit
+        acceleration = self.jerk * self._towards(reachable, drift, p, v, a)
+        return *self._moved(p, v, acceleration), True, limit or obstacle or Limit.APPROACH
+
+    def _moved(self, p: float, v: float, acceleration: float) -> tuple[float, float, float]:
+        """The state after a step; the velocity is not taken from rounded positions, where errors would add up."""
+        velocity = v + acceleration
+        if abs(velocity) < 1e-12 * self.jerk:
+            velocity = 0.0
+        low, high = self.range
+        return min(max(p + velocity, low), high), velocity, acceleration
 
     def _overshoots(self, velocity: float, acceleration: float, drift: float) -> bool:
         """Whether being where it is wanted with this velocity does not allow to stay with it from the next step on."""
@@ -159,14 +174,20 @@ class Joint:
         def end(x: float) -> float:
             return gap + v + x + distance(v + x - drift, x, self.most)
 
+        up = gap < 0
+        far = greatest if up else least
+        far_end = end(far)
+        if far_end == 0 or (far_end < 0) == up:  # even this does not overshoot
+            return far
         near = min(max(brake(v - drift, a, self.most), least), greatest)
         near_end = end(near)
         if near_end == 0:
             return near
-        far = greatest if near_end < 0 else least
-        far_end = end(far)
-        if far_end * near_end >= 0:
-            return far
+        if (near_end < 0) != up:  # even braking does
+            far = least if up else greatest
+            far_end = end(far)
+            if far_end == 0 or (far_end < 0) != up:
+                return far
         for _ in range(_ROOT_STEPS):
             x = far - far_end * (far - near) / (far_end - near_end)
             x_end = end(x)
@@ -178,13 +199,9 @@ class Joint:
                 break
         return near
 
-    def stop(self, p: float, v: float, a: float) -> float:
-        """The command that brakes."""
-        unit = self.jerk
-        velocity = v + unit * brake(v / unit, a / unit, self.most)
-        if abs(velocity) < 1e-12 * unit:
-            velocity = 0.0  # what rounding has left
-        return min(max(p + velocity, self.low), self.high)
+    def stop(self, p: float, v: float, a: float) -> tuple[float, float, float]:
+        """Position, velocity and acceleration of a step that brakes."""
+        return self._moved(p, v, self.jerk * brake(v / self.jerk, a / self.jerk, self.most))
 
     def enter(self, position: float) -> float:
         """A measured start, at the limit if it is beyond it by less than a step at the largest speed.
@@ -192,7 +209,7 @@ class Joint:
         Raises:
             SpecError: Further outside than that.
         """
-        low, high = (self.floor, self.ceiling) if self.displacement else (self.low, self.high)
+        low, high = self.range
         if not low - self.ceiling <= position <= high + self.ceiling:
             raise SpecError(
                 f"joint {self.name!r} starts at {position:g}",

@@ -129,33 +129,31 @@ class Limiter:
             ):
                 if not isfinite(w):
                     self._numbers("action", wanted)
-                w, behind[index], limit = self._joints[index].follow(w, w - self._wanted[index], p, v, a, behind[index])
+                w, speed, acceleration, behind[index], limit = self._joints[index].follow(
+                    w, w - self._wanted[index], p, v, a, behind[index]
+                )
                 if limit:
                     saturated.append(Saturation(self._joints[index].name, limit))
-                speed = w - p
-                acceleration = speed - v
             values.append(w)
             speeds.append(speed)
             accelerations.append(acceleration)
-        self._wanted, self._behind, self.saturated = wanted, behind, tuple(saturated)
+        self._wanted, self._behind, self.saturated = list(wanted), behind, tuple(saturated)
         self._move(values, speeds, accelerations)
         return values
 
     def _move(self, values: list[float], speeds: list[float], accelerations: list[float]) -> None:
         self.values, self._v, self._a = values, speeds, accelerations
-        self._p = values
-        if self._displacements:
-            self._p = values.copy()
-            for index in self._displacements:
-                self._p[index] = 0.0
+        self._p = values.copy()  # the caller may change what it was given
+        for index in self._displacements:
+            self._p[index] = 0.0
 
     def stop(self) -> list[float]:
         """The command that brakes all joints; at rest, the last command."""
         states = zip(self._joints, self._p, self._v, self._a, strict=True)
-        values = [joint.stop(p, v, a) for joint, p, v, a in states]
-        speeds = [value - p for value, p in zip(values, self._p, strict=True)]
+        moved = [joint.stop(p, v, a) for joint, p, v, a in states]
+        values = [p for p, _, _ in moved]
         self._wanted, self._behind, self.saturated = values, [True] * len(values), ()
-        self._move(values, speeds, [speed - v for speed, v in zip(speeds, self._v, strict=True)])
+        self._move(values, [v for _, v, _ in moved], [a for _, _, a in moved])
         return values
 
 
@@ -163,5 +161,5 @@ def _row(joint: Joint) -> tuple[float, float, float, float, float, float, float,
     """What the quick check of a joint needs, in the order of its use."""
     return (
         *(joint.low, joint.high, min(-joint.floor, joint.ceiling), joint.acceleration, joint.jerk),
-        *(0.5 / joint.jerk, 0.5 / joint.acceleration, 1.5 * joint.most + 3),
+        *(joint.peak_weight, *joint.room_weights),
     )
