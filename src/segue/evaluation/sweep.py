@@ -85,7 +85,7 @@ def policies_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Path]:
 
 def check(cell: Cell, policy: Policy) -> None:
     """Raise before anything runs: the policy is for the task, and the timing is possible."""
-    robot = _simulators(cell.task, 1)[0].spec
+    robot = simulators(cell.task, 1)[0].spec
     if policy.config.action_names != robot.action_names or policy.config.observation_names != robot.observation_names:
         raise SpecError(
             got=f"a policy with {len(policy.config.observation_names)} observations and "
@@ -119,15 +119,22 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     seeds = list(range(FIRST_SEED, FIRST_SEED + cell.episodes))
     timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
     bound = ContinuingPolicy(policy, cell.method.strategy)
-    records = rollout(bound, _simulators(cell.task, cell.episodes), seeds, timing, scales(cell.task))
+    records = rollout(bound, simulators(cell.task, cell.episodes), seeds, timing, scales(cell.task))
+    key = {"method": cell.method.name, "delay": cell.delay.typical, "training_seed": cell.training_seed}
+    return result(key, timing, seeds, records)
+
+
+def result(
+    key: Mapping[str, Any], timing: Timing, seeds: Sequence[int], records: Sequence[EpisodeRecord]
+) -> dict[str, Any]:
+    """What a cell leaves behind: its key, its timing, the columns of its episodes and a trace. Plain JSON."""
     measured = [episode_metrics(record) for record in records]
     columns = {name: [_json(each[name]) for each in measured] for name in measured[0]}
-    key = {"method": cell.method.name, "delay": cell.delay.typical, "training_seed": cell.training_seed}
     return {
         **key,
-        "horizon": policy.config.horizon,
-        "execution_horizon": cell.steps,
-        "episodes": {"seed": seeds, **columns},
+        "horizon": timing.horizon,
+        "execution_horizon": timing.execution_horizon,
+        "episodes": {"seed": list(seeds), **columns},
         "trace": {**key, "seed": seeds[0], **_trace(records[0])},
     }
 
@@ -153,7 +160,7 @@ def _pool(name: str) -> list[Simulator]:
     return []
 
 
-def _simulators(name: str, count: int) -> list[Simulator]:
+def simulators(name: str, count: int) -> list[Simulator]:
     """Simulators of a task, kept for the next cell: building one takes longer than resetting it."""
     pool = _pool(name)
     while len(pool) < count:
@@ -170,4 +177,4 @@ def scales(name: str) -> Scales:
     """Units of a task, from its demonstrations."""
     settings: Task = task(name)
     episodes = settings.demonstrations()
-    return Scales.of(episodes, _simulators(name, 1)[0].spec)
+    return Scales.of(episodes, simulators(name, 1)[0].spec)
