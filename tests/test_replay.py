@@ -13,6 +13,7 @@ from segue.runtime.plan import Delivery, Handover, Plan
 from segue.runtime.records import DELIVERIES
 from segue.runtime.replay import replay
 from segue.runtime.trace import Trace, read
+from segue.runtime.trigger import Continuously, QueueThreshold, Trigger
 from traced import Run
 
 
@@ -88,6 +89,17 @@ def test_the_first_difference_is_named(
     assert found.ticks < 40
 
 
+@pytest.mark.parametrize("trigger", [QueueThreshold(5), Continuously()], ids=str)
+def test_whatever_asks_for_the_next_chunk(tmp_path: Path, trigger: Trigger) -> None:
+    run = Run(tmp_path / "t", trigger=trigger)
+    for _ in range(40):
+        run.step(2)
+    run.writer.close()
+    found = replay(read(tmp_path / "t"))
+    assert found.difference is None
+    assert found.ticks == 40
+
+
 def test_another_plan_decides_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = recorded(tmp_path / "t", [2] * 40)
     monkeypatch.setattr(Plan, "_due", lambda plan: plan.step % 5 == 0)
@@ -124,7 +136,14 @@ def test_a_trace_without_all_chunks_is_not_replayed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"handover": "jump"}, {"horizon": "many"}, {"delay": {"quantile": 1}}, {"execution_horizon": 12}, None],
+    [
+        {"handover": "jump"},
+        {"horizon": "many"},
+        {"delay": {"quantile": 1}},
+        {"execution_horizon": 12},
+        {"trigger": "now"},
+        None,
+    ],
 )
 def test_a_header_without_a_plan_is_refused(tmp_path: Path, change: dict[str, Any] | None) -> None:
     trace = recorded(tmp_path / "t", [2] * 4)

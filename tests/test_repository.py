@@ -45,6 +45,7 @@ OPTIONAL = (
     "scipy",
     "jinja2",
     "PIL",
+    "rerun",
     "diffusers",
 )
 

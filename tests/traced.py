@@ -12,6 +12,7 @@ from segue.evaluation.trace_metrics import robot_header
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Event, Handover, Plan, Request
 from segue.runtime.trace import TraceWriter, plan_header
+from segue.runtime.trigger import FIXED_HORIZON, Trigger
 
 LADDER = ("run", "hold")
 HORIZON, EXECUTION_HORIZON = 12, 4
@@ -31,13 +32,14 @@ class Run:
         self,
         path: Path,
         handover: Handover = Handover.CONTINUE,
+        trigger: Trigger = FIXED_HORIZON,
         spec: RobotSpec = point_mass.SPEC,
         scale: np.ndarray | None = None,
         cruise_speed: float | None = None,
         **sizes: Any,
     ) -> None:
         self.robot = point_mass.PointMass(spec)
-        self.plan = Plan(HORIZON, 2, EXECUTION_HORIZON, WindowQuantile(2), handover)
+        self.plan = Plan(HORIZON, 2, EXECUTION_HORIZON, WindowQuantile(2), handover, trigger)
         header = {
             "robot": robot_header(spec, scale, cruise_speed),
             "plan": plan_header(self.plan),

@@ -28,7 +28,7 @@ def histogram(seconds: Array, *, title: str, x_label: str) -> str:
         axes.hist(values, bins=BINS, color=COLOURS[0], log=True)
         for share, style in ((0.5, (0, (1, 2))), (0.99, (0, (4, 3)))):
             axes.axvline(float(np.quantile(values, share)), color=MUTED, linestyle=style, linewidth=1.2)
-        axes.set(title=title, xlabel=x_label, ylabel="count")
+        axes.set(title=title, xlabel=x_label, ylabel="count", axisbelow=True)
         return as_svg(figure, f"histogram-{title}", f"Histogram: {title}")
 
 
@@ -40,7 +40,7 @@ def steps(counts: NDArray[np.int64], planned: NDArray[np.int64], *, title: str) 
         axes.bar(places, np.bincount(counts, minlength=len(places)), color=COLOURS[0])
         outline = np.bincount(planned, minlength=len(places))
         axes.bar(places, outline, facecolor="none", edgecolor=MUTED, linewidth=1.2)
-        axes.set(title=title, xlabel="delay [steps]", ylabel="chunks")
+        axes.set(title=title, xlabel="delay [steps]", ylabel="chunks", axisbelow=True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return as_svg(figure, f"steps-{title}", f"Histogram: {title}")
 

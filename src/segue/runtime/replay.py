@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from segue.errors import DataError, TimingError
+from segue.errors import DataError, SpecError, TimingError
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Delivery, Handover, Plan, Request
 from segue.runtime.records import DELIVERIES, EVENTS
 from segue.runtime.sink import NOT_ASKED
 from segue.runtime.trace import Trace
+from segue.runtime.trigger import trigger
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ def plan_of(header: Mapping[str, Any]) -> Plan:
             int(plan["execution_horizon"]),
             WindowQuantile(**plan["delay"]),
             Handover(plan["handover"]),
+            trigger(plan["trigger"]),
         )
-    except (KeyError, TypeError, ValueError, TimingError) as error:
+    except (KeyError, TypeError, ValueError, SpecError, TimingError) as error:
         raise DataError(
             got=f"a trace whose header describes no plan ({error!r})",
-            expected="a 'plan' with horizon, action, execution_horizon, handover and delay",
+            expected="a 'plan' with horizon, action, execution_horizon, handover, trigger and delay",
             change="put `plan_header(plan)` into the header as 'plan'",
         ) from error
 

@@ -41,6 +41,7 @@ def plan_header(plan: Plan) -> dict[str, Any]:
         "action": plan.action,
         "execution_horizon": plan.execution_horizon,
         "handover": plan.handover.value,
+        "trigger": str(plan.trigger),
         "delay": {"initial": plan.delay.initial, "window": plan.delay.window, "quantile": plan.delay.quantile},
     }
 
