@@ -70,7 +70,8 @@ def train(
 
     train_command(
         console, task, data, family, objective, out, rate=rate, state=state, autoencoder=autoencoder, seed=seed,
-        updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share, stages=stages, fresh=fresh,
+        updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share, stages=stages,
+        fresh=fresh,
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ import torch
 from rich.console import Console
 
 from segue.data.episodes import Episodes
-from segue.errors import SpecError
-from segue.policies.families import config_for, family_of, policy_for
+from segue.errors import SpecError, UnknownNameError
+from segue.policies.families import FAMILIES, config_for, family_of, policy_for
 from segue.policies.policy import Policy
 from segue.strategies.naive import FlowMatching
 from segue.strategies.objective import Objective
@@ -58,6 +58,10 @@ class Recipe:
     autoencoder: Path | None = None
     stages: int = 2
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise UnknownNameError("family", self.family, FAMILIES)
 
     @property
     def first_stage_updates(self) -> int:
