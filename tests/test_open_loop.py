@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from point_mass import demonstrations
+from segue.data.episodes import Episodes
 from segue.data.resample import cubic, held, linear
-from segue.errors import SpecError
+from segue.errors import DataError, SpecError
 from segue.evaluation.open_loop import (
     Group,
     deviation,
@@ -18,6 +20,7 @@ from segue.evaluation.open_loop import (
     noisy_knots,
     rotation_matrix,
     roughness,
+    walk,
 )
 
 X = Group("x", (0,), "m")
@@ -170,3 +173,40 @@ def test_noise_is_per_dimension_and_repeatable() -> None:
     np.testing.assert_array_equal(one, again)
     assert one[..., 0].std() == 0
     assert one[..., 1].std() == pytest.approx(1, rel=0.1)
+
+
+class Recalled:
+    """Knows the demonstrations by heart, off by a constant, and remembers what it was asked."""
+
+    def __init__(self, episodes: Episodes, horizon: int, offset: float) -> None:
+        self.episodes, self.horizon, self.offset, self.asked = episodes, horizon, offset, []
+
+    def next_chunks(self, observations, continuations, generators):
+        chunks = []
+        for observation, asked in zip(observations, continuations, strict=True):
+            frame = int(np.flatnonzero((self.episodes.observation == observation).all(axis=1))[0])
+            chunks.append(self.episodes.action[frame : frame + self.horizon] + self.offset)
+            self.asked.append(asked)
+        return np.stack(chunks)
+
+
+def test_a_walk_asks_along_each_episode_and_compares_with_what_followed() -> None:
+    episodes = demonstrations((20, 9, 14))
+    policy = Recalled(episodes, horizon=8, offset=0.5)
+    found = walk(policy, episodes, 8, 3, 2)
+    starts = [step for frames in (20, 9, 14) for step in range(0, frames - 7, 3)]
+    assert len(found.predicted) == len(starts)
+    np.testing.assert_allclose(found.predicted - found.actual, 0.5, atol=1e-6)
+    assert sorted(each.start for each in policy.asked) == sorted(starts)
+    for each in policy.asked:
+        assert (each.known, each.delay) == ((0, 0) if each.start == 0 else (5, 2))
+        assert (each.previous is None) == (each.start == 0)
+    # straight ways at constant speed: a seam of the truth is a step like any other
+    assert len(found.seams) == len(starts) - 3
+    np.testing.assert_allclose(np.diff(found.seams, n=2, axis=1), 0, atol=1e-5)
+
+
+def test_episodes_shorter_than_a_chunk_cannot_be_walked() -> None:
+    episodes = demonstrations((5, 6))
+    with pytest.raises(DataError, match="8 steps"):
+        walk(Recalled(episodes, 8, 0), episodes, 8, 3, 2)

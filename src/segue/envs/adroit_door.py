@@ -45,6 +45,11 @@ class AdroitDoor:
         self._camera = mujoco_model.Camera(self._env, "vil_camera")
         self._begin(self._env.reset(seed=0)[0])
 
+    @property
+    def half_range(self) -> Array:
+        """How far an action of 1 is from an action of 0, per joint [m for the first, rad]. Shape (28,)."""
+        return np.array(self._env.act_rng, np.float32)
+
     def reset(self, seed: int) -> None:
         """Put the door somewhere else, the hand where it always starts."""
         self._begin(self._env.reset(seed=seed)[0])

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 
+from segue.core.chunk import Array as Actions
+from segue.core.chunk import Continuation
 from segue.core.smoothness import Array, Real
+from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
-from segue.errors import SpecError
+from segue.errors import DataError, SpecError
+from segue.policies.chunk_policy import BatchChunkPolicy
 
 Kind = Literal["linear", "angle", "rotation-6d", "quaternion"]
 _SIZES: dict[Kind, int | None] = {"linear": None, "angle": None, "rotation-6d": 6, "quaternion": 4}
@@ -137,6 +142,74 @@ def measures(predicted: Real, actual: Real, group: Group, dt: float) -> dict[str
         "acceleration": roughness(predicted, group, 2, dt),
         "jerk": roughness(predicted, group, 3, dt),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """Chunks along held-out episodes.
+
+    Attributes:
+        predicted: Shape (chunks, horizon, action), robot units.
+        actual: Same shape: what was demonstrated.
+        seams: Shape (seams, 4, action): the last two actions of a chunk before the next takes over d steps late, and
+            the first two of that one.
+    """
+
+    predicted: Array
+    actual: Array
+    seams: Array
+
+
+def walk(
+    policy: BatchChunkPolicy, episodes: Episodes, horizon: int, execution_horizon: int, delay: int, seed: int = 0
+) -> Walk:
+    """Ask for a chunk every s steps of each episode, as long as whole chunks lie within it.
+
+    Each chunk is told the one before as its prefix, and the demonstrated action as the last executed one.
+
+    Args:
+        policy: What is measured.
+        episodes: Demonstrations that it was not trained on.
+        horizon: H.
+        execution_horizon: s.
+        delay: d.
+        seed: Of the policy's noise; each episode has its own.
+
+    Raises:
+        DataError: No episode is as long as a chunk.
+    """
+    parts = list(episodes)
+    generators = [torch.Generator().manual_seed(seed * len(parts) + i) for i in range(len(parts))]
+    last: dict[int, Actions] = {}
+    predicted, actual, seams = [], [], []
+    for step in range(0, max(part.frames for part in parts) - horizon + 1, execution_horizon):
+        here = [i for i, part in enumerate(parts) if step + horizon <= part.frames]
+        asked = []
+        for i in here:
+            prefix = last[i][execution_horizon:] if i in last else parts[i].action[:0]
+            executed = parts[i].action[step - 1] if step else None
+            votes = np.ones(len(prefix), np.int64)
+            known = min(delay, len(prefix))
+            asked.append(Continuation(step, prefix, known, execution_horizon, votes, previous=executed))
+        observations = np.stack([parts[i].observation[step] for i in here])
+        chunks = policy.next_chunks(observations, asked, [generators[i] for i in here])
+        takeover = execution_horizon + delay
+        for i, chunk in zip(here, chunks, strict=True):
+            predicted.append(chunk)
+            actual.append(parts[i].action[step : step + horizon])
+            if i in last and 2 <= takeover <= horizon and delay + 2 <= horizon:
+                seams.append(np.concatenate([last[i][takeover - 2 : takeover], chunk[delay : delay + 2]]))
+            last[i] = chunk
+    if not predicted:
+        raise DataError(
+            got=f"no held-out episode of {horizon} steps",
+            expected="at least one as long as a chunk",
+            change="hold out other episodes, or use a shorter horizon",
+        )
+    size = predicted[0].shape[1]
+    return Walk(
+        np.array(predicted, np.float64), np.array(actual, np.float64), np.array(seams, np.float64).reshape(-1, 4, size)
+    )
 
 
 def noisy(actual: Real, scale: Real, seed: int) -> Array:

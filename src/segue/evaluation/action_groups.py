@@ -1,0 +1,37 @@
+"""The physical quantities that the actions of each task command."""
+
+import numpy as np
+
+from segue.envs.adroit_door import AdroitDoor
+from segue.envs.metaworld import STEP, MetaWorld
+from segue.envs.robot import RobotSpec, Simulator
+from segue.evaluation.metrics import motion_dimensions
+from segue.evaluation.open_loop import Group
+
+
+def displacements(spec: RobotSpec) -> tuple[int, ...]:
+    """Action dimensions that command a displacement per step."""
+    return tuple(motion_dimensions(spec)) if spec.command == "velocity" else ()
+
+
+def groups(simulator: Simulator) -> tuple[Group, ...]:
+    """Groups of action dimensions, the one that says most about the motion first.
+
+    A robot that is not known here has one group, the motion in its own units.
+    """
+    if isinstance(simulator, AdroitDoor):
+        slide, *joints = simulator.half_range
+        degrees = tuple(float(value) for value in np.rad2deg(joints))
+        return (
+            Group("joints", tuple(range(1, 1 + len(joints))), "deg", scale=degrees),
+            Group("arm slide", (0,), "mm", scale=1000 * float(slide)),
+        )
+    if isinstance(simulator, MetaWorld):
+        return (Group("tool", (0, 1, 2), "mm", scale=1000 * STEP, summed=True), Group("gripper", (3,), "effort"))
+    names = simulator.spec.action_names
+    if names[:3] == ("target x", "target y", "target z") and simulator.spec.command == "position":
+        position = Group("tool", (0, 1, 2), "mm", scale=1000)
+        tilt = tuple(range(3, len(names)))
+        return (position, Group("tilt", tilt, "rad", "angle")) if tilt else (position,)
+    moving = tuple(motion_dimensions(simulator.spec))
+    return (Group("motion", moving, "robot units", summed=simulator.spec.command == "velocity"),)
