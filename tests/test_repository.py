@@ -42,6 +42,7 @@ OPTIONAL = (
     "pymunk",
     "matplotlib",
     "zarr",
+    "pyarrow",
     "scipy",
     "jinja2",
     "PIL",

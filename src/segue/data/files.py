@@ -4,11 +4,13 @@ from pathlib import Path
 
 from segue.data import episodes, zarr
 from segue.data.episodes import Episodes
+from segue.data.lerobot import layout as lerobot
+from segue.data.lerobot import reader
 from segue.errors import DataError
 
 
 def load(path: Path, *, rate: float | None = None, state: str | None = None) -> Episodes:
-    """Read an ``.npz`` file (`segue.data.episodes`) or a Zarr store (`segue.data.zarr`).
+    """Read an ``.npz`` file (`segue.data.episodes`), a Zarr store (`segue.data.zarr`) or a data set of LeRobot.
 
     Args:
         path: File or folder.
@@ -20,6 +22,10 @@ def load(path: Path, *, rate: float | None = None, state: str | None = None) -> 
     """
     if zarr.is_store(path):
         return zarr.load(path, rate=rate, state=state)
+    if lerobot.is_data_set(path):
+        if rate is not None:
+            raise DataError(f"--rate for {path}", "the rate that the data set itself names", "leave it out")
+        return reader.load(path, state=state or lerobot.STATE)
     given = [name for name, value in (("--rate", rate), ("--state", state)) if value is not None]
     if given and path.is_file():
         raise DataError(

@@ -1,0 +1,150 @@
+"""What a data set says about itself in ``meta/info.json``, checked before anything else is read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from segue.errors import DataError, MissingExtraError
+
+INFO = Path("meta/info.json")
+ACTION, STATE = "action", "observation.state"
+INDICES = ("timestamp", "frame_index", "episode_index", "index")
+"""Columns of every frame that its place is checked by."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One vector per frame.
+
+    Attributes:
+        key: Column.
+        names: One per dimension.
+    """
+
+    key: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What reading needs of ``info.json``.
+
+    Attributes:
+        root: Folder of the data set.
+        version: ``v2.1`` or ``v3.0``.
+        fps: Frames per second.
+        action: The action.
+        state: What the policy is to see.
+        info: All of the file.
+    """
+
+    root: Path
+    version: str
+    fps: float
+    action: Feature
+    state: Feature
+    info: Mapping[str, Any]
+
+    @property
+    def file(self) -> Path:
+        """The file that this was read from."""
+        return self.root / INFO
+
+
+def is_data_set(path: Path) -> bool:
+    """Whether a folder is a data set of LeRobot."""
+    return (path / INFO).is_file()
+
+
+def read_layout(root: Path, state: str) -> Layout:
+    """Read and check ``info.json``.
+
+    Args:
+        root: Folder of the data set.
+        state: Key of the observation.
+
+    Raises:
+        DataError: The file is missing or broken, the version is another one, or a feature cannot be used.
+    """
+    file = root / INFO
+    try:
+        info = json.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"{file} cannot be read: {error}", "the JSON file that LeRobot writes", "copy or download it again"
+        ) from error
+    if not isinstance(info, dict):
+        raise DataError(f"{file} holds {type(info).__name__}", "a JSON object", "copy or download it again")
+    version = info.get("codebase_version")
+    if version not in ("v2.1", "v3.0"):
+        raise DataError(
+            got=f"codebase_version {version!r} in {file}",
+            expected="'v2.1' or 'v3.0'",
+            change="convert the data set with LeRobot's own scripts",
+        )
+    fps = info.get("fps")
+    if not isinstance(fps, int | float) or isinstance(fps, bool) or not fps > 0:
+        raise DataError(f"fps {fps!r} in {file}", "a positive rate [Hz]", "correct the file")
+    return Layout(root, version, float(fps), _feature(file, info, ACTION), _feature(file, info, state), info)
+
+
+def _feature(file: Path, info: Mapping[str, Any], key: str) -> Feature:
+    features = info.get("features")
+    features = features if isinstance(features, dict) else {}
+    if not isinstance(features.get(key), dict):
+        vectors = [name for name, each in features.items() if isinstance(each, dict) and _length(each)]
+        raise DataError(
+            got=f"no feature {key!r} in {file}",
+            expected=f"an action and a state; vectors there: {', '.join(vectors) or 'none'}",
+            change="name the state with --state, or record it",
+        )
+    feature, size = features[key], _length(features[key])
+    if not size:
+        raise DataError(
+            got=f"feature {key!r} of type {feature.get('dtype')!r} and shape {feature.get('shape')} in {file}",
+            expected="a vector of numbers, such as float32 of shape [7]",
+            change="name another state with --state; images are not read here",
+        )
+    names = _names(feature.get("names"), key, size)
+    if len(names) != size or len(set(names)) != size:
+        raise DataError(
+            got=f"names {list(names)} of feature {key!r} in {file}",
+            expected=f"{size} different names, one per dimension",
+            change="correct the names: joints that were renamed or left out cannot be told apart",
+        )
+    return Feature(key, names)
+
+
+def _length(feature: Mapping[str, Any]) -> int:
+    """Dimensions of a vector feature, 0 for anything else."""
+    shape, kind = feature.get("shape"), feature.get("dtype")
+    numbers = isinstance(kind, str) and kind.startswith(("float", "int", "uint"))
+    if not (numbers and isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int)):
+        return 0
+    return shape[0]
+
+
+def _names(given: Any, key: str, size: int) -> tuple[str, ...]:
+    """Names come as a list, as a list under one key (``motors``, ``axes``), or not at all."""
+    if isinstance(given, dict):
+        lists = list(given.values())
+        given = lists[0] if len(lists) == 1 and isinstance(lists[0], list) else list(given)
+    if given is None:
+        return tuple(f"{key} {i}" for i in range(size))
+    return tuple(str(name) for name in given)
+
+
+def pyarrow_parquet() -> ModuleType:
+    """The module ``pyarrow.parquet``.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "lerobot", "a data set of LeRobot") from error
+    return pyarrow.parquet

@@ -1,0 +1,234 @@
+"""Reading a data set of LeRobot, state and action only."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.data.episodes import Episodes
+from segue.data.lerobot.layout import INDICES, STATE, Feature, Layout, pyarrow_parquet, read_layout
+from segue.errors import DataError
+
+TIMESTAMP_TOLERANCE = 0.25  # of a period: jitter of a recording passes, another rate does not
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One episode in one file."""
+
+    episode: int
+    length: int
+    file: Path
+
+
+def load(root: str | Path, *, state: str = STATE) -> Episodes:
+    """Read state and action of all episodes.
+
+    An action that has the name of a state dimension can be learned relative to it.
+
+    Args:
+        root: Folder of the data set (what LeRobot calls ``root``, with ``meta/`` in it).
+        state: Feature that the policy is to see.
+
+    Raises:
+        DataError: A file or a field is missing, truncated, of another type, or does not fit the others.
+        MissingExtraError: pyarrow is not installed.
+    """
+    layout = read_layout(Path(root), state)
+    spans = _spans_of_v2(layout) if layout.version == "v2.1" else _spans_of_v3(layout)
+    if not spans:
+        raise DataError(f"no episode in {layout.root}", "at least one", "record some, or check the folder")
+    actions, states = [], []
+    for file in dict.fromkeys(span.file for span in spans):
+        rows = _Rows(file, layout)
+        for span in (each for each in spans if each.file == file):
+            chosen = rows.of(span)
+            actions.append(rows.vector(layout.action)[chosen])
+            states.append(rows.vector(layout.state)[chosen])
+    anchors = [layout.state.names.index(name) if name in layout.state.names else None for name in layout.action.names]
+    return Episodes(
+        observation=np.concatenate(states),
+        action=np.concatenate(actions),
+        ends=np.cumsum([span.length for span in spans], dtype=np.int64),
+        dt=1 / layout.fps,
+        observation_names=layout.state.names,
+        action_names=layout.action.names,
+        state_of_action=tuple(anchors),
+        source=f"LeRobot {layout.version}, {layout.root.name}",
+    )
+
+
+def _spans_of_v2(layout: Layout) -> list[_Span]:
+    """Version 2.1: one file per episode, lengths in ``episodes.jsonl``."""
+    file = layout.root / "meta/episodes.jsonl"
+    try:
+        lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        found = [(int(line["episode_index"]), int(line["length"])) for line in lines]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _unreadable(file, error) from error
+    size = int(layout.info.get("chunks_size", 1000))
+
+    def place(episode: int) -> Path:
+        return _place(layout, {"episode_chunk": episode // size, "episode_index": episode})
+
+    return _in_order(layout, file, [_Span(episode, length, place(episode)) for episode, length in found])
+
+
+def _spans_of_v3(layout: Layout) -> list[_Span]:
+    """Version 3.0: many episodes per file, their places in ``meta/episodes``."""
+    folder = layout.root / "meta/episodes"
+    columns = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    spans = []
+    for file in sorted(folder.glob("*/*.parquet")):
+        table = _table(file, columns)
+        for episode, length, chunk, number in zip(*(table[name] for name in columns), strict=True):
+            place = _place(layout, {"chunk_index": int(chunk), "file_index": int(number)})
+            spans.append(_Span(int(episode), int(length), place))
+    if not spans:
+        raise DataError(
+            f"no episodes in {folder}", "parquet files that list them", "copy or download the data set again"
+        )
+    return _in_order(layout, folder, spans)
+
+
+def _place(layout: Layout, numbers: Mapping[str, int]) -> Path:
+    """Path of a data file after the template of ``info.json``; never outside of the data set."""
+    template = layout.info.get("data_path")
+    try:
+        path = layout.root / str(template).format(**numbers)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"data_path {template!r} in {layout.file}", f"a template over {', '.join(numbers)}", "correct the file"
+        ) from error
+    if not path.resolve().is_relative_to(layout.root.resolve()):
+        raise DataError(f"data_path {template!r} in {layout.file}", "files inside of the data set", "correct the file")
+    return path
+
+
+def _in_order(layout: Layout, source: Path, spans: Iterable[_Span]) -> list[_Span]:
+    """Episodes by index, none missing, none twice, as many as ``info.json`` says."""
+    spans = sorted(spans, key=lambda span: span.episode)
+    total = layout.info.get("total_episodes", len(spans))
+    indices = [span.episode for span in spans]
+    if indices != list(range(total)):
+        missing = sorted(set(range(total)) - set(indices))
+        raise DataError(
+            got=f"episodes {_short(indices)} in {source}" + (f", without {_short(missing)}" if missing else ""),
+            expected=f"the {total} episodes that {layout.file} counts, each once",
+            change="copy or download the data set again",
+        )
+    for span in spans:
+        if span.length < 1:
+            raise DataError(f"episode {span.episode} of length {span.length} in {source}", "at least 1", "remove it")
+    return spans
+
+
+class _Rows:
+    """One data file."""
+
+    def __init__(self, file: Path, layout: Layout) -> None:
+        self.file, self.layout = file, layout
+        self.table = _table(file, [*INDICES, layout.action.key, layout.state.key])
+
+    def of(self, span: _Span) -> NDArray[np.int64]:
+        """Rows of an episode, their place and their timestamps checked."""
+        rows = np.flatnonzero(self.table["episode_index"] == span.episode)
+        where = f"episode {span.episode} in {self.file}"
+        if len(rows) != span.length:
+            raise DataError(
+                got=f"{len(rows)} frames of {where}",
+                expected=f"{span.length}, as the list of episodes says",
+                change="copy or download the data set again",
+            )
+        if not np.array_equal(self.table["frame_index"][rows], np.arange(span.length)):
+            raise DataError(f"frame_index of {where}", "0, 1, 2, ... without a gap", "copy or record the episode again")
+        self._check_rate(np.asarray(self.table["timestamp"][rows], np.float64), where)
+        return rows
+
+    def _check_rate(self, timestamps: NDArray[np.float64], where: str) -> None:
+        periods = np.diff(timestamps) * self.layout.fps
+        off = np.flatnonzero(~(np.abs(periods - 1) < TIMESTAMP_TOLERANCE))
+        if len(off):
+            found = periods[off[0]] / self.layout.fps
+            raise DataError(
+                got=f"timestamps {found:.4g} s apart after frame {off[0]} of {where}",
+                expected=f"{1 / self.layout.fps:.4g} s, the period of {self.layout.fps:g} Hz in {self.layout.file}",
+                change="do not mix recordings of several rates in one data set; record again, or correct fps",
+            )
+
+    def vector(self, feature: Feature) -> NDArray[np.float32]:
+        """All rows of a feature, (rows, dimension)."""
+        values, size = self.table[feature.key], len(feature.names)
+        if size == 1 and values.ndim == 1:  # a vector of one is stored as a number
+            values = values[:, None]
+        if values.dtype.kind not in "fiu" or values.shape[1:] != (size,):
+            raise DataError(
+                got=f"{feature.key!r} of type {values.dtype} and shape {values.shape} in {self.file}",
+                expected=f"numbers of shape ({len(values)}, {size}), as {self.layout.file} says",
+                change="copy or record it again",
+            )
+        finite = np.isfinite(values).all(1)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            name = feature.names[int(np.flatnonzero(~np.isfinite(values[row]))[0])]
+            raise DataError(
+                got=f"{feature.key!r} dimension {name!r} is not finite in row {row} of {self.file}, "
+                f"episode {self.table['episode_index'][row]}",
+                expected="finite numbers",
+                change="remove or mend that episode",
+            )
+        return values.astype(np.float32)
+
+
+def _table(file: Path, columns: list[str]) -> dict[str, NDArray[Any]]:
+    """Columns of a parquet file as arrays; a column of lists of one length becomes a matrix."""
+    parquet = pyarrow_parquet()
+    import pyarrow
+
+    try:
+        present = parquet.read_schema(file).names
+        missing = [name for name in columns if name not in present]
+        if missing:
+            raise DataError(
+                f"{file} without the column {missing[0]!r}; it has {', '.join(present)}",
+                "the columns that info.json lists",
+                "copy or download it again, or name another --state",
+            )
+        table = parquet.read_table(file, columns=columns)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+    return {name: _matrix(file, name, table.column(name)) for name in columns}
+
+
+def _matrix(file: Path, name: str, column: Any) -> NDArray[Any]:
+    """A column of numbers as it is, a column of lists of one length as a matrix."""
+    import pyarrow
+
+    column, kind = column.combine_chunks(), column.type
+    if not (pyarrow.types.is_list(kind) or pyarrow.types.is_fixed_size_list(kind)):
+        return column.to_numpy(zero_copy_only=False)
+    rows = column.to_numpy(zero_copy_only=False)
+    lengths = {0 if row is None else len(row) for row in rows}
+    if len(lengths) > 1:
+        raise DataError(
+            got=f"column {name!r} in {file} with rows of lengths {sorted(lengths)}",
+            expected="one length",
+            change="copy or record it again",
+        )
+    return np.stack(rows) if len(rows) else np.zeros((0, 0), np.float32)
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(
+        got=f"{file} cannot be read: {' '.join(str(error).split())[:200]}",
+        expected="the whole file as LeRobot wrote it",
+        change="it is missing or truncated: copy or download it again",
+    )
+
+
+def _short(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:6])) + (" ..." if len(numbers) > 6 else "")

@@ -1,0 +1,230 @@
+"""Data sets of LeRobot: what is written is read back, and each kind of damage gets its own error."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from point_mass import demonstrations
+from segue.data import files
+from segue.data.episodes import Episodes
+from segue.data.lerobot import layout, reader, writer
+from segue.errors import DataError
+
+DATA = Path("data/chunk-000/file-000.parquet")
+EPISODES = Path("meta/episodes/chunk-000/file-000.parquet")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return writer.save(demonstrations(), tmp_path_factory.mktemp("lerobot") / "set", task="move the mass")
+
+
+@pytest.fixture
+def damaged(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "set"))
+
+
+def same(one: Episodes, other: Episodes) -> None:
+    np.testing.assert_array_equal(one.action, other.action)
+    np.testing.assert_array_equal(one.observation, other.observation)
+    np.testing.assert_array_equal(one.ends, other.ends)
+    assert one.dt == pytest.approx(other.dt)
+    assert (one.action_names, one.observation_names) == (other.action_names, other.observation_names)
+
+
+def test_what_is_written_is_read_back(written: Path) -> None:
+    same(reader.load(written), demonstrations())
+    assert not list(written.parent.glob(".*")), "nothing is left aside"
+
+
+def test_any_path_with_demonstrations_is_recognised(written: Path) -> None:
+    same(files.load(written), demonstrations())
+
+
+def test_an_action_named_like_a_state_can_be_learned_relative_to_it(tmp_path: Path) -> None:
+    named = replace(demonstrations(), action_names=("goal y", "x"))
+    read = reader.load(writer.save(named, tmp_path / "set", task="t"))
+    assert read.state_of_action == (named.observation_names.index("goal y"), named.observation_names.index("x"))
+
+
+def test_a_vector_of_one_is_a_number_in_the_file(tmp_path: Path) -> None:
+    whole = demonstrations()
+    narrow = replace(whole, action=whole.action[:, :1], action_names=("x target",), state_of_action=(None,))
+    root = writer.save(narrow, tmp_path / "set", task="t")
+    assert pyarrow.parquet.read_table(root / DATA).column("action").type == pyarrow.float32()
+    same(reader.load(root), narrow)
+
+
+def test_statistics_are_those_of_the_data(written: Path) -> None:
+    stats, action = json.loads((written / "meta/stats.json").read_text()), demonstrations().action.astype(np.float64)
+    np.testing.assert_allclose(stats["action"]["mean"], action.mean(0))
+    np.testing.assert_allclose(stats["action"]["q90"], np.quantile(action, 0.9, axis=0))
+    assert stats["action"]["count"] == [len(action)]
+    rows = pyarrow.parquet.read_table(written / EPISODES).to_pylist()
+    assert [row["length"] for row in rows] == np.diff(demonstrations().ends, prepend=0).tolist()
+    first = action[: rows[0]["length"]]
+    np.testing.assert_allclose(rows[0]["stats/action/std"], first.std(0))
+
+
+def test_nothing_is_overwritten_and_odd_rates_are_refused(written: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there already"):
+        writer.save(demonstrations(), written, task="t")
+    with pytest.raises(DataError, match="whole number of frames per second"):
+        writer.save(replace(demonstrations(), dt=0.03), tmp_path / "new", task="t")
+    assert not (tmp_path / "new").exists()
+
+
+def as_version_2(source: Path, target: Path) -> Path:
+    """The same data set in the older layout."""
+    info = json.loads((source / "meta/info.json").read_text())
+    info |= {"codebase_version": "v2.1"}
+    info["data_path"] = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+    table = pyarrow.parquet.read_table(source / DATA)
+    (target / "data/chunk-000").mkdir(parents=True)
+    (target / "meta").mkdir()
+    lines = []
+    for index, length in enumerate(np.diff(demonstrations().ends, prepend=0)):
+        rows = np.flatnonzero(table.column("episode_index").to_numpy() == index)
+        pyarrow.parquet.write_table(table.take(rows), target / f"data/chunk-000/episode_{index:06d}.parquet")
+        lines.append(json.dumps({"episode_index": index, "length": int(length), "tasks": ["move the mass"]}))
+    (target / "meta/info.json").write_text(json.dumps(info))
+    (target / "meta/episodes.jsonl").write_text("\n".join(lines))
+    return target
+
+
+def test_the_older_layout_is_read(written: Path, tmp_path: Path) -> None:
+    same(reader.load(as_version_2(written, tmp_path / "old")), demonstrations())
+
+
+def test_an_episode_that_is_missing_in_the_older_layout_is_named(written: Path, tmp_path: Path) -> None:
+    old = as_version_2(written, tmp_path / "old")
+    (old / "data/chunk-000/episode_000001.parquet").unlink()
+    with pytest.raises(DataError, match=r"episode_000001.parquet cannot be read"):
+        reader.load(old)
+
+
+def change_info(**values: Any) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        info = json.loads((root / "meta/info.json").read_text())
+        (root / "meta/info.json").write_text(json.dumps(info | values))
+
+    return change
+
+
+def change_feature(key: str, **values: Any) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        info = json.loads((root / "meta/info.json").read_text())
+        info["features"][key] |= values
+        (root / "meta/info.json").write_text(json.dumps(info))
+
+    return change
+
+
+def change_column(file: Path, name: str, values: Callable[[Any], Any]) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        table = pyarrow.parquet.read_table(root / file)
+        place = table.column_names.index(name)
+        column = values(table.column(name).combine_chunks())
+        pyarrow.parquet.write_table(table.set_column(place, name, column), root / file)
+
+    return change
+
+
+def truncate(file: Path) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        whole = (root / file).read_bytes()
+        (root / file).write_bytes(whole[: len(whole) // 2])
+
+    return change
+
+
+def drop_last_row(root: Path) -> None:
+    table = pyarrow.parquet.read_table(root / EPISODES)
+    pyarrow.parquet.write_table(table.slice(0, table.num_rows - 1), root / EPISODES)
+
+
+def drop_frames(root: Path) -> None:
+    table = pyarrow.parquet.read_table(root / DATA)
+    pyarrow.parquet.write_table(table.slice(0, table.num_rows - 2), root / DATA)
+
+
+def with_nan(column: Any) -> Any:
+    values = column.to_numpy(zero_copy_only=False).tolist()
+    rows = [list(row) for row in values]
+    rows[3][1] = float("nan")
+    return pyarrow.array(rows, pyarrow.list_(pyarrow.float32()))
+
+
+def as_text(column: Any) -> Any:
+    return pyarrow.array(["word"] * len(column))
+
+
+def ragged(column: Any) -> Any:
+    rows = [list(row) for row in column.to_numpy(zero_copy_only=False)]
+    rows[0] = rows[0][:1]
+    return pyarrow.array(rows, pyarrow.list_(pyarrow.float32()))
+
+
+def twice_as_fast(column: Any) -> Any:
+    return pyarrow.array(column.to_numpy() / 2)
+
+
+def shifted(column: Any) -> Any:
+    return pyarrow.array(column.to_numpy() + 1)
+
+
+DAMAGE = {
+    "truncated data": (truncate(DATA), r"file-000.parquet cannot be read"),
+    "truncated episodes": (truncate(EPISODES), r"meta/episodes/.*cannot be read"),
+    "no data": (lambda root: (root / DATA).unlink(), r"file-000.parquet cannot be read"),
+    "no list of episodes": (lambda root: shutil.rmtree(root / "meta/episodes"), r"no episodes in"),
+    "missing episode": (drop_last_row, r"without 2[\s\S]*the 3 episodes"),
+    "missing frames": (drop_frames, r"frames of episode 2"),
+    "gap": (change_column(DATA, "frame_index", shifted), r"frame_index of episode 0"),
+    "mixed rates": (change_column(DATA, "timestamp", twice_as_fast), r"timestamps 0.05 s apart after frame 0"),
+    "NaN": (change_column(DATA, "action", with_nan), r"dimension 'target y' is not finite in row 3"),
+    "wrong type": (change_column(DATA, "action", as_text), r"'action' of type object"),
+    "ragged": (change_column(DATA, "action", ragged), r"rows of lengths"),
+    "broken info": (truncate(Path("meta/info.json")), r"info.json cannot be read"),
+    "other version": (change_info(codebase_version="v1.6"), r"codebase_version 'v1.6'"),
+    "no rate": (change_info(fps=0), r"fps 0 in"),
+    "outside": (change_info(data_path="../../{chunk_index}{file_index}"), r"files inside of the data set"),
+    "odd template": (change_info(data_path="data/{episode}"), r"a template over"),
+    "no state": (change_info(features={}), r"no feature 'action'"),
+    "renamed twice": (change_feature("action", names=["target x", "target x"]), r"2 different names"),
+    "joint left out": (change_feature("action", names=["target x"]), r"2 different names"),
+    "other size": (change_feature("action", shape=[3], names=None), r"shape \(\d+, 2\)"),
+    "image as state": (change_feature("observation.state", dtype="video"), r"a vector of numbers"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named(damaged: Path, name: str) -> None:
+    change, message = DAMAGE[name]
+    change(damaged)
+    with pytest.raises(DataError, match=message):
+        reader.load(damaged)
+
+
+def test_a_state_that_is_not_there_is_named_with_what_is(written: Path) -> None:
+    with pytest.raises(DataError, match=r"no feature 'observation.effort'[\s\S]*observation.state"):
+        reader.load(written, state="observation.effort")
+
+
+def test_names_under_one_key_are_read(damaged: Path) -> None:
+    change_feature("action", names={"motors": ["shoulder", "elbow"]})(damaged)
+    assert reader.load(damaged).action_names == ("shoulder", "elbow")
+    change_feature("action", names=None)(damaged)
+    assert reader.load(damaged).action_names == ("action 0", "action 1")
+
+
+def test_a_folder_without_info_is_no_data_set(tmp_path: Path) -> None:
+    assert not layout.is_data_set(tmp_path)
