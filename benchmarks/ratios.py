@@ -26,6 +26,8 @@ from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import method
 from segue.evaluation.recipes import recipe_for
 from segue.evaluation.sweep import Cell, run_cells
+from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder, paper_autoencoder, refine
+from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.legato import LegatoObjective
@@ -76,6 +78,24 @@ def sampling(policy: Policy, episodes: Episodes, batch: int) -> dict[str, Callab
 
     names = ("naive", "training-time-rtc", "legato", "rtc-identity", "rtc")
     return {name: partial(sample, method(name).strategy) for name in names}
+
+
+def refining(policy: Policy, batch: int) -> dict[str, Callable[[], object]]:
+    """Encoding and decoding one chunk of the policy's size, and one of the published size (arXiv 2605.24931)."""
+    names, horizon = policy.config.action_names, policy.config.horizon
+    configs = {
+        "convolutional": AutoencoderConfig(horizon, names, len(names)),
+        "global": paper_autoencoder(names, horizon=horizon),
+        "published size": paper_autoencoder(tuple(f"action {i}" for i in range(10))),
+    }
+
+    def refiner(config: AutoencoderConfig) -> Callable[[], object]:
+        size = len(config.action_names)
+        codec = ChunkAutoencoder(config, Normalizer(np.zeros(size), np.ones(size))).eval()
+        actions = torch.randn(batch, config.horizon, size)
+        return torch.no_grad()(partial(refine, codec, actions))
+
+    return {label: refiner(config) for label, config in configs.items()}
 
 
 def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict[str, Callable[[], object]]:
@@ -166,6 +186,14 @@ def main() -> None:
         ("rtc", "RTC, vector-Jacobian product"),
     ):
         row(table, label, times[name], times["naive"])
+    console.print(table)
+
+    work = {"policy": sampling(policy, episodes, chosen.batch)["naive"], **refining(policy, chosen.batch)}
+    times = measure(work, chosen.rounds, repeats=10)
+    table = new_table(f"Refining one chunk, batch {chosen.batch}, over sampling one of 5 solver steps", "one chunk")
+    row(table, "refine, convolutional network", times["convolutional"], times["policy"])
+    row(table, "refine, paper's network", times["global"], times["policy"])
+    row(table, "refine, paper's network, 48 steps of 10 numbers", times["published size"], times["policy"])
     console.print(table)
 
     times = measure(training(policy, episodes, config), max(chosen.rounds // 3, 1), repeats=1)

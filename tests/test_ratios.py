@@ -36,6 +36,8 @@ def test_everything_that_is_timed_runs(small: FlowPolicy) -> None:
     episodes = adroit_door()
     for sample in RATIOS["sampling"](small, episodes, 2).values():
         assert sample().shape == (2, 32, 28)
+    sizes = {label: refine().shape for label, refine in RATIOS["refining"](small, 2).items()}
+    assert sizes == {"convolutional": (2, 32, 28), "global": (2, 32, 28), "published size": (2, 48, 10)}
     for update in RATIOS["training"](small, episodes, TrainingConfig(batch=4)).values():
         update()
     assert all(torch.isfinite(parameter).all() for parameter in small.parameters())
