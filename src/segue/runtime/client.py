@@ -1,0 +1,291 @@
+"""A policy that runs elsewhere, as a chunk policy: asked over a websocket, of Segue or of openpi.
+
+    next_chunk   connect if need be -> send -> wait for the answer with this number -> actions
+                 |                                                                      |
+                 +---------------- all of it within `deadline`, or RemoteError ---------+
+
+All state is here (who is continued, the numbers of requests), none at the server, so that a server may be restarted
+at any moment. An answer that comes after its deadline is never taken for that of a later request: its number differs,
+and after a deadline has passed the connection is closed, which also holds for servers that number nothing.
+
+Waiting for a network has no place in a control loop: this belongs into the process of the policy.
+"""
+
+import contextlib
+import random
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from ssl import SSLContext
+from typing import Any, Final
+
+import numpy as np
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.sync.client import ClientConnection, connect, unix_connect
+
+from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.errors import RemoteError, SpecError
+from segue.runtime import messages, pictures, wire
+from segue.runtime.handshake import Card, check_spec, decode_card
+from segue.runtime.messages import STATES, Answer, Question
+from segue.runtime.pictures import Cameras, Picture
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 2.0
+_CLOSING: Final = 0.5
+
+
+def pause(failures: int, share: float) -> float:
+    """How long to wait before connecting again [s]: doubled each time up to a limit, by chance between half and whole.
+
+    Args:
+        failures: In a row, 1 or more.
+        share: Drawn from [0, 1], so that clients of one server do not come back all at once.
+    """
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * share)
+
+
+class RemotePolicy:
+    """A chunk policy at the other end of a websocket. For one thread.
+
+    Args:
+        url: ``ws://host:port``, ``wss://host:port`` or ``unix:/path``.
+        spec: What the policy must see and answer. A Segue server is compared with it, and says it if it is left out; an
+            openpi server says nothing, so that it must be given.
+        model_hash: Hash of the weights that the server must have.
+        token: What the server asks clients to present.
+        tls: Trusted certificates for ``wss``, unless the system's.
+        deadline: Longest time for an answer, connecting included [s].
+        patience: Longest time for the first connection [s].
+        state: Key of the observation, for openpi servers that have another.
+        prompt: What is to be done, for policies that are told.
+        cameras: Pictures of an openpi server; a Segue server says which it needs.
+        jpeg_quality: 1 to 100 to send pictures as JPEG, for networks; None sends them raw, for the same machine.
+
+    Raises:
+        RemoteError: Nobody answers within ``patience``, or the token is wrong.
+        SpecError: The server serves another policy, or speaks another version.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        spec: PolicySpec | None = None,
+        model_hash: str | None = None,
+        token: str | None = None,
+        tls: SSLContext | None = None,
+        deadline: float = 2.0,
+        patience: float = 10.0,
+        state: str = STATES[0],
+        prompt: str = "",
+        cameras: Cameras | None = None,
+        jpeg_quality: int | None = None,
+    ) -> None:
+        self.url, self.deadline, self.prompt, self.jpeg_quality = url, deadline, prompt, jpeg_quality
+        self._state, self._model_hash, self._tls = state, model_hash, tls
+        self._headers = {"Authorization": f"Api-Key {token}"} if token else None
+        self._spec, self._cameras = spec, dict(cameras or {})
+        self._connection: ClientConnection | None = None
+        self._number = self._failures = 0
+        self._not_before = 0.0
+        self._problem: Exception | None = None
+        self._pictures: Mapping[str, Picture] = {}
+        self.timing: Mapping[str, float] = {}
+        self.card: Card | None = None
+        self._connected(time.monotonic() + patience)
+
+    @property
+    def spec(self) -> PolicySpec:
+        """What it sees and answers."""
+        assert self._spec is not None
+        return self._spec
+
+    @property
+    def cameras(self) -> Cameras:
+        """The pictures that it needs."""
+        return self._cameras
+
+    def see(self, pictures: Mapping[str, Picture], prompt: str = "") -> None:
+        """Take the pictures that belong to the next observation, and what is to be done unless it stays the same."""
+        self._pictures, self.prompt = dict(pictures), prompt or self.prompt
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """Actions (horizon, action) for an observation (observation,). `timing` then says where the time went [ms].
+
+        Raises:
+            RemoteError: No answer within the deadline, or the server refuses to give one.
+            WireError: The answer cannot be accepted.
+            SpecError: The server serves another policy by now.
+        """
+        started = time.monotonic()
+        ends = started + self.deadline
+        self._number += 1
+        while True:
+            connection, plain = self._connected(ends), self.card is None
+            question = self._question(observation, continuation, started, ends)
+            try:
+                _limit_sending(connection.socket, ends - time.monotonic())
+                connection.send(messages.encode_question(question, self._state, plain=plain))
+                answer = self._await(connection, ends, plain)
+            except RemoteError:
+                if plain:
+                    self._drop()  # an openpi server closes after an error, and a late answer would bear no number
+                raise
+            except TimeoutError as error:
+                self._drop()
+                raise self._silent() from error
+            except (WebSocketException, OSError) as error:
+                self._failed(error)
+                if time.monotonic() >= ends:
+                    raise self._silent() from error
+            except BaseException:
+                self._drop()
+                raise
+            else:
+                self.timing = {"round_trip_ms": 1e3 * (time.monotonic() - started), **answer.timing}
+                return answer.actions
+
+    def _question(self, observation: Array, continuation: Continuation, started: float, ends: float) -> Question:
+        missing = self._cameras.keys() - self._pictures.keys()
+        if missing:
+            raise SpecError(f"no picture of {', '.join(sorted(missing))}", "one of each camera", "call see() first")
+        seen: dict[str, Picture | memoryview] = {name: self._pictures[name] for name in self._cameras}
+        if self.jpeg_quality is not None:
+            quality = self.jpeg_quality
+            seen = {name: memoryview(pictures.encode_jpeg(self._pictures[name], quality)) for name in seen}
+        return Question(
+            np.asarray(observation, np.float32), continuation, self._number, max(ends - time.monotonic(), 0.0), started,
+            self.prompt, seen, checksum=True,
+        )  # fmt: skip
+
+    def _await(self, connection: ClientConnection, ends: float, plain: bool) -> Answer:
+        """The answer with the number that was asked for; others are dropped."""
+        while True:
+            frame = connection.recv(timeout=max(ends - time.monotonic(), 0.0))
+            if frame == messages.RESET:
+                continue  # the answer to a reset
+            if isinstance(frame, str):
+                code, identity = messages.reason(frame)
+                if identity in (None, self._number):
+                    raise RemoteError(
+                        f"no answer from {self.url}: {code}", "a chunk", "look into the log of the server"
+                    )
+                continue
+            answer = messages.decode_answer(frame, self.spec)
+            if plain or answer.id == self._number:
+                return answer
+
+    def _connected(self, ends: float) -> ClientConnection:
+        """The connection; a new one if there is none, trying until a time of the monotonic clock."""
+        while self._connection is None:
+            wait = max(self._not_before - time.monotonic(), 0.0)
+            if time.monotonic() + wait >= ends:
+                raise RemoteError(
+                    f"no server at {self.url}" + (f": {self._problem}" if self._problem else ""),
+                    "a policy server that listens there",
+                    "start it (segue serve), check the address, or wait longer",
+                ) from self._problem
+            time.sleep(wait)
+            try:
+                self._connection = self._open(ends)
+                self._failures = 0
+            except InvalidStatus as error:
+                if error.response.status_code in (401, 403):
+                    raise RemoteError(
+                        f"{self.url} turns us away: {error}", "the token of the server", "give it as token"
+                    ) from error
+                self._failed(error)
+            except InvalidURI as error:
+                raise SpecError(str(error), "ws://host:port, wss://host:port or unix:/path", "correct it") from error
+            except (OSError, InvalidHandshake, WebSocketException) as error:
+                self._failed(error)
+        return self._connection
+
+    def _open(self, ends: float) -> ClientConnection:
+        remaining = max(ends - time.monotonic(), 0.001)
+        how: dict[str, Any] = {
+            "compression": None, "max_size": wire.MAX_FRAME, "max_queue": 4, "open_timeout": remaining,
+            "close_timeout": _CLOSING, "additional_headers": self._headers, "legacy": True,
+        }  # fmt: skip
+        if self.url.startswith("unix:"):
+            connection = unix_connect(self.url.removeprefix("unix:"), **how)
+        else:
+            tls = self._tls if self.url.startswith("wss:") else None
+            connection = connect(self.url, ssl=tls, proxy=None, **how)
+        assert isinstance(connection, ClientConnection)
+        try:
+            self._greeted(connection.recv(timeout=max(ends - time.monotonic(), 0.0)))
+        except BaseException:
+            _abort(connection)
+            raise
+        return connection
+
+    def _greeted(self, frame: bytes | str) -> None:
+        """Compare what the server says of itself with what is expected."""
+        card = decode_card(frame)
+        if card is None:
+            if self._spec is None or self._model_hash is not None or self.card is not None:
+                raise SpecError(
+                    f"{self.url} does not say what it serves, as openpi's servers do not",
+                    "a Segue server, or to be told",
+                    "give the spec of its policy (horizon, dt, names), and no model_hash",
+                )
+        else:
+            if self._spec is not None:
+                check_spec(card.spec, self._spec)
+            if self._model_hash not in (None, card.hash):
+                raise SpecError(
+                    f"{self.url} serves {card.model or 'a model'} of hash {card.hash!r}",
+                    f"hash {self._model_hash!r}",
+                    "connect to the server with these weights",
+                )
+            self._spec, self._cameras = card.spec, dict(card.cameras)
+        self.card = card
+
+    def _failed(self, problem: Exception) -> None:
+        """Drop the connection, and wait a little before the next."""
+        self._drop()
+        self._problem = problem
+        self._failures += 1
+        self._not_before = time.monotonic() + pause(self._failures, random.random())
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            _abort(self._connection)
+            self._connection = None
+
+    def _silent(self) -> RemoteError:
+        return RemoteError(
+            f"no answer from {self.url} within {self.deadline:g} s",
+            "a chunk before the deadline",
+            "look into the log of the server, or wait longer",
+        )
+
+    def reset(self) -> None:
+        """Tell a Segue server, if one is connected, that an episode is over; nothing depends on it here."""
+        if self._connection is None or self.card is None:
+            return
+        try:
+            _limit_sending(self._connection.socket, self.deadline)
+            self._connection.send(messages.RESET)
+        except (WebSocketException, OSError) as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+
+
+def _limit_sending(endpoint: socket.socket, seconds: float) -> None:
+    """Let the kernel give up on a peer that does not read: sending has no timeout of its own."""
+    whole, part = divmod(max(seconds, 0.001), 1.0)
+    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole), int(1e6 * part)))
+
+
+def _abort(connection: ClientConnection) -> None:
+    """Close without waiting for a peer that may be gone."""
+    with contextlib.suppress(OSError):
+        connection.socket.shutdown(socket.SHUT_RDWR)
+    connection.close()

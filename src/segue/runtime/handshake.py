@@ -1,0 +1,106 @@
+"""What a policy server says of itself when a client connects, and whether a client can live with it.
+
+    {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras}}
+
+The frame is openpi's metadata: whatever else a server tells its clients stands beside it, and openpi's clients are
+handed it as it is. Names come in their order, which is part of what is agreed: a robot whose joints are listed
+differently moves the wrong ones.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+from msgspec.msgpack import Decoder
+
+from segue.core.chunk import PolicySpec
+from segue.errors import SpecError
+from segue.runtime import wire
+from segue.runtime.pictures import Cameras
+
+PROTOCOL: Final = 1
+"""Raised when messages change so that the other side must know."""
+_VALUES: Final = 4 * wire.MAX_DIMENSION
+
+
+class _Version(msgspec.Struct):
+    protocol: int
+
+
+class _Card(msgspec.Struct):
+    protocol: int
+    horizon: Annotated[int, Meta(ge=1, le=wire.MAX_DIMENSION)]
+    dt: Annotated[float, Meta(gt=0, le=3600)]
+    observation_names: Annotated[tuple[str, ...], Meta(max_length=wire.MAX_DIMENSION)]
+    action_names: Annotated[tuple[str, ...], Meta(max_length=wire.MAX_DIMENSION)]
+    model: str = ""
+    hash: str = ""
+    cameras: dict[str, tuple[int, int]] = {}
+
+
+_VERSION, _CARD = Decoder(_Version), Decoder(_Card)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a server says of itself when a client connects.
+
+    Attributes:
+        spec: Of its policy.
+        model: Its name, for people.
+        hash: Of its weights; equal for equal policies.
+        cameras: Pictures that it needs.
+    """
+
+    spec: PolicySpec
+    model: str = ""
+    hash: str = ""
+    cameras: Cameras = field(default_factory=dict)
+
+
+def encode_card(card: Card) -> bytes:
+    """The frame that greets a client."""
+    spec = card.spec
+    content = _Card(PROTOCOL, spec.horizon, spec.dt, spec.observation_names, spec.action_names, card.model, card.hash,
+                    dict(card.cameras))  # fmt: skip
+    return wire.encode({"segue": msgspec.to_builtins(content)}, checksum=True)
+
+
+def decode_card(frame: bytes | str) -> Card | None:
+    """Who a server is, or None: it does not speak of Segue, a plain openpi server.
+
+    Raises:
+        SpecError: It speaks another version.
+        WireError: Malformed.
+    """
+    raw = wire.entries(frame, values=_VALUES).get("segue")
+    if raw is None:
+        return None
+    version = wire.read(_VERSION, raw, "segue").protocol
+    if version != PROTOCOL:
+        raise SpecError(
+            got=f"a server of protocol {version}",
+            expected=f"protocol {PROTOCOL}",
+            change="install the same version of Segue on both sides",
+        )
+    card = wire.read(_CARD, raw, "segue")
+    spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names)
+    return Card(spec, card.model, card.hash, card.cameras)
+
+
+def check_spec(got: PolicySpec, expected: PolicySpec) -> None:
+    """Raise `SpecError` unless two specifications agree, naming what does not; names and their order are part of it."""
+    for name in ("horizon", "dt", "observation_names", "action_names"):
+        theirs, ours = getattr(got, name), getattr(expected, name)
+        if theirs == ours:
+            continue
+        if isinstance(ours, tuple) and sorted(theirs) == sorted(ours):
+            where = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
+            theirs, ours = f"{name} in another order: [{where}] is {theirs[where]!r}", f"{ours[where]!r} there"
+        elif isinstance(ours, tuple):
+            foreign, missing = sorted(set(theirs) - set(ours))[:4], sorted(set(ours) - set(theirs))[:4]
+            theirs, ours = f"{len(theirs)} {name}, with {foreign}", f"{len(ours)}, with {missing}"
+        else:
+            theirs = f"{name} {theirs}"
+        raise SpecError(f"a server with {theirs}", f"{ours}", "connect to the server of the policy for this robot")

@@ -1,0 +1,261 @@
+"""What a policy server and its clients say to each other: openpi's messages, with fields of our own beside them.
+
+    server -> client, once     what it is, see `segue.runtime.handshake`
+    client -> server           {"observation/state" or "state": array, "prompt": text, camera: picture, "segue/id": ...}
+                               {"endpoint": "reset"}
+    server -> client           {"actions": array, "server_timing": {infer_ms, wait_ms}, "segue/id": ..., ...}
+                               a text frame {"error": code, "field": ..., "id": ...}: no answer to this one
+
+    segue/id                   number of the request, comes back                      integer
+    segue/start                absolute control step of the observation, comes back   integer
+    segue/prefix               the executing chunk from there on                      (known, action)
+    segue/delay                d                                                      steps
+    segue/execution_horizon    s                                                      steps
+    segue/votes                chunks that have spoken about each prefix position     (known,) int64
+    segue/deadline             after this long the answer is of no use                s from the server's receipt
+    segue/captured             when the observation was made, comes back              s, the client's own clock
+    segue/crc                  CRC-32 of the frame, last entry (see `segue.runtime.wire`)
+
+All of ours are optional. A request says everything that its answer depends on, so that the server keeps nothing between
+requests, and every way to continue a chunk works over the wire. Two clocks are never compared.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+import numpy as np
+from msgspec import Raw
+from msgspec.msgpack import Decoder
+
+from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.errors import WireError
+from segue.runtime import pictures, wire
+from segue.runtime.handshake import Card
+from segue.runtime.pictures import Picture
+
+STATES: Final = ("observation/state", "state")
+"""Keys under which an observation is looked for."""
+_LARGEST: Final = 2**53
+RESET: Final = wire.encode({"endpoint": "reset"}, checksum=False)
+"""Asks to forget the episode, and says that it was forgotten."""
+_OURS: Final = frozenset(
+    "segue/" + name
+    for name in ("id", "start", "prefix", "delay", "execution_horizon", "votes", "deadline", "captured", "crc")
+)
+
+
+_TEXT, _TIMING = Decoder(str), Decoder(dict[str, float])
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A request for a chunk.
+
+    Attributes:
+        observation: Shape (observation,), robot units.
+        continuation: What is to be continued.
+        id: Number of the request, or None from a client that has none.
+        deadline: After this long the answer is of no use [s].
+        captured: When the observation was made, by the client's clock [s].
+        prompt: What is to be done.
+        pictures: By camera; bytes are a JPEG file whose header was checked.
+        checksum: Whether the answer is to have one, as the request has.
+    """
+
+    observation: Array
+    continuation: Continuation
+    id: int | None = None
+    deadline: float | None = None
+    captured: float | None = None
+    prompt: str = ""
+    pictures: Mapping[str, Picture | memoryview] = field(default_factory=dict)
+    checksum: bool = False
+
+
+def encode_question(question: Question, state: str = STATES[0], *, plain: bool = False) -> bytes:
+    """A request as a frame.
+
+    Args:
+        question: The request.
+        state: Key of the observation.
+        plain: Leave out what only a Segue server understands.
+    """
+    message: dict[str, Any] = {state: question.observation}
+    message |= {
+        name: value if isinstance(value, np.ndarray) else {b"__jpeg__": True, b"data": value}
+        for name, value in question.pictures.items()
+    }
+    if question.prompt:
+        message["prompt"] = question.prompt
+    if plain:
+        return wire.encode(message, checksum=False)
+    known = question.continuation
+    ours = {"id": question.id, "start": known.start, "delay": known.delay, "deadline": question.deadline,
+            "execution_horizon": known.execution_horizon, "captured": question.captured}  # fmt: skip
+    if known.known:
+        ours["prefix"] = np.asarray(known.prefix, np.float32)
+    if len(known.votes):
+        ours["votes"] = np.asarray(known.votes, np.int64)
+    message |= {f"segue/{name}": value for name, value in ours.items() if value is not None}
+    return wire.encode(message, checksum=question.checksum)
+
+
+def is_reset(found: Mapping[str, Raw]) -> bool:
+    """Whether a message asks to forget the episode rather than for a chunk.
+
+    Raises:
+        WireError: It asks for something that does not exist.
+    """
+    if "endpoint" not in found:
+        return False
+    endpoint = wire.read(_TEXT, found["endpoint"], "endpoint")
+    if endpoint not in ("reset", "infer"):
+        raise WireError("unknown", "endpoint", repr(endpoint[:40]), "reset or infer", "ask for one of these")
+    return endpoint == "reset"
+
+
+def decode_question(found: Mapping[str, Raw], card: Card) -> Question:
+    """A request for a chunk, checked against what the server said of itself; what it did not ask for is not looked at.
+
+    Raises:
+        WireError: Anything about it that does not fit.
+    """
+    for name in found:
+        if name.startswith("segue/") and name not in _OURS:
+            raise WireError("unknown", name[:40], "no such field", ", ".join(sorted(_OURS)), "correct the name")
+    state = next((name for name in STATES if name in found), None)
+    if state is None:
+        raise WireError("missing", STATES[0], "nothing", f"an array under {' or '.join(STATES)}", "send the state")
+    observation = wire.floats(found[state], state, (len(card.spec.observation_names),))
+    return Question(
+        observation=observation,
+        continuation=_continuation(found, card.spec),
+        id=_integer(found, "id", 0, _LARGEST, None),
+        deadline=_seconds(found, "deadline"),
+        captured=_seconds(found, "captured"),
+        prompt=wire.read(_TEXT, found["prompt"], "prompt") if "prompt" in found and card.cameras else "",
+        pictures={name: _picture(found, name, size) for name, size in card.cameras.items()},
+        checksum=wire.CHECKSUM in found,
+    )
+
+
+def _continuation(found: Mapping[str, Raw], spec: PolicySpec) -> Continuation:
+    action = len(spec.action_names)
+    prefix, votes = np.zeros((0, action), np.float32), np.zeros(0, np.int64)
+    if "segue/prefix" in found:
+        prefix = wire.floats(found["segue/prefix"], "segue/prefix", (None, action))
+        if len(prefix) > spec.horizon:
+            _refuse("shape", "prefix", f"{len(prefix)} positions", f"at most the horizon, {spec.horizon}")
+    steps = _integer(found, "execution_horizon", 1, spec.horizon, spec.horizon)
+    delay = _integer(found, "delay", 0, min(steps, len(prefix)), 0)
+    if "segue/votes" in found:
+        votes = wire.array(found["segue/votes"], "segue/votes")
+        wire.check_shape(votes, "segue/votes", (len(prefix),))
+        if votes.dtype != np.int64 or (len(votes) and not 0 <= votes.min() <= votes.max() < 2**31):
+            _refuse("range", "votes", f"votes of {votes.dtype}", "int64, 0 or more")
+        votes = votes.copy()
+    return Continuation(_integer(found, "start", 0, _LARGEST, 0), prefix, delay, steps, votes)
+
+
+def _integer(found: Mapping[str, Raw], name: str, low: int, high: int, default: Any) -> Any:
+    if "segue/" + name not in found:
+        return default
+    value = wire.number(found["segue/" + name], "segue/" + name)
+    if not isinstance(value, int) or not low <= value <= high:
+        _refuse("range", name, str(value), f"an integer from {low} to {high}")
+    return value
+
+
+def _seconds(found: Mapping[str, Raw], name: str) -> float | None:
+    if "segue/" + name not in found:
+        return None
+    value = wire.number(found["segue/" + name], "segue/" + name)
+    if not 0 <= value <= _LARGEST:  # also refuses NaN
+        _refuse("range", name, str(value), "seconds, 0 or more")
+    return float(value)
+
+
+def _refuse(code: str, name: str, got: str, expected: str) -> NoReturn:
+    raise WireError(code, "segue/" + name, got, expected, "send what `segue.runtime.plan.Plan` asks with")
+
+
+def _picture(found: Mapping[str, Raw], name: str, size: tuple[int, int]) -> Picture | memoryview:
+    if name not in found:
+        raise WireError("missing", name, "nothing", f"a picture of {size[0]} x {size[1]} pixels", "send all cameras")
+    fields = wire.fields_of(found[name], name)
+    if "__jpeg__" in fields and "data" in fields:
+        data = wire.data(fields["data"], name)
+        pictures.check_jpeg(data, name, size)
+        return data
+    picture = wire.array(found[name], name)
+    wire.check_shape(picture, name, (*size, 3))
+    if picture.dtype != np.uint8:
+        raise WireError("dtype", name, str(picture.dtype), "uint8", "send pictures as they are shown")
+    return picture
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A chunk that came back.
+
+    Attributes:
+        actions: Shape (horizon, action), robot units, finite.
+        id: Number of the request that it answers, or None from a server that does not say.
+        timing: What the server says about its time [ms].
+    """
+
+    actions: Array
+    id: int | None
+    timing: Mapping[str, float]
+
+
+def encode_answer(actions: Array, question: Question, spec: PolicySpec, timing: Mapping[str, float]) -> bytes:
+    """An answer as a frame.
+
+    Raises:
+        WireError: Actions of another shape than the policy says, or not finite.
+    """
+    actions = np.asarray(actions)
+    wire.check_shape(actions, "actions", (spec.horizon, len(spec.action_names)))
+    with np.errstate(over="ignore"):
+        actions = actions.astype(np.float32)
+    if not np.isfinite(actions).all():
+        raise WireError("not-finite", "actions", "NaN or infinity", "finite actions", "find out what the policy met")
+    echo = {"id": question.id, "start": question.continuation.start, "captured": question.captured}
+    ours = {f"segue/{name}": value for name, value in echo.items() if value is not None and question.id is not None}
+    return wire.encode({"actions": actions, "server_timing": dict(timing), **ours}, checksum=question.checksum)
+
+
+def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
+    """An answer of a Segue or openpi server.
+
+    Raises:
+        WireError: Not one, of another shape than agreed, or not finite.
+    """
+    found = wire.entries(frame)
+    if "actions" not in found:
+        raise WireError("missing", "actions", "nothing", "a chunk", "find out what the server answers")
+    actions = wire.floats(found["actions"], "actions", (spec.horizon, len(spec.action_names)))
+    try:
+        timing = wire.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
+    except WireError:
+        timing = {}  # other servers write other things there, and nobody's motion depends on it
+    return Answer(actions, _integer(found, "id", 0, _LARGEST, None), timing)
+
+
+def refusal(code: str, name: str = "", identity: int | None = None) -> str:
+    """The text frame that says why there is no answer; like openpi's, whose client raises on any text frame."""
+    content = {"error": code, "field": name, "id": identity}
+    return json.dumps({key: value for key, value in content.items() if value not in ("", None)})
+
+
+def reason(text: str) -> tuple[str, int | None]:
+    """What a text frame says, and to which request, if it says that; an openpi server sends a traceback."""
+    try:
+        content = json.loads(text[:1000])
+        code, name, identity = content["error"], content.get("field", ""), content.get("id")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return (text.strip().splitlines() or [""])[-1][:200], None
+    return f"{str(code)[:40]} {str(name)[:80]}".strip(), identity if isinstance(identity, int) else None

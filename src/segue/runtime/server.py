@@ -1,0 +1,281 @@
+"""A chunk policy behind a websocket, for clients of Segue and of openpi.
+
+    client A  --frames-->  newest  --+
+    client B  --frames-->  newest  --+-- one turn each --> one thread: next_chunk --> back to the client
+                             |
+                             older ones are refused: superseded
+
+The event loop reads, checks and answers pings and ``/healthz``; inference has a thread of its own, so that neither a
+long inference nor a slow client keeps the others waiting. Of each client only the newest request waits: an answer to
+an older one would be of no use to a robot.
+
+A peer is believed nothing (`segue.runtime.wire`), chooses nothing (no path, checkpoint, class or device), and is told
+nothing but short codes; what went wrong is in the log.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, Final
+
+from websockets import ConnectionClosed
+from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from websockets.http11 import Request, Response
+
+from segue.core.chunk import ChunkPolicy
+from segue.errors import SegueError, SpecError, WireError
+from segue.runtime import messages, pictures, wire
+from segue.runtime.address import Address
+from segue.runtime.handshake import Card, encode_card
+from segue.runtime.messages import Question
+from segue.runtime.pictures import SightedPolicy
+
+MAX_CLIENTS: Final = 16
+_OPEN_TIMEOUT: Final = 10.0
+
+_log = logging.getLogger("segue.server")
+_connections = logging.getLogger("segue.server.connections")
+_connections.setLevel(logging.CRITICAL)  # that strangers send nonsense is no news
+
+
+class _Newest:
+    """What a client waits for: at most one question, and whether to reset before it."""
+
+    def __init__(self) -> None:
+        self.question: Question | None = None
+        self.reset = False
+        self.arrived = 0.0
+        self.something = asyncio.Event()
+
+    def ask(self, question: Question) -> Question | None:
+        """Take a question; what it replaces."""
+        before, self.question, self.arrived = self.question, question, time.monotonic()
+        self.something.set()
+        return before
+
+    def forget(self) -> Question | None:
+        """Take a reset; the question from before it."""
+        before, self.question, self.reset = self.question, None, True
+        self.something.set()
+        return before
+
+    def take(self) -> tuple[bool, Question | None, float]:
+        """What there is to do, and when the question arrived."""
+        taken = self.reset, self.question, self.arrived
+        self.reset, self.question = False, None
+        self.something.clear()
+        return taken
+
+
+class PolicyServer:
+    """Serves a policy, between ``async with``.
+
+    Args:
+        policy: What answers; only ever called from one thread.
+        address: Where to listen.
+        model: Its name, for people.
+        hash: Of its weights.
+        max_clients: Connections at a time.
+        max_frame: Bytes of a message.
+    """
+
+    def __init__(
+        self,
+        policy: ChunkPolicy,
+        address: Address | None = None,
+        *,
+        model: str = "",
+        hash: str = "",
+        max_clients: int = MAX_CLIENTS,
+        max_frame: int = wire.MAX_FRAME,
+    ) -> None:
+        self.policy, self.address = policy, address or Address()
+        cameras = policy.cameras if isinstance(policy, SightedPolicy) else {}
+        self.card = Card(policy.spec, model, hash, dict(cameras))
+        self.max_clients, self.max_frame = max_clients, min(max_frame, wire.LARGEST_FRAME)
+        self._turn = asyncio.Lock()
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> "PolicyServer":
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        # A browser sends an Origin: no web page may command a robot through the machine that it is looked at on.
+        how: dict[str, Any] = {
+            "process_request": self._admit, "origins": [None], "compression": None, "server_header": None,
+            "open_timeout": _OPEN_TIMEOUT, "max_size": self.max_frame, "max_queue": 2, "logger": _connections,
+            "ssl": self.address.tls,
+        }  # fmt: skip
+        try:
+            self._server = await self._listen(how)
+        except OSError as error:
+            where = self.address.unix or f"{self.address.host}, port {self.address.port}"
+            change = "stop what listens there, or take another"
+            raise SpecError(f"to listen on {where}: {error}", "a free address of this machine", change) from error
+        return self
+
+    async def _listen(self, how: Mapping[str, Any]) -> Server:
+        if self.address.unix is None:
+            return await serve(self._client, self.address.host, self.address.port, **how)
+        mask = os.umask(0o177)  # for processes of this user only, from the start
+        try:
+            return await unix_serve(self._client, str(self.address.unix), **how)
+        finally:
+            os.umask(mask)
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self._server.wait_closed()
+        if self.address.unix is not None:
+            self.address.unix.unlink(missing_ok=True)
+        self._thread.shutdown(cancel_futures=True)
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        assert self._server is not None
+        if self.address.unix is not None:
+            return f"unix:{self.address.unix}"
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"{'wss' if self.address.tls else 'ws'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer the health check; turn away who has no token, and who is one too many."""
+        if request.path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "OK\n")
+        if self.address.token is not None:
+            given = "\n".join(request.headers.get_all("Authorization"))
+            expected = f"Api-Key {self.address.token}"
+            if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
+                return connection.respond(HTTPStatus.UNAUTHORIZED, "unauthorized\n")
+        if self._server is not None and len(self._server.connections) >= self.max_clients:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "busy\n")
+        return None
+
+    async def _client(self, connection: ServerConnection) -> None:
+        """One client, from its greeting until it is gone."""
+        newest = _Newest()
+        answering = asyncio.create_task(self._answer(connection, newest))
+        try:
+            await connection.send(encode_card(self.card))
+            async for frame in connection:
+                refused = self._take(frame, newest)
+                if refused is not None:
+                    await connection.send(refused)
+        except ConnectionClosed:
+            pass
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+    def _take(self, frame: bytes | str, newest: _Newest) -> str | None:
+        """Take a message; the refusal that somebody is to be told, if any."""
+        try:
+            found = wire.entries(frame, limit=self.max_frame)
+            if messages.is_reset(found):
+                replaced = newest.forget()
+            else:
+                replaced = newest.ask(messages.decode_question(found, self.card))
+        except WireError as error:
+            _log.info("refused a message: %s: %s", error.code, error.got)
+            return messages.refusal(error.code, error.field)
+        return None if replaced is None else messages.refusal("superseded", identity=replaced.id)
+
+    async def _answer(self, connection: ServerConnection, newest: _Newest) -> None:
+        """Answer a client's newest question, again and again, when it is this client's turn."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await newest.something.wait()
+                async with self._turn:
+                    reset, question, arrived = newest.take()
+                    if reset:
+                        await loop.run_in_executor(self._thread, self._reset)
+                    reply = None
+                    if question is not None:
+                        reply = await loop.run_in_executor(self._thread, self._infer, question, arrived)
+                if reset:
+                    await connection.send(messages.RESET)
+                if reply is not None:
+                    await connection.send(reply)
+
+    def _reset(self) -> None:
+        try:
+            self.policy.reset()
+        except Exception:
+            _log.exception("the policy failed to reset")
+
+    def _infer(self, question: Question, arrived: float) -> bytes | str:
+        """An answer, or why there is none. In the thread of the policy."""
+        started = time.monotonic()
+        if question.deadline is not None and started - arrived > question.deadline:
+            return messages.refusal("expired", identity=question.id)
+        try:
+            if isinstance(self.policy, SightedPolicy):
+                self.policy.see(pictures.decoded(question.pictures, self.card.cameras), question.prompt)
+            actions = self.policy.next_chunk(question.observation, question.continuation)
+            done = time.monotonic()
+            timing = {"infer_ms": 1e3 * (done - started), "wait_ms": 1e3 * (started - arrived)}
+            return messages.encode_answer(actions, question, self.card.spec, timing)
+        except Exception as error:
+            code = "refused" if isinstance(error, SegueError) else "policy-failed"
+            _log.exception("%s by the policy", code)
+            return messages.refusal(code, identity=question.id)
+
+
+async def _serve(server: PolicyServer, stop: asyncio.Event, ready: Callable[[PolicyServer], None]) -> None:
+    async with server:
+        ready(server)
+        await stop.wait()
+
+
+def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[[PolicyServer], None]) -> None:
+    """Serve until one of the signals arrives.
+
+    Args:
+        server: Not yet started.
+        signals: That end it, such as SIGINT.
+        ready: Called once it listens.
+    """
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for signal in signals:
+            asyncio.get_running_loop().add_signal_handler(signal, stop.set)
+        await _serve(server, stop, ready)
+
+    asyncio.run(run())
+
+
+@contextlib.contextmanager
+def running(server: PolicyServer) -> Iterator[PolicyServer]:
+    """A server in a thread of this process, as long as the block lasts: for notebooks, tests and simulation."""
+    started, problem = threading.Event(), list[BaseException]()
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(_serve(server, stop, lambda _: started.set()))
+        except BaseException as error:
+            problem.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="policy-server")
+    thread.start()
+    started.wait()
+    if problem:
+        thread.join()
+        raise problem[0]
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
