@@ -193,7 +193,7 @@ def main() -> None:
     table = new_table(f"Refining one chunk, batch {chosen.batch}, over sampling one of 5 solver steps", "one chunk")
     row(table, "refine, convolutional network", times["convolutional"], times["policy"])
     row(table, "refine, paper's network", times["global"], times["policy"])
-    row(table, "refine, paper's network, 48 steps of 10 numbers", times["published size"], times["policy"])
+    row(table, "refine, paper's network, 48 x 10", times["published size"], times["policy"])
     console.print(table)
 
     times = measure(training(policy, episodes, config), max(chosen.rounds // 3, 1), repeats=1)
