@@ -87,6 +87,16 @@ def test_a_truncated_config_is_refused(tmp_path: Path, share: float) -> None:
         checkpoint.load(tmp_path)
 
 
+def test_flow_policies_of_before_there_were_families_are_read(tmp_path: Path) -> None:
+    file = write(tmp_path) / "config.json"
+    content = json.loads(file.read_text())
+    del content["family"]
+    file.write_text(json.dumps({**content, "format": "segue/flow-policy/1"}))
+    found = checkpoint.load(tmp_path)
+    assert found.info["family"] == "flow"
+    assert same(found.policy(), policy())
+
+
 @pytest.mark.parametrize("content", ['{"format": "lerobot/act"}', "{}", "[1, 2]", "null"])
 def test_a_foreign_config_is_refused(tmp_path: Path, content: str) -> None:
     (write(tmp_path) / "config.json").write_text(content)

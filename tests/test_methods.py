@@ -6,6 +6,7 @@ import pytest
 
 from segue.errors import SpecError, UnknownNameError
 from segue.evaluation.methods import METHODS, OBJECTIVES, method, objective
+from segue.strategies.blend import TemporalEnsembling
 from segue.strategies.legato import Legato
 
 
@@ -35,6 +36,15 @@ def test_every_method_needs_a_policy_that_can_be_trained_and_describes_itself_in
         assert each.policy in OBJECTIVES
         assert json.loads(json.dumps(each.description()))["name"] == each.name
     assert [each.name for each in METHODS.values() if each.default] == ["legato"]
+
+
+def test_a_strategy_can_run_on_a_policy_of_another_objective_or_family() -> None:
+    changed = method("ensembling:decay=0.1:policy=diffusion")
+    assert changed.policy == "diffusion"
+    assert changed.strategy == TemporalEnsembling(0.1)
+    assert changed.name == "ensembling:decay=0.1:policy=diffusion"
+    with pytest.raises(UnknownNameError, match="did you mean 'diffusion'"):
+        method("naive:policy=difusion")
 
 
 def test_unknown_objective_names_the_known_ones() -> None:

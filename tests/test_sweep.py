@@ -15,6 +15,7 @@ from segue.evaluation import bench, results, sweep
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import METHODS, method, objective
 from segue.evaluation.sweep import FIRST_SEED, Cell, policies_of, run_cells
+from segue.training import checkpoint
 from segue.training.recipe import train_policy
 
 QUIET = Console(quiet=True)
@@ -71,6 +72,27 @@ def test_every_method_runs(runs: Path, name: str) -> None:
     assert row["method"] == name
     assert all(len(column) == 3 for column in row["episodes"].values())
     assert np.isfinite(row["trace"]["commands"]).all()
+
+
+@pytest.mark.usefixtures("point")
+@pytest.mark.parametrize("family", ["diffusion", "regression"])
+def test_policies_of_other_families_are_trained_and_run_beside_flow_policies(tmp_path: Path, family: str) -> None:
+    if family == "diffusion":
+        pytest.importorskip("diffusers")
+    methods = (method("naive"), method(f"ensembling:policy={family}"))
+    small = recipe(4, family_settings={"predicts": "velocity"})
+    compared = bench.Comparison("point", methods, (Fixed(2),), small, 1, 2, 3)
+    run = tmp_path / "seed-0"
+    for name, trained in (("plain", "flow"), (family, family)):
+        bench._train_quietly((compared, name, 0, run))
+        info = checkpoint.load(run / name).info
+        assert (info["family"], info["update"]) == (trained, 2 if trained == "flow" else 4)
+    bench.train(compared, tmp_path, 1, QUIET)  # finds that all is there
+    path = bench.evaluate(compared, [run], out=tmp_path, workers=1, command="segue eval", console=QUIET)
+    assert [each["method"] for each in results.read(path)["cells"]] == [each.name for each in methods]
+    steering = cell(tmp_path, "legato", checkpoint=run / family)
+    with pytest.raises(SpecError, match="--family flow"):
+        list(run_cells([steering], workers=1))
 
 
 @pytest.mark.usefixtures("point")

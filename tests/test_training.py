@@ -88,6 +88,20 @@ def test_resumed_equals_uninterrupted_to_the_bit(
     assert equal(dict(checkpoint.load_resume(one)), dict(checkpoint.load_resume(other)))
 
 
+@pytest.mark.parametrize("network", ["mixer", "unet", "transformer"])
+def test_networks_of_any_kind_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+    sizes = {"width": 8, "levels": 2} if network == "unet" else {"width": 8, "depth": 1}
+    made = {"network": network, "network_settings": sizes}
+    config = replace(CONFIG, updates=4)
+    whole = state(stage(tmp_path / "whole", FlowMatching(), config, policy=fresh(**made)))
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(StoppedError):
+            stage(tmp_path / "broken", FlowMatching(), config, policy=fresh(**made))
+    resumed = stage(tmp_path / "broken", FlowMatching(), config, policy=fresh(**made), resume=True)
+    assert equal(state(resumed), whole)
+
+
 def test_training_changes_the_weights_and_the_seed_matters(tmp_path: Path) -> None:
     one = state(stage(tmp_path / "a"))
     assert equal(one, state(stage(tmp_path / "b")))

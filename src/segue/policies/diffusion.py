@@ -104,7 +104,7 @@ class DiffusionPolicy(nn.Module):
         self.config = config
         self.observation, self.action = observation, action
         self.register_buffer("bound", torch.ones(()))
-        self.network = build_network(
+        self.network: nn.Module = build_network(
             config.network,
             config.network_settings,
             horizon=config.horizon,
