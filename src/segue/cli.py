@@ -17,7 +17,9 @@ app = typer.Typer(
 )
 console = Console()
 
-TaskName = Annotated[str, typer.Argument(help="adroit-door, push-t, or metaworld/<task>; `segue list` shows all")]
+TaskName = Annotated[
+    str, typer.Argument(help="adroit-door, push-t, wipe, metaworld/<task>, ...; `segue list` shows all")
+]
 Methods = Annotated[
     str, typer.Option(help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0")
 ]
@@ -178,6 +180,21 @@ def replay_(trace: Annotated[Path, typer.Argument(help="trace of a run")]) -> No
     from segue.commands.traces import replay_command
 
     replay_command(console, trace)
+
+
+@app.command()
+def doctor(
+    rate: Annotated[float, typer.Option(min=1, max=2000, help="control rate, Hz")] = 50.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="per measurement of the timer")] = 2.0,
+    run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
+    method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
+    server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
+    token: Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")] = None,
+) -> None:
+    """Measure what this machine can promise a robot, and recommend rate, delay and execution horizon."""
+    from segue.commands.doctor import doctor_command
+
+    doctor_command(console, rate=rate, seconds=seconds, run=run, method=method, server=server, token=token)
 
 
 @app.command()
