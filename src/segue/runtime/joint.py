@@ -60,7 +60,8 @@ class Joint:
         self.most = self.acceleration / self.jerk  # the acceleration limit in units of the jerk: m of `braking`
         self.peak_weight = 0.5 / self.jerk
         self.room_weights = (0.5 / self.acceleration, 1.5 * self.most + 3)
-        if self.jerk < 1024 * ulp(max(-low, high)):
+        self.rounding = ulp(max(abs(low), abs(high)))
+        if self.jerk < 1024 * self.rounding:
             raise SpecError(
                 f"jerk limit {limits.jerk[index]:g} of joint {self.name!r} at dt = {dt:g} s",
                 "a change of the command per step that double precision can resolve",
@@ -88,8 +89,15 @@ class Joint:
         room = peak * (self.room_weights[0] * peak + self.room_weights[1])
         if self.displacement or self.low + room <= p <= self.high - room:
             return True  # a quick upper bound, see docs/limits.md
-        unit, v, a = self.jerk, v / self.jerk, a / self.jerk
-        return p + unit * highest(v, a, self.most) <= self.high and p + unit * lowest(v, a, self.most) >= self.low
+        unit, most, margin = self.jerk, self.most, self._margin(v, a)
+        above, below = highest(v / unit, a / unit, most), lowest(v / unit, a / unit, most)
+        up = above == 0 or p + unit * above <= self.high - margin
+        return up and (below == 0 or p + unit * below >= self.low + margin)
+
+    def _margin(self, v: float, a: float) -> float:
+        """Rounding of positions that can add up along the braking path: one unit in the last place per step."""
+        steps = 2 * self.room_weights[0] * (abs(v) + self.peak_weight * a * a) + self.room_weights[1]
+        return self.rounding * steps
 
     def follow(
         self, wanted: float, drift: float, p: float, v: float, a: float, behind: bool
@@ -145,10 +153,12 @@ class Joint:
             missing = wanted / unit - v
             return min(max(hold(missing) - hold(-missing), least), greatest)
         x = self._approach((p - wanted) / unit, drift / unit, v, a, least, greatest)
-        if not self._fits(p, v, x):
-            rising = p + unit * (v + x + highest(v + x, x, self.most)) > self.high
-            edge = self.high if rising else self.low
-            x = self._approach((p - edge) / unit, 0.0, v, a, least, greatest)
+        if self._fits(p, v, x):
+            return x
+        end = p + unit * distance(v, a, self.most)
+        margin = 2 * self._margin(unit * v, unit * a)
+        edge = self.high - margin if 2 * end > self.low + self.high else self.low + margin
+        x = self._approach((p - edge) / unit, 0.0, v, a, least, greatest)
         return x if self._fits(p, v, x) else brake(v, a, self.most)
 
     def _fits(self, p: float, v: float, x: float) -> bool:
