@@ -26,6 +26,8 @@ OPTIONS = {
              "--workers", "--out"],
     "bench": ["--methods", "--delays", "--training-seeds", "--episodes", "--updates", "--workers", "--runs", "--out"],
     "demo": ["--out", "--workers"],
+    "serve": ["--method", "--host", "--port", "--unix", "--token-file", "--tls-cert", "--tls-key", "--insecure",
+              "--seed", "--device"],
     "report": ["--out"],
     "check": [],
     "list": [],

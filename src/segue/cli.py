@@ -1,4 +1,4 @@
-"""The command line: segue demo | train | train-autoencoder | eval | bench | report | check | list."""
+"""The command line: segue demo | train | train-autoencoder | eval | bench | serve | report | check | list."""
 
 import sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def command_line() -> str:
 def train(
     task: Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="your own demonstrations, .npz or a Zarr store (docs/data.md)")
+        Path | None, typer.Option(help="your own demonstrations: .npz, Zarr or LeRobot (docs/data.md)")
     ] = None,
     rate: Rate = None,
     state: State = None,
@@ -174,6 +174,36 @@ def report(
     report_command(console, results, out, film_run=film, delay=delay)
 
 
+@app.command("run")
+def run_(
+    task: TaskName,
+    run: Annotated[Path | None, typer.Argument(help="run of `segue train` [default: runs/<task>/seed-0]")] = None,
+    method: Annotated[str, typer.Option(help="one of `segue list`")] = "legato",
+    server: Annotated[str | None, typer.Option(help="URL of a policy server, in place of a run")] = None,
+    token: Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="of driving, resets not counted")] = 60.0,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="control steps per second [default: the robot's]")] = None,
+    execution_horizon: Annotated[int | None, typer.Option(min=1, help="steps executed per chunk")] = None,
+    trigger: Annotated[str, typer.Option(help="when to ask: fixed, queue:<actions> or continuous")] = "fixed",
+    delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
+    velocity: Annotated[float, typer.Option(min=0, help="limit of every action dimension, per second")] = float("inf"),
+    acceleration: Annotated[float, typer.Option(min=0, help="the same, per second squared")] = float("inf"),
+    jerk: Annotated[float, typer.Option(min=0, help="the same, per second cubed")] = float("inf"),
+    seed: Annotated[int, typer.Option(help="of the first episode; the next ones count up")] = 10_000,
+    device: Annotated[str, typer.Option(help="that the policy runs on, as torch names it")] = "cpu",
+    trace: Annotated[Path | None, typer.Option(help="file to write [default: a new one in runs/<task>/run]")] = None,
+) -> None:
+    """Drive a simulator in real time, the policy in a process of its own, and record every tick."""
+    from segue.commands.robot import Motion, run_command
+
+    status = run_command(
+        console, task, run, method=method, server=server, token=token, seconds=seconds, rate=rate,
+        execution_horizon=execution_horizon, trigger_text=trigger, delay_quantile=delay_quantile,
+        motion=Motion(velocity, acceleration, jerk), seed=seed, device=device, trace=trace, command=command_line(),
+    )  # fmt: skip
+    raise typer.Exit(status)
+
+
 @app.command("replay")
 def replay_(trace: Annotated[Path, typer.Argument(help="trace of a run")]) -> None:
     """Drive the plan again from a recorded run, and say whether it decides the same."""
@@ -198,8 +228,31 @@ def doctor(
 
 
 @app.command()
+def serve(
+    run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
+    method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
+    host: Annotated[str, typer.Option(help="interface; another than this machine's own asks for a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="file with the token that clients must present")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="certificate, PEM")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="its key, PEM")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="other machines need no token")] = False,
+    seed: Annotated[int, typer.Option(help="of the policy's noise")] = 0,
+    device: Annotated[str, typer.Option(help="as torch names it")] = "cpu",
+) -> None:
+    """Serve a trained policy over a websocket, to `RemotePolicy` and to openpi's clients."""
+    from segue.commands.serve import serve_command
+
+    serve_command(
+        console, run, method, host=host, port=port, unix=unix, token_file=token_file, tls_certificate=tls_cert,
+        tls_key=tls_key, insecure=insecure, seed=seed, device=device,
+    )  # fmt: skip
+
+
+@app.command()
 def check(
-    data: Annotated[Path, typer.Argument(help="demonstrations, .npz or a Zarr store (docs/data.md)")],
+    data: Annotated[Path, typer.Argument(help="demonstrations: .npz, Zarr or LeRobot (docs/data.md)")],
     rate: Rate = None,
     state: State = None,
 ) -> None:
@@ -207,6 +260,50 @@ def check(
     from segue.commands.evaluation import check_command
 
     check_command(console, data, rate=rate, state=state)
+
+
+@app.command()
+def metrics(
+    data: Annotated[Path, typer.Argument(help="recorded episodes: LeRobot, .npz or Zarr, whoever drove the robot")],
+    rate: Rate = None,
+    state: State = None,
+    every: Annotated[int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")] = None,
+    first: Annotated[int, typer.Option(min=0, help="step of the first seam [default: --every]")] = 0,
+) -> None:
+    """Measure how smooth recorded episodes are."""
+    from segue.commands.recordings import metrics_command
+
+    metrics_command(console, data, rate=rate, state=state, every=every, first=first)
+
+
+@app.command()
+def record(
+    task: TaskName,
+    run: Annotated[Path, typer.Argument(help="run of `segue train`")],
+    out: Annotated[Path, typer.Option(help="new folder of the data set")],
+    method: Annotated[str, typer.Option(help="see `segue list`")] = "legato",
+    delay: Annotated[int, typer.Option(min=0, help="inference delay, control steps")] = 4,
+    episodes: Annotated[int, typer.Option(min=1, help="how many")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="of the first episode")] = 0,
+) -> None:
+    """Record what a policy does in the simulator as a data set that LeRobot opens."""
+    from segue.commands.recordings import record_command
+
+    record_command(console, task, run, method=method, delay=delay, episodes=episodes, out=out, seed=seed)
+
+
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(help="demonstrations, .npz, Zarr or LeRobot")],
+    out: Annotated[Path, typer.Argument(help="new folder of the data set")],
+    task: Annotated[str, typer.Option(help="what is done, in words")],
+    rate: Rate = None,
+    state: State = None,
+) -> None:
+    """Write demonstrations as a data set that LeRobot opens."""
+    from segue.commands.recordings import convert_command
+
+    convert_command(console, data, out, rate=rate, state=state, task=task)
 
 
 @app.command("list")
