@@ -86,6 +86,10 @@ class AdroitDoor:
         """Measured position of the palm [m]. Shape (3,)."""
         return np.array([self._observation[ADROIT_DOOR_OBSERVATION.index(name)] for name in PALM], np.float64)
 
+    def position(self) -> NDArray[np.float64]:
+        """Joint angles as targets, -1 and 1 being the limits. Shape (28,)."""
+        return np.clip((self._env.data.qpos[:JOINTS] - self._env.act_mean) / self._env.act_rng, -1, 1)
+
     def outcome(self) -> Outcome:
         """Success and score from the largest hinge angle so far."""
         success = self._widest > OPEN
@@ -98,8 +102,7 @@ class AdroitDoor:
     def _begin(self, observation: NDArray[np.float64]) -> None:
         self._observation = observation
         self._widest = float(observation[HINGE])
-        normalised = (self._env.data.qpos[:JOINTS] - self._env.act_mean) / self._env.act_rng
-        self._target = self.spec.clip(np.clip(normalised, -1, 1))
+        self._target = self.spec.clip(self.position())
 
 
 def _environment() -> type[Any]:

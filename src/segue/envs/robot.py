@@ -156,6 +156,15 @@ class Simulator(Robot, Protocol):
         ...
 
 
+@runtime_checkable
+class Located(Protocol):
+    """A robot that knows where it is in the units of its actions, so that it can go on from there after a stop."""
+
+    def position(self) -> NDArray[np.float64]:
+        """The action that would keep it where it is. Shape (action,)."""
+        ...
+
+
 def check_robot(robot: Robot) -> None:
     """Check that a driver or simulator keeps to this module; it moves the robot, so give it room.
 

@@ -23,10 +23,16 @@ from typing import Final
 
 import numpy as np
 
+from segue.core.chunk import Array, Continuation
 from segue.errors import SpecError
+from segue.runtime.link import Answer
+from segue.runtime.plan import Request
 
-_HEAD: Final = struct.Struct("<QIIQ")  # generation, checksum, length, reserved (keeps messages aligned)
+_HEAD: Final = struct.Struct("<QII")  # generation, checksum, length
 _GENERATION: Final = struct.Struct("<Q")
+REQUEST: Final = struct.Struct("<qqqd iiii")  # epoch, number, step, captured; delay, s, known, previous is known
+ANSWER: Final = struct.Struct("<qqddd q")  # epoch, number, captured, finished, inference; whether there are actions
+LONGEST_ERROR: Final = 240  # bytes
 
 
 @dataclass(frozen=True)
@@ -44,28 +50,14 @@ class Sizes:
     horizon: int
 
     @property
-    def request(self) -> np.dtype:
-        """From the control process to the policy."""
-        return np.dtype(
-            [
-                *(("epoch", "<i8"), ("number", "<i8"), ("step", "<i8"), ("captured", "<f8")),
-                *(("delay", "<i4"), ("execution_horizon", "<i4"), ("known", "<i4"), ("reserved", "<i4")),
-                ("votes", "<i8", (self.horizon,)),
-                ("prefix", "<f4", (self.horizon, self.action)),
-                ("observation", "<f4", (self.observation,)),
-            ]
-        )
+    def request(self) -> int:
+        """Bytes of a request: its head, votes, prefix, previous action and observation."""
+        return REQUEST.size + 8 * self.horizon + 4 * ((self.horizon + 1) * self.action + self.observation)
 
     @property
-    def answer(self) -> np.dtype:
-        """From the policy to the control process. ``error`` is empty where there are actions."""
-        return np.dtype(
-            [
-                *(("epoch", "<i8"), ("number", "<i8"), ("captured", "<f8"), ("finished", "<f8"), ("inference", "<f8")),
-                ("error", "S240"),
-                ("actions", "<f4", (self.horizon, self.action)),
-            ]
-        )
+    def answer(self) -> int:
+        """Bytes of an answer: its head, and the actions or an error."""
+        return ANSWER.size + max(4 * self.horizon * self.action, LONGEST_ERROR)
 
 
 class Mailbox:
@@ -78,7 +70,8 @@ class Mailbox:
 
     def __init__(self, memory: memoryview, size: int) -> None:
         self.size = size
-        self._slots = tuple(memory[at : at + _slot(size)] for at in (0, _slot(size)))
+        self._slots = memory[: _slot(size)], memory[_slot(size) : 2 * _slot(size)]
+        self._generations = tuple(slot[:8].cast("B").cast("Q") for slot in self._slots)
         self._generation = 0
 
     @staticmethod
@@ -91,19 +84,21 @@ class Mailbox:
         if len(message) > self.size:
             raise SpecError(f"a message of {len(message)} bytes", f"at most {self.size}", "make a larger mailbox")
         self._generation += 1
-        generation, slot = self._generation, self._slots[self._generation % 2]
-        _GENERATION.pack_into(slot, 0, 0)
+        generation, which = self._generation, self._generation % 2
+        slot, stored = self._slots[which], self._generations[which]
+        stored[0] = 0
         slot[_HEAD.size : _HEAD.size + len(message)] = message
-        _HEAD.pack_into(slot, 0, 0, _checksum(generation, message), len(message), 0)
-        _GENERATION.pack_into(slot, 0, generation)
+        _HEAD.pack_into(slot, 0, 0, _checksum(generation, message), len(message))
+        stored[0] = generation
 
     def read(self) -> bytes | None:
         """The newest message if it has not been read yet; None also while one is being written."""
-        newest = sorted(((_GENERATION.unpack_from(slot)[0], slot) for slot in self._slots), key=_first, reverse=True)
-        for generation, slot in newest:
+        even, odd = self._generations[0][0], self._generations[1][0]
+        for which, generation in ((0, even), (1, odd)) if even > odd else ((1, odd), (0, even)):
             if generation <= self._generation:
                 return None
-            _, checksum, length, _ = _HEAD.unpack_from(slot)
+            slot = self._slots[which]
+            _, checksum, length = _HEAD.unpack_from(slot)
             if length > self.size:
                 continue
             message = bytes(slot[_HEAD.size : _HEAD.size + length])
@@ -111,10 +106,6 @@ class Mailbox:
                 self._generation = generation
                 return message
         return None
-
-
-def _first(pair: tuple[int, memoryview]) -> int:
-    return pair[0]
 
 
 def _slot(size: int) -> int:
@@ -140,7 +131,7 @@ class Channel:
         Raises:
             SpecError: The descriptor is not an open file, or there is no room.
         """
-        first, second = Mailbox.room(sizes.request.itemsize), Mailbox.room(sizes.answer.itemsize)
+        first, second = Mailbox.room(sizes.request), Mailbox.room(sizes.answer)
         try:
             if os.fstat(descriptor).st_size < first + second:
                 os.pwrite(descriptor, bytes(first + second), 0)  # written, so that a lack of room is noticed now
@@ -153,9 +144,55 @@ class Channel:
             ) from error
         return cls(
             sizes,
-            Mailbox(memory[:first], sizes.request.itemsize),
-            Mailbox(memory[first:], sizes.answer.itemsize),
+            Mailbox(memory[:first], sizes.request),
+            Mailbox(memory[first:], sizes.answer),
         )
+
+
+def pack_request(request: Request, observation: Array, captured: float) -> bytes:
+    """A request as it lies in the mailbox.
+
+    Args:
+        request: What is asked.
+        observation: Shape (observation,).
+        captured: Monotonic time of the observation [s].
+    """
+    c = request.continuation
+    head = REQUEST.pack(
+        request.epoch, request.number, request.step, captured,
+        c.delay, c.execution_horizon, c.known, c.previous is not None,
+    )  # fmt: skip
+    floats = [c.prefix, observation] if c.previous is None else [c.prefix, c.previous, observation]
+    return b"".join((head, c.votes.astype("<i8").tobytes(), *(array.astype("<f4").tobytes() for array in floats)))
+
+
+def unpack_request(message: bytes, sizes: Sizes) -> tuple[Request, Array, float]:
+    """Request, observation and its time; the way back of `pack_request`."""
+    epoch, number, step, captured, delay, execution_horizon, known, has_previous = REQUEST.unpack_from(message)
+    votes = np.frombuffer(message, "<i8", known, REQUEST.size)
+    floats = np.frombuffer(message, "<f4", -1, REQUEST.size + 8 * known).copy()
+    prefix, rest = floats[: known * sizes.action].reshape(known, sizes.action), floats[known * sizes.action :]
+    previous, observation = (rest[: sizes.action], rest[sizes.action :]) if has_previous else (None, rest)
+    continuation = Continuation(step, prefix, delay, execution_horizon, votes.copy(), previous)
+    return Request(epoch, number, step, continuation), observation, captured
+
+
+def pack_answer(
+    request: Request, actions: Array | None, error: str, *, captured: float, finished: float, inference: float
+) -> bytes:
+    """An answer as it lies in the mailbox; see `segue.runtime.link.Answer`."""
+    head = ANSWER.pack(request.epoch, request.number, captured, finished, inference, actions is not None)
+    return head + (error.encode()[:LONGEST_ERROR] if actions is None else actions.astype("<f4").tobytes())
+
+
+def unpack_answer(message: bytes, sizes: Sizes) -> Answer:
+    """The way back of `pack_answer`."""
+    epoch, number, captured, finished, inference, good = ANSWER.unpack_from(message)
+    seconds = max(finished - captured, 0.0)
+    if not good:
+        return Answer(epoch, number, None, seconds, inference, message[ANSWER.size :].decode(errors="replace"))
+    actions = np.frombuffer(message, "<f4", sizes.horizon * sizes.action, ANSWER.size)
+    return Answer(epoch, number, actions.reshape(sizes.horizon, sizes.action), seconds, inference)
 
 
 def anonymous_file() -> int:

@@ -31,8 +31,8 @@ from segue.runtime.plan import Plan, Tick
 from segue.runtime.sink import NOT_ASKED, Sink, Sinks
 from segue.runtime.watchdog import Watchdog
 
-STATES = tuple(State)
-"""Code of a state in a trace is its place here."""
+STATES, CAUSES = tuple(State), tuple(Cause)
+"""Codes in a trace are places here."""
 
 
 class Driver(Protocol):
@@ -234,7 +234,8 @@ class Executor:
             self.counts.ticks += 1
             self._sink.tick(
                 self.slot, due.tick, epoch=self.plan.epoch, time=self._clock.now(), lateness=lateness,
-                ladder=STATES.index(due.command.state), request=due.request, sent=due.command.values if sent else None,
+                ladder=STATES.index(due.command.state), cause=CAUSES.index(due.command.cause),
+                saturated=len(due.command.saturated), request=due.request, sent=due.command.values if sent else None,
                 observation=due.observation, pose=due.pose,
             )  # fmt: skip
         return self._ending(due.command, sent, now)

@@ -20,14 +20,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NoReturn
-
-import numpy as np
 
 from segue.core.chunk import Array, PolicySpec
 from segue.errors import PolicyError, SpecError
-from segue.runtime.channel import Channel, Sizes, anonymous_file
+from segue.runtime.channel import Channel, Sizes, anonymous_file, pack_request, unpack_answer
 from segue.runtime.link import Answer, Hello, LinkState
 from segue.runtime.plan import Handover, Request
 
@@ -68,7 +66,6 @@ class _Child:
     """The newest request and when it was made, until it is answered."""
     waiting_since: float | None = None
     answered: bool = False
-    record: np.ndarray = field(default_factory=lambda: np.zeros(()))
 
     def wake(self) -> None:
         assert self.process.stdin is not None
@@ -167,39 +164,24 @@ class ProcessLink:
             if child is None or child.channel is None:
                 self._lost.append(Answer(request.epoch, request.number, None, 0.0, 0.0, self.reason or "starting"))
                 return
-            record, continuation = child.record, request.continuation
-            known = min(continuation.known, child.channel.sizes.horizon)
-            record["epoch"], record["number"], record["step"] = request.epoch, request.number, request.step
-            record["captured"], record["known"], record["delay"] = now, known, continuation.delay
-            record["execution_horizon"] = continuation.execution_horizon
-            record["votes"][:known] = continuation.votes[:known]
-            record["prefix"][:known] = continuation.prefix[:known]
-            record["observation"] = observation
             child.asked = (request, now)
             child.waiting_since = child.waiting_since or now
-            child.channel.requests.write(record.tobytes())
+            child.channel.requests.write(pack_request(request, observation, now))
             child.wake()
 
     def poll(self) -> Answer | None:
         """See `PolicyLink.poll`."""
         child = self._child
-        if child is not None and child.channel is not None and (message := child.channel.answers.read()) is not None:
-            return self._answer(child, np.frombuffer(message, child.channel.sizes.answer)[0])
-        with suppress(IndexError):
-            return self._lost.popleft()
-        return None
-
-    def _answer(self, child: _Child, record: np.void) -> Answer:
-        epoch, number, error = int(record["epoch"]), int(record["number"]), bytes(record["error"])
-        seconds, inference = float(record["finished"] - record["captured"]), float(record["inference"])
+        if child is None or child.channel is None or (message := child.channel.answers.read()) is None:
+            return self._lost.popleft() if self._lost else None
+        answer = unpack_answer(message, child.channel.sizes)
         with self._lock:
             child.answered, child.waiting_since = True, None
-            if child.asked is not None and child.asked[0].number == number:
+            if child.asked is not None and child.asked[0].number == answer.number:
                 child.asked = None
             elif child.asked is not None:
                 child.waiting_since = time.monotonic()
-        actions = None if error else record["actions"]
-        return Answer(epoch, number, actions, seconds, inference, error.decode(errors="replace"))
+        return answer
 
     def close(self) -> None:
         """See `PolicyLink.close`."""
@@ -275,7 +257,7 @@ class ProcessLink:
             raise _Lost(f"another policy than before, {hello.spec}", again=False)
         sizes = Sizes(len(hello.spec.observation_names), len(hello.spec.action_names), hello.spec.horizon)
         try:
-            child.channel, child.record = Channel.over(child.memory, sizes), np.zeros((), sizes.request)
+            child.channel = Channel.over(child.memory, sizes)
         except SpecError as error:
             raise _Lost(error.got) from error
         self._hello = known or hello

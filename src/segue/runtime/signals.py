@@ -21,7 +21,7 @@ class Received:
 
 @contextmanager
 def on_signals(stop: Callable[[], None]) -> Iterator[Received]:
-    """Call ``stop`` at the first SIGINT or SIGTERM, raise `KeyboardInterrupt` at every further one. Main thread only."""
+    """Call ``stop`` at the first SIGINT or SIGTERM, raise `KeyboardInterrupt` at later ones. Main thread only."""
     received = Received()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue
 from segue.errors import SegueError, SpecError
-from segue.runtime.channel import Channel, Sizes
+from segue.runtime.channel import Channel, Sizes, pack_answer, unpack_request
 from segue.runtime.plan import Handover
 
 WAKE: Final = 0
@@ -70,7 +70,7 @@ def warm_up(policy: ChunkPolicy) -> float:
     actions = _checked(policy.next_chunk(observation, nothing_to_continue(0, size[1], spec.horizon)), size)
     known = max(spec.horizon // 2, 1)
     left = actions[known:]
-    more = Continuation(known, left, min(len(left), 1), known, np.ones(len(left), np.int64))
+    more = Continuation(known, left, min(len(left), 1), known, np.ones(len(left), np.int64), actions[known - 1])
     seconds = []
     for _ in range(1 + _TIMED):
         started = time.monotonic()
@@ -83,49 +83,27 @@ def warm_up(policy: ChunkPolicy) -> float:
 def serve(policy: ChunkPolicy, channel: Channel) -> None:
     """Answer the newest request whenever woken, until the control process is gone."""
     epoch, told = None, set[str]()
+    size = channel.sizes.horizon, channel.sizes.action
     while os.read(WAKE, 4096):
         message = channel.requests.read()
         if message is None:
             continue
-        request = np.frombuffer(message, channel.sizes.request)[0]
+        request, observation, captured = unpack_request(message, channel.sizes)
         started, actions, error = time.monotonic(), None, ""
         try:
-            if request["epoch"] != epoch:
+            if request.epoch != epoch:
                 policy.reset()
-                epoch = request["epoch"]
-            actions = _checked(
-                policy.next_chunk(request["observation"].copy(), continuation_of(request)),
-                (channel.sizes.horizon, channel.sizes.action),
-            )
+                epoch = request.epoch
+            actions = _checked(policy.next_chunk(observation, request.continuation), size)
         except Exception as caught:
             error = line(caught)
             if error not in told and len(told) < 100:  # the root cause once, not at every request
                 told.add(error)
                 traceback.print_exc()
-        channel.answers.write(_answer(channel.sizes, request, actions, error, started))
-
-
-def _answer(sizes: Sizes, request: Any, actions: Array | None, error: str, started: float) -> bytes:
-    answer = np.zeros((), sizes.answer)
-    for name in ("epoch", "number", "captured"):
-        answer[name] = request[name]
-    answer["finished"] = time.monotonic()
-    answer["inference"] = answer["finished"] - started
-    answer["error"] = error.encode()[: sizes.answer["error"].itemsize]
-    answer["actions"] = np.nan if actions is None else actions
-    return answer.tobytes()
-
-
-def continuation_of(request: Any) -> Continuation:
-    """The continuation in a request record (`Sizes.request`)."""
-    known = int(request["known"])
-    return Continuation(
-        start=int(request["step"]),
-        prefix=request["prefix"][:known].copy(),
-        delay=int(request["delay"]),
-        execution_horizon=int(request["execution_horizon"]),
-        votes=request["votes"][:known].copy(),
-    )
+        finished = time.monotonic()
+        channel.answers.write(
+            pack_answer(request, actions, error, captured=captured, finished=finished, inference=finished - started)
+        )
 
 
 def _checked(actions: Array, size: tuple[int, int]) -> Array:

@@ -1,0 +1,106 @@
+"""The policy process of `segue run`: python -m segue.commands.policy_process SOURCE MEMORY STATUS.
+
+SOURCE says in JSON which policy to build; the two descriptors come from `segue.runtime.process_link`:
+
+    {"kind": "local", "run": "runs/adroit-door/seed-0", "method": "legato", "seed": 0, "device": "cpu", "threads": 1}
+    {"kind": "remote", "url": "ws://127.0.0.1:8000"}        its token is the environment variable SEGUE_TOKEN
+    {"kind": "import", "target": "my_package.policies:make", "arguments": {...}}
+
+An imported target is called with the arguments; it returns a chunk policy, or a chunk policy and a `Handover`.
+"""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from segue.core.chunk import ChunkPolicy
+from segue.errors import SpecError
+from segue.runtime.plan import Handover
+from segue.runtime.worker import work
+
+Source = dict[str, Any]
+TOKEN = "SEGUE_TOKEN"
+"""Environment variable of a server's token."""
+
+
+def local(run: Path, method: str, *, seed: int = 0, device: str = "cpu", threads: int = 1) -> Source:
+    """A trained policy in a run folder, under a method's strategy."""
+    return {
+        "kind": "local",
+        "run": str(run.resolve()),
+        "method": method,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+    }
+
+
+def remote(url: str) -> Source:
+    """A policy that a server runs; the environment variable `TOKEN` has its token."""
+    return {"kind": "remote", "url": url}
+
+
+def imported(target: str, **arguments: Any) -> Source:
+    """A policy that a function of somebody's package makes."""
+    return {"kind": "import", "target": target, "arguments": arguments}
+
+
+def argv(source: Source) -> list[str]:
+    """Command of the process, for `ProcessLink`."""
+    return [sys.executable, "-m", "segue.commands.policy_process", json.dumps(source)]
+
+
+def build(source: Source) -> tuple[ChunkPolicy, Handover]:
+    """The policy that a source describes, and how its chunks take over.
+
+    Raises:
+        SpecError: It describes none.
+        CheckpointError: Nothing of the kind was trained.
+    """
+    kinds = {"local": _local, "remote": _remote, "import": _imported}
+    kind = source.get("kind")
+    if kind not in kinds:
+        raise SpecError(f"a policy of kind {kind!r}", f"one of {', '.join(kinds)}", "correct the description")
+    try:
+        return kinds[kind](**{key: value for key, value in source.items() if key != "kind"})
+    except TypeError as error:
+        raise SpecError(f"a {kind} policy that cannot be made ({error})", "its arguments", "correct them") from error
+
+
+def _local(run: str, method: str, seed: int, device: str, threads: int) -> tuple[ChunkPolicy, Handover]:
+    import torch
+
+    from segue.evaluation.trained import chunk_policy
+
+    torch.set_num_threads(threads)
+    return chunk_policy(Path(run), method, seed=seed, device=device)
+
+
+def _remote(url: str) -> tuple[ChunkPolicy, Handover]:
+    from segue.runtime.client import RemotePolicy
+
+    return RemotePolicy(url, token=os.environ.get(TOKEN)), Handover.CONTINUE
+
+
+def _imported(target: str, arguments: dict[str, Any]) -> tuple[ChunkPolicy, Handover]:
+    module, _, name = target.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError(f"{target!r} ({error})", "package.module:function", "correct the target") from error
+    made = make(**arguments)
+    return made if isinstance(made, tuple) else (made, Handover.CONTINUE)
+
+
+def main() -> int:
+    """Entry point of the process."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    source, memory, status = sys.argv[1:]
+    return work(lambda: build(json.loads(source)), int(memory), int(status))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""segue run: a policy in a process of its own drives a simulator against the clock.
+
+This is the control process. It does not import torch; what it knows of the policy is what the policy process says.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from segue.commands import policy_process
+from segue.envs import tasks
+from segue.envs.robot import Located, RobotSpec, Simulator
+from segue.envs.tasks import Task
+from segue.errors import PolicyError, SpecError
+from segue.evaluation.metrics import action_scale, cruise_speed, motion_dimensions
+from segue.evaluation.trace_metrics import episode_records, latencies, robot_header
+from segue.evaluation.trace_report import console_tables, measures_of
+from segue.evaluation.trace_summary import summarise_run
+from segue.runtime.clock import MonotonicClock
+from segue.runtime.delay import WindowQuantile
+from segue.runtime.executor import CAUSES, STATES, Ending, Executor
+from segue.runtime.ladder import Ladder
+from segue.runtime.limits import UNLIMITED, JointLimits
+from segue.runtime.link import Hello
+from segue.runtime.plan import Handover, Plan
+from segue.runtime.process_link import ProcessLink
+from segue.runtime.realtime import realtime
+from segue.runtime.signals import on_signals
+from segue.runtime.trace import Trace, TraceWriter, plan_header, read
+from segue.runtime.trigger import trigger
+
+LATENCIES = "latencies.txt"
+"""Beside the trace, one per line in seconds, for ``segue eval --delay-trace``."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Limits of every joint, in units of the actions.
+
+    Attributes:
+        velocity: [unit/s]
+        acceleration: [unit/s^2]
+        jerk: [unit/s^3]
+    """
+
+    velocity: float = UNLIMITED
+    acceleration: float = UNLIMITED
+    jerk: float = UNLIMITED
+
+    def limits(self, spec: RobotSpec) -> JointLimits:
+        """Limits of a robot; its positions are kept to its own range in any case."""
+        n, moving = len(spec.action_names), motion_dimensions(spec)
+        return JointLimits(
+            names=spec.action_names,
+            units=("1",) * n,
+            low=tuple(map(float, spec.action_low)),
+            high=tuple(map(float, spec.action_high)),
+            velocity=(self.velocity,) * n,
+            acceleration=(self.acceleration,) * n,
+            jerk=(self.jerk,) * n,
+            displacement=tuple(spec.command == "velocity" and i in moving for i in range(n)),
+        )
+
+
+@dataclass
+class Episodes:
+    """How the episodes of a run went."""
+
+    done: int = 0
+    solved: int = 0
+
+
+def run_command(
+    console: Console,
+    task: str,
+    run: Path | None,
+    *,
+    method: str,
+    server: str | None,
+    token: str | None,
+    seconds: float,
+    rate: float | None,
+    execution_horizon: int | None,
+    trigger_text: str,
+    delay_quantile: float,
+    motion: Motion,
+    seed: int,
+    device: str,
+    trace: Path | None,
+    command: str,
+) -> int:
+    """`segue run`; the exit status."""
+    settings = tasks.task(task)
+    source = _source(run, method, server, seed, device, task)
+    if token is not None:
+        os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
+    path = trace or Path("runs") / task / "run" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S") / "trace"
+    link = ProcessLink(policy_process.argv(source))
+    try:
+        robot = settings.simulator()
+        hello = link.hello()
+        check_fits(hello, robot.spec)
+        dt = 1 / rate if rate else robot.spec.dt
+        plan = plan_for(hello, dt, execution_horizon or settings.execution_horizon, delay_quantile, trigger_text)
+        console.print(
+            f"policy: chunks of {hello.spec.horizon}, {1e3 * hello.inference:.1f} ms per inference, planned delay "
+            f"{plan.delay.estimate()} of {plan.execution_horizon} steps at {1 / dt:g} Hz",
+            highlight=False,
+        )
+        about = {"command": command, "method": server or method, "rate": 1 / dt}
+        writer = _writer(path, settings, robot.spec, plan, about, seconds)
+        started = Ladder(motion.limits(robot.spec), dt, _position(robot)().tolist())
+        executor = Executor(
+            robot, plan, started, link,
+            clock=MonotonicClock(), position=_position(robot), sink=writer, pose=robot.pose,
+        )  # fmt: skip
+        try:
+            with on_signals(executor.stop) as received:
+                ending, episodes = _episodes(console, executor, robot, settings, motion, seconds, seed)
+        finally:
+            writer.close()
+    finally:
+        link.close()
+    _summary(console, executor, ending, episodes, read(path), path, task)
+    if ending is Ending.FAULT:
+        raise PolicyError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
+    return received.exit_status
+
+
+def _source(
+    run: Path | None, method: str, server: str | None, seed: int, device: str, task: str
+) -> policy_process.Source:
+    if server is None:
+        return policy_process.local(run or Path("runs") / task / "seed-0", method, seed=seed, device=device)
+    if run is not None:
+        raise SpecError("a run folder and a server", "one of them", "leave the folder out: the server has the policy")
+    return policy_process.remote(server)
+
+
+def check_fits(hello: Hello, spec: RobotSpec) -> None:
+    """Raise `SpecError` unless a policy was made for this robot: names, in their order, and the control period."""
+    for kind in ("observation", "action"):
+        theirs, ours = getattr(hello.spec, f"{kind}_names"), getattr(spec, f"{kind}_names")
+        if theirs != ours:
+            at = next((i for i, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1]), None)
+            got = f"{len(theirs)} {kind}s" if at is None else f"{theirs[at]!r} as {kind} {at}"
+            expected = f"{len(ours)}" if at is None else f"{ours[at]!r}"
+            raise SpecError(f"a policy with {got}", f"{expected}, as {spec.name} has it", "run the policy of this task")
+    if abs(hello.spec.dt - spec.dt) > 1e-6:
+        raise SpecError(
+            f"a policy for {1 / hello.spec.dt:g} Hz",
+            f"{1 / spec.dt:g} Hz, as {spec.name}",
+            "run the policy of this task",
+        )
+
+
+def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, trigger_text: str) -> Plan:
+    """A plan for a policy whose inference took as long as it says; s is raised to the delay, as in evaluation."""
+    delay = 0 if hello.handover is Handover.WAIT else ceil(hello.inference / dt)
+    return Plan(
+        hello.spec.horizon,
+        len(hello.spec.action_names),
+        max(execution_horizon, delay),
+        WindowQuantile(delay, quantile=quantile),
+        hello.handover,
+        trigger(trigger_text),
+    )
+
+
+def _position(robot: Simulator) -> Callable[[], NDArray]:
+    """Where a robot is in units of its actions; nowhere in particular if they are displacements."""
+    spec = robot.spec
+    if isinstance(robot, Located):
+        return robot.position
+    if spec.command == "velocity":
+        return lambda: np.zeros(len(spec.action_names))
+    if len(spec.pose_names) == len(spec.action_names):
+        return robot.pose
+    raise SpecError(
+        f"{spec.name}, which does not say where it is in units of its actions",
+        "a method `position`",
+        "add it, see segue.envs.robot.Located",
+    )
+
+
+def _writer(
+    path: Path, settings: Task, spec: RobotSpec, plan: Plan, about: Mapping[str, Any], seconds: float
+) -> TraceWriter:
+    demonstrations = settings.demonstrations()
+    header = {
+        "task": settings.name,
+        **about,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "robot": robot_header(spec, action_scale(demonstrations), cruise_speed(demonstrations, spec)),
+        "plan": plan_header(plan),
+        "ladder": [state.value for state in STATES],
+        "causes": [cause.value for cause in CAUSES],
+    }
+    ticks = ceil((seconds + 10) * about["rate"])
+    return TraceWriter(
+        path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
+        pose=len(spec.pose_names), ticks=ticks, chunks=ticks,
+    )  # fmt: skip
+
+
+def _episodes(
+    console: Console, executor: Executor, robot: Simulator, settings: Task, motion: Motion, seconds: float, seed: int
+) -> tuple[Ending, Episodes]:
+    """One episode after the other until the time is up; the clock stands still while the simulator is reset."""
+    episodes, driven, position = Episodes(), 0.0, _position(robot)
+    while True:
+        robot.reset(seed + episodes.done)
+        executor.begin(Ladder(motion.limits(robot.spec), executor.dt, position().tolist()))
+        last = executor.counts.ticks + settings.max_steps
+        with realtime() as grants:
+            if episodes.done == 0:
+                console.print("; ".join(map(str, grants)), highlight=False)
+            started = time.monotonic()
+            ending = executor.run(
+                seconds - driven, lambda last=last: robot.outcome().finished or executor.counts.ticks >= last
+            )
+        driven += time.monotonic() - started
+        if ending is not Ending.DONE:
+            return ending, episodes
+        episodes.done += 1
+        episodes.solved += robot.outcome().success
+
+
+def _summary(
+    console: Console, executor: Executor, ending: Ending, episodes: Episodes, trace: Trace, path: Path, task: str
+) -> None:
+    for table in console_tables(summarise_run(trace), measures_of(episode_records(trace))):
+        console.print(table)
+    said, counts = executor.conversation.said, executor.counts
+    console.print(
+        f"{ending.value}; {episodes.solved} of {episodes.done} episodes solved; {said.errors} failed requests, "
+        f"{said.dropped} answers dropped, {counts.failed_sends} failed sends, {executor.link.restarts} restarts",
+        highlight=False,
+    )
+    if said.root_cause:
+        console.print(f"policy: {said.root_cause}", markup=False)
+    beside = path.with_name(LATENCIES)
+    np.savetxt(beside, latencies(trace), fmt="%.6f")
+    console.print(f"trace:     {path}", soft_wrap=True)
+    console.print(f"latencies: {beside} (segue eval {task} ... --delay-trace {beside})", soft_wrap=True)
+    sys.stdout.flush()
