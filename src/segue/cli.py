@@ -31,6 +31,7 @@ State = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="folder of trained policies")]
 
+EVERY_DELAY = "0,4,8,12"
 COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato"
 
 
@@ -109,7 +110,7 @@ def evaluate(
     task: TaskName,
     runs: Annotated[list[Path] | None, typer.Argument(help="runs of `segue train`, one per training seed")] = None,
     methods: Methods = COMPARED,
-    delays: Delays = "0,4,8,12",
+    delays: Delays = EVERY_DELAY,
     delay_model: Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")] = "fixed",
     delay_trace: Annotated[Path | None, typer.Option(help="recorded latencies, one per line, in seconds")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="per method, delay and training seed")] = 100,
@@ -131,21 +132,41 @@ def evaluate(
 
 @app.command()
 def bench(
-    task: TaskName,
+    task: Annotated[str, typer.Argument(help="a task, see `segue list`; or `rates`, with the task as --env")],
+    env: Annotated[str | None, typer.Option(help="rates: the task, at least 40 Hz")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="rates: minutes, to see that everything runs")] = False,
     methods: Methods = COMPARED,
-    delays: Delays = "0,4,8,12",
-    training_seeds: Annotated[int, typer.Option(min=1, help="policies of each kind")] = 3,
-    episodes: Annotated[int, typer.Option(min=1, help="per method, delay and training seed")] = 100,
+    delays: Delays = EVERY_DELAY,
+    training_seeds: Annotated[
+        int | None, typer.Option(min=1, help="policies of each kind [default: 3; rates: 1]")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="per method, delay and training seed [default: 100; rates: 50]")
+    ] = None,
     updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps per policy")] = None,
     workers: Workers = 2,
     runs: Annotated[Path | None, typer.Option(help="folder of the policies [default: runs/<task>]")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the report [default: results/<task>]")] = None,
 ) -> None:
-    """Train every policy on several seeds and compare every method: the tables of the README."""
-    from segue.commands.evaluation import bench_command
+    """Train every policy on several seeds and compare every method: the tables of the README.
 
+    `segue bench rates --env adroit-door` compares action rates instead: policies of a high and a low rate, in action
+    space and in latent space, in the simulator of the high rate.
+    """
+    from segue.commands.evaluation import bench_command
+    from segue.commands.rates import only_rates_has, rates_command
+
+    if task == "rates":
+        compared = [name for name, given in (("--methods", methods != COMPARED), ("--delays", delays != EVERY_DELAY))
+                    if given]  # fmt: skip
+        rates_command(
+            console, env, short=quick, unused=compared, training_seeds=training_seeds or 1, episodes=episodes,
+            updates=updates, workers=workers, runs=runs, out=out, command=command_line(),
+        )  # fmt: skip
+        return
+    only_rates_has(env, quick)
     bench_command(
-        console, task, methods, delays, training_seeds=training_seeds, episodes=episodes, updates=updates,
+        console, task, methods, delays, training_seeds=training_seeds or 3, episodes=episodes or 100, updates=updates,
         workers=workers, runs=runs, out=out, command=command_line(),
     )  # fmt: skip
 
@@ -231,7 +252,9 @@ def doctor(
 def serve(
     run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
     method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
-    host: Annotated[str, typer.Option(help="interface; another than this machine's own asks for a token")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="interface; another than this machine's own asks for a token")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,
     token_file: Annotated[Path | None, typer.Option(help="file with the token that clients must present")] = None,
@@ -267,7 +290,9 @@ def metrics(
     data: Annotated[Path, typer.Argument(help="recorded episodes: LeRobot, .npz or Zarr, whoever drove the robot")],
     rate: Rate = None,
     state: State = None,
-    every: Annotated[int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")] = None,
+    every: Annotated[
+        int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
+    ] = None,
     first: Annotated[int, typer.Option(min=0, help="step of the first seam [default: --every]")] = 0,
 ) -> None:
     """Measure how smooth recorded episodes are."""

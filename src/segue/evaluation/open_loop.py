@@ -160,6 +160,29 @@ class Walk:
     seams: Array
 
 
+def demonstrated(episodes: Episodes, horizon: int, every: int) -> Array:
+    """All demonstrated chunks that start ``every`` steps apart, in the order of `walk`: (chunks, horizon, action).
+
+    Raises:
+        DataError: No episode is as long as a chunk.
+    """
+    parts = list(episodes)
+    longest = max(part.frames for part in parts)
+    chunks = [
+        part.action[step : step + horizon]
+        for step in range(0, longest - horizon + 1, every)
+        for part in parts
+        if step + horizon <= part.frames
+    ]
+    if not chunks:
+        raise DataError(
+            got=f"no held-out episode of {horizon} steps",
+            expected="at least one as long as a chunk",
+            change="hold out other episodes, or use a shorter horizon",
+        )
+    return np.array(chunks, np.float64)
+
+
 def walk(
     policy: BatchChunkPolicy, episodes: Episodes, horizon: int, execution_horizon: int, delay: int, seed: int = 0
 ) -> Walk:
@@ -178,10 +201,11 @@ def walk(
     Raises:
         DataError: No episode is as long as a chunk.
     """
+    actual = demonstrated(episodes, horizon, execution_horizon)
     parts = list(episodes)
     generators = [torch.Generator().manual_seed(seed * len(parts) + i) for i in range(len(parts))]
     last: dict[int, Actions] = {}
-    predicted, actual, seams = [], [], []
+    predicted, seams = [], []
     for step in range(0, max(part.frames for part in parts) - horizon + 1, execution_horizon):
         here = [i for i, part in enumerate(parts) if step + horizon <= part.frames]
         asked = []
@@ -196,20 +220,11 @@ def walk(
         takeover = execution_horizon + delay
         for i, chunk in zip(here, chunks, strict=True):
             predicted.append(chunk)
-            actual.append(parts[i].action[step : step + horizon])
             if i in last and 2 <= takeover <= horizon and delay + 2 <= horizon:
                 seams.append(np.concatenate([last[i][takeover - 2 : takeover], chunk[delay : delay + 2]]))
             last[i] = chunk
-    if not predicted:
-        raise DataError(
-            got=f"no held-out episode of {horizon} steps",
-            expected="at least one as long as a chunk",
-            change="hold out other episodes, or use a shorter horizon",
-        )
-    size = predicted[0].shape[1]
-    return Walk(
-        np.array(predicted, np.float64), np.array(actual, np.float64), np.array(seams, np.float64).reshape(-1, 4, size)
-    )
+    joints = np.array(seams, np.float64).reshape(-1, 4, actual.shape[2])
+    return Walk(np.array(predicted, np.float64), actual, joints)
 
 
 def noisy(actual: Real, scale: Real, seed: int) -> Array:

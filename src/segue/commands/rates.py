@@ -1,0 +1,73 @@
+"""segue bench rates, once its arguments are read."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from segue.envs import tasks
+from segue.errors import SpecError
+from segue.evaluation import rates_run, results
+from segue.evaluation.rates import quick, rates_for
+
+
+def rates_command(
+    console: Console,
+    env: str | None,
+    *,
+    short: bool,
+    unused: Sequence[str],
+    training_seeds: int,
+    episodes: int | None,
+    updates: int | None,
+    workers: int,
+    runs: Path | None,
+    out: Path | None,
+    command: str,
+) -> None:
+    """`segue bench rates`."""
+    from segue.evaluation import rates_report
+    from segue.evaluation.table import summarise
+
+    if env is None or unused:
+        raise SpecError(
+            got=" and ".join(unused) or "no task",
+            expected="the task as --env; which rows and which delay there are is part of the protocol",
+            change="segue bench rates --env adroit-door",
+        )
+    settings = tasks.task(env)
+    spec = settings.simulator().spec
+    if settings.dt > 0.025:
+        raise SpecError(
+            got=f"{env} at {1 / settings.dt:g} Hz",
+            expected="a task with a control rate of at least 40 Hz, a quarter of which is the low rate",
+            change="take adroit-door or metaworld/peg-insert-side",
+        )
+    protocol = replace(rates_for(settings, len(spec.action_names)), training_seeds=training_seeds)
+    protocol = quick(protocol) if short else protocol
+    chosen = {"episodes": episodes, "updates": updates, "autoencoder_updates": updates}
+    protocol = replace(protocol, **{name: value for name, value in chosen.items() if value is not None})
+    folder = Path("rates-quick" if short else "rates") / env
+    path = rates_run.run(
+        protocol, runs=runs or Path("runs") / folder, out=out or Path("results") / folder, workers=workers,
+        command=command, console=console,
+    )  # fmt: skip
+    content = results.read(path)
+    console.print(rates_report.open_loop_table(content))
+    console.print(rates_report.closed_loop_table(content, summarise(content)))
+    for line in rates_report.not_applicable(content):
+        console.print(f"n/a  {line}", highlight=False, markup=False)
+    page = rates_report.write_page(content, path.with_name("report.html"))
+    console.print(f"report: {page.resolve()}", soft_wrap=True)
+
+
+def only_rates_has(env: str | None, short: bool) -> None:
+    """Raise for options of `segue bench rates` with another comparison."""
+    given = [name for name, there in (("--env", env is not None), ("--quick", short)) if there]
+    if given:
+        raise SpecError(
+            got=" and ".join(given),
+            expected="these options with `rates` only",
+            change="segue bench rates --env TASK, or segue bench TASK",
+        )

@@ -1,0 +1,269 @@
+"""The rates protocol: one task at a high and a low action rate, in action space and in latent space.
+
+    trained on          positions    served at the high rate
+    high   a[k]         H            direct
+    low    A[j]         H / f        held | linear | cubic          segue.policies.expanded
+    latent z[j]         H / f        decoded | refined | continued  arXiv 2605.24931
+
+Every row runs in the same simulator at the high rate, under the same delay in seconds, with the same number of updates
+of the same batch. The low rate and the latent space have the same number of positions per chunk, so that what a latent
+is worth beyond being shorter shows.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from segue.data.resample import Interpolation, cubic, held, linear
+from segue.envs.tasks import Task
+from segue.errors import SpecError
+from segue.policies.autoencoder import refine
+from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy, ServingPolicy
+from segue.policies.expanded import ExpandedPolicy
+from segue.policies.latent import LatentPolicy
+from segue.policies.policy import Policy
+from segue.policies.regression import RegressionPolicy
+from segue.strategies.legato import Legato
+from segue.strategies.naive import Naive
+from segue.strategies.reuse_then_refine import ReuseThenRefine
+
+FAMILIES = ("flow", "diffusion", "regression")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Network of each family, by name and settings; all rows of a family have the same."""
+
+    flow: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
+    diffusion: tuple[str, Mapping[str, Any]] = ("unet", {"width": 32, "condition_width": 64})
+    regression: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
+    wide: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 1024})
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Settings of the protocol; plain JSON.
+
+    Attributes:
+        task: Name.
+        factor: f, high over low rate, and control steps per latent position.
+        horizon: H [high-rate steps].
+        execution_horizon: s [high-rate steps].
+        delay: d [high-rate steps], whole periods of the low rate.
+        latent: d_z, numbers per latent position.
+        updates: Optimiser steps of every policy.
+        autoencoder_updates: Optimiser steps of the autoencoder, which all latent rows share.
+        batch: Chunks per step of every policy.
+        episodes: Per cell.
+        training_seeds: Policies of each kind.
+        held_out_every: k: every k-th episode trains nothing.
+        networks: Of each family.
+    """
+
+    task: str
+    factor: int = 4
+    horizon: int = 32
+    execution_horizon: int = 8
+    delay: int = 8
+    latent: int = 16
+    updates: int = 2400
+    autoencoder_updates: int = 2400
+    batch: int = 256
+    episodes: int = 50
+    training_seeds: int = 1
+    held_out_every: int = 5
+    networks: Networks = field(default_factory=Networks)
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "delay"):
+            if getattr(self, name) % self.factor:
+                raise SpecError(
+                    got=f"{name} {getattr(self, name)} at a factor of {self.factor}",
+                    expected="whole periods of the low rate",
+                    change=f"take a multiple of {self.factor}",
+                )
+
+
+def rates_for(settings: Task, actions: int, *, delay: float = 0.08) -> Rates:
+    """The protocol for a task.
+
+    Args:
+        settings: The task, at its high rate.
+        actions: Number of action dimensions.
+        delay: Inference delay [s]; rounded to whole periods of the low rate, at least one.
+    """
+    factor = 4
+    periods = max(round(delay / (factor * settings.dt)), 1)
+    return Rates(
+        task=settings.name,
+        factor=factor,
+        horizon=settings.horizon,
+        execution_horizon=max(settings.execution_horizon, periods * factor),
+        delay=periods * factor,
+        latent=min(16, 2 * actions),
+    )
+
+
+def quick(rates: Rates) -> Rates:
+    """The same in minutes: what comes out says whether everything runs, not what is better."""
+    return replace(rates, updates=120, autoencoder_updates=240, batch=128, episodes=6)
+
+
+Serve = Callable[[Policy, Rates, Sequence[int]], ServingPolicy]
+
+
+def _plain(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+    return ContinuingPolicy(policy, Naive())
+
+
+def _expanded(interpolation: Interpolation) -> Serve:
+    def serve(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+        return ExpandedPolicy(_plain(policy, rates, summed), rates.factor, interpolation, summed=summed)
+
+    return serve
+
+
+def _refined(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+    assert isinstance(policy, LatentPolicy)
+    return FinishedPolicy(_plain(policy, rates, summed), ReuseThenRefine(partial(refine, policy.autoencoder)))
+
+
+def _continued(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+    return ContinuingPolicy(policy, Legato())
+
+
+def _rounded(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+    return _plain(in_bfloat16(policy), rates, summed)
+
+
+def in_bfloat16(policy: Policy) -> Policy:
+    """The same regression policy, in action or latent space, its chunks rounded as a half-precision head does."""
+    policy = copy.deepcopy(policy)
+    inner = policy.policy if isinstance(policy, LatentPolicy) else policy
+    assert isinstance(inner, RegressionPolicy)
+    inner.config = replace(inner.config, output_dtype="bfloat16")
+    return policy
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is trained, and how it is served.
+
+    Attributes:
+        name: Part of the row's name.
+        label: For people.
+        space: What is trained: ``high``, ``wide``, ``low`` or ``latent``.
+        serve: How chunks of the high rate come of it.
+        families: Which have this row.
+        objective: What the policy is trained with; None for its family's plain one.
+        continues: Whether it makes use of the previous chunk, which synchronous execution has none of.
+    """
+
+    name: str
+    label: str
+    space: str
+    serve: Serve = _plain
+    families: tuple[str, ...] = FAMILIES
+    objective: str | None = None
+    continues: bool = False
+
+
+FORMS: dict[str, Form] = {
+    form.name: form
+    for form in (
+        Form("direct", "high rate", "high"),
+        Form("direct-wide", "high rate, wide network", "wide", families=("flow",)),
+        Form("held", "low rate, held", "low", _expanded(held)),
+        Form("linear", "low rate, linear", "low", _expanded(linear)),
+        Form("cubic", "low rate, cubic", "low", _expanded(cubic)),
+        Form("latent", "latent", "latent"),
+        Form("latent-rtr", "latent, Reuse-then-Refine", "latent", _refined, continues=True),
+        Form("latent-legato", "latent, Legato", "latent", _continued, objective="legato", continues=True),
+        Form("direct-bfloat16", "high rate, bfloat16 head", "high", _rounded, families=("regression",)),
+        Form("latent-bfloat16", "latent, bfloat16 head", "latent", _rounded, families=("regression",)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family in one form.
+
+    Attributes:
+        family: One of `FAMILIES`.
+        form: Key of `FORMS`.
+    """
+
+    family: str
+    form: str
+
+    @property
+    def name(self) -> str:
+        """Key in results."""
+        return f"{self.family}-{self.form}"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.family}: {FORMS[self.form].label}"
+
+    @property
+    def objective(self) -> str:
+        """Name of the training objective."""
+        return FORMS[self.form].objective or ("plain" if self.family == "flow" else self.family)
+
+    @property
+    def space(self) -> str:
+        """What is trained; the run of the policy is ``<family>-<space>``."""
+        return FORMS[self.form].space
+
+    def updates(self, rates: Rates) -> tuple[int, int]:
+        """Optimiser steps of the policy, and of the autoencoder below it."""
+        return rates.updates, rates.autoencoder_updates if self.space == "latent" else 0
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """A row, or its synchronous half, that cannot be, and why."""
+
+    row: str
+    why: str
+
+
+def rows(rates: Rates, actions: int, summed: Sequence[int]) -> tuple[list[Row], list[NotApplicable]]:
+    """The rows of a task, and what is left out.
+
+    Args:
+        rates: Settings.
+        actions: Number of action dimensions.
+        summed: Dimensions that command displacements.
+    """
+    found: list[Row] = []
+    missing: list[NotApplicable] = []
+    for family in FAMILIES:
+        for form in FORMS.values():
+            row = Row(family, form.name)
+            why = _why_not(row, form, rates, actions, summed)
+            if family not in form.families:
+                continue
+            if why:
+                missing.append(NotApplicable(row.label, why))
+                continue
+            found.append(row)
+            if form.continues:
+                why = "synchronous: the robot waits at the end of a chunk, so that there is nothing left to continue"
+                missing.append(NotApplicable(row.label, why))
+    return found, missing
+
+
+def _why_not(row: Row, form: Form, rates: Rates, actions: int, summed: Sequence[int]) -> str | None:
+    if form.objective == "legato" and row.family != "flow":
+        return "Legato steers a velocity field, which only flow policies have"
+    if form.name == "linear" and summed:
+        return "a straight path is the held displacement: see that row"
+    width = rates.networks.flow[1].get("width", 0)
+    if form.space == "wide" and width >= rates.horizon * actions:
+        return f"the network of every row has a width of {width}, and a chunk {rates.horizon * actions} numbers"
+    return None

@@ -1,0 +1,228 @@
+"""The rates protocol at work: train what is missing, walk along held-out episodes, roll out, write the results."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from segue.core.seams import seam_jump
+from segue.core.smoothness import Real
+from segue.data.episodes import Episodes
+from segue.data.resample import Interpolation, cubic, every_phase, held, linear
+from segue.envs.tasks import Task, task
+from segue.evaluation import results
+from segue.evaluation.action_groups import displacements, groups
+from segue.evaluation.bench import counted
+from segue.evaluation.delays import Fixed
+from segue.evaluation.methods import objective
+from segue.evaluation.open_loop import demonstrated, measures, noisy, noisy_knots, walk
+from segue.evaluation.rates import FAMILIES, FORMS, Rates, Row, rows
+from segue.evaluation.rollout import Timing, rollout
+from segue.evaluation.sweep import FIRST_SEED, result, scales, simulators
+from segue.policies.autoencoder import AutoencoderConfig, refine
+from segue.runtime.plan import Handover
+from segue.training import checkpoint
+from segue.training.autoencoder import AutoencoderTraining, held_out, load_autoencoder, train_autoencoder
+from segue.training.config import TrainingConfig
+from segue.training.recipe import Recipe, train_policy
+
+QUIET = Console(quiet=True)
+SYNC = "-sync"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run to train: all objectives of a family in a space, or the autoencoder."""
+
+    rates: Rates
+    seed: int
+    folder: Path
+    family: str
+    space: str
+    objectives: tuple[str, ...]
+
+
+def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
+    """Train what is missing, measure every row, write ``out / results.json``; returns its path."""
+    robot = simulators(rates.task, 1)[0]
+    actions, summed = len(robot.spec.action_names), displacements(robot.spec)
+    wanted, missing = rows(rates, actions, summed)
+    folders = [(runs / f"seed-{seed}").resolve() for seed in range(rates.training_seeds)]
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        apply = map if workers == 1 else pool.map
+        for what, jobs in _trainings(rates, wanted, folders):
+            for _ in counted(apply(_train, jobs), len(jobs), what, console):
+                pass
+        cells = [(rates, row, seed, folder) for seed, folder in enumerate(folders) for row in wanted]
+        what = f"measuring rows, {rates.episodes} episodes each"
+        measured = list(counted(apply(measure, cells), len(cells), what, console))
+    settings: Task = task(rates.task)
+    content = results.build(
+        settings,
+        (),
+        [cell for found in measured for cell in found["cells"]],
+        title=f"{settings.name} at {1 / settings.dt:g} and {1 / (settings.dt * rates.factor):g} Hz",
+        command=command,
+        budget=asdict(rates),
+    )
+    content["methods"] = _methods(wanted, rates)
+    content["rates"] = {
+        "factor": rates.factor,
+        "delay_seconds": rates.delay * settings.dt,
+        "groups": [{"name": group.name, "unit": group.unit} for group in groups(robot)],
+        "rows": [_row(row, rates, [found for found in measured if found["row"] == row.name]) for row in wanted],
+        "controls": _controls(rates, measured, folders[0]),
+        "not_applicable": [asdict(each) for each in missing],
+    }
+    return results.write(content, out / "results.json")
+
+
+def _trainings(rates: Rates, wanted: Sequence[Row], folders: Sequence[Path]) -> list[tuple[str, list[Training]]]:
+    """Trainings in two rounds, as latent policies need their autoencoder; the longest first."""
+    autoencoders, direct, latent = [], [], []
+    for seed, folder in enumerate(folders):
+        autoencoders.append(Training(rates, seed, folder, "", "autoencoder", ()))
+        for family in sorted(FAMILIES):
+            for space in ("wide", "high", "low", "latent"):
+                names = [row.objective for row in wanted if (row.family, row.space) == (family, space)]
+                if names:
+                    job = Training(rates, seed, folder, family, space, tuple(dict.fromkeys(names)))
+                    (latent if space == "latent" else direct).append(job)
+    return [
+        ("training autoencoder and policies of actions", autoencoders + direct),
+        ("training latent policies", latent),
+    ]
+
+
+def _train(job: Training) -> None:
+    rates, episodes = job.rates, task(job.rates.task).demonstrations()
+    autoencoder = job.folder / "autoencoder"
+    if job.space == "autoencoder":
+        train_autoencoder(
+            episodes,
+            AutoencoderConfig(rates.horizon, tuple(episodes.action_names), stride=rates.factor, latent=rates.latent),
+            AutoencoderTraining(
+                updates=rates.autoencoder_updates, seed=job.seed, held_out_every=rates.held_out_every
+            ),
+            run=autoencoder, task=rates.task, resume=True, console=QUIET,
+        )  # fmt: skip
+        return
+    learned, horizon = held_out(episodes, rates.held_out_every)[0], rates.horizon
+    if job.space == "low":
+        summed = displacements(simulators(rates.task, 1)[0].spec)
+        learned, horizon = every_phase(learned, rates.factor, summed=summed), horizon // rates.factor
+    network, settings = getattr(rates.networks, "wide" if job.space == "wide" else job.family)
+    recipe = Recipe(
+        horizon=horizon,
+        updates=rates.updates,
+        network=network,
+        network_settings=settings,
+        family=job.family,
+        autoencoder=autoencoder if job.space == "latent" else None,
+        training=TrainingConfig(batch=rates.batch, warmup=max(min(100, rates.updates // 10), 1)),
+    )
+    for name in job.objectives:
+        train_policy(
+            learned, recipe, name, objective(name), run=job.folder / f"{job.family}-{job.space}", seed=job.seed,
+            task=rates.task, console=QUIET,
+        )  # fmt: skip
+
+
+def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
+    """Everything about one row and training seed: along held-out episodes, and in the simulator. Plain JSON."""
+    rates, row, seed, folder = cell
+    form = FORMS[row.form]
+    robot, settings = simulators(rates.task, rates.episodes), task(rates.task)
+    policy = checkpoint.load(folder / f"{row.family}-{row.space}" / row.objective).policy()
+    serving = form.serve(policy, rates, displacements(robot[0].spec))
+    unseen = held_out(settings.demonstrations(), rates.held_out_every)[1]
+    walked = walk(serving, unseen, rates.horizon, rates.execution_horizon, rates.delay, seed=seed)
+    units = scales(rates.task)
+    seeds = list(range(FIRST_SEED, FIRST_SEED + rates.episodes))
+    cells = []
+    for handover in [Handover.CONTINUE] if form.continues else [Handover.WAIT, Handover.CONTINUE]:
+        timing = Timing(rates.horizon, rates.execution_horizon, Fixed(rates.delay), handover, settings.max_steps)
+        name = row.name + SYNC if handover is Handover.WAIT else row.name
+        records = rollout(serving, robot, seeds, timing, units)
+        cells.append(result({"method": name, "delay": rates.delay, "training_seed": seed}, timing, seeds, records))
+    error = walked.predicted - walked.actual
+    jumps = [seam_jump(seam, 2, units.action) for seam in walked.seams]
+    return {
+        "row": row.name,
+        "training_seed": seed,
+        "rms": np.sqrt(np.mean(error**2, axis=(0, 1))).tolist(),
+        "open_loop": _open_loop(rates, walked.predicted, walked.actual),
+        "seam_jump": float(np.mean(jumps)) if jumps else None,
+        "cells": cells,
+    }
+
+
+def _open_loop(rates: Rates, predicted: Real, actual: Real) -> dict[str, dict[str, float | None]]:
+    robot = simulators(rates.task, 1)[0]
+    found = {group.name: measures(predicted, actual, group, robot.spec.dt) for group in groups(robot)}
+    return {name: {key: _number(value) for key, value in each.items()} for name, each in found.items()}
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+def _methods(wanted: Sequence[Row], rates: Rates) -> list[dict[str, Any]]:
+    """Rows as methods of a results file, a row that waits beside one that does not."""
+    found = []
+    for row in wanted:
+        form = FORMS[row.form]
+        described = {"policy": f"{row.family}-{row.space}/{row.objective}", "settings": {}, "default": False}
+        citation = "arXiv 2605.24931" if row.space == "latent" else ""
+        if not form.continues:
+            found.append({"name": row.name + SYNC, "label": f"{row.label}, sync", **described, "citation": citation})
+        found.append({"name": row.name, "label": row.label, **described, "citation": citation})
+    return found
+
+
+def _row(row: Row, rates: Rates, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row of the open-loop table, means over training seeds."""
+    updates, autoencoder = row.updates(rates)
+    return {
+        "name": row.name,
+        "label": row.label,
+        "updates": updates,
+        "autoencoder_updates": autoencoder,
+        "open_loop": {
+            group: {name: _mean([each["open_loop"][group][name] for each in found]) for name in values}
+            for group, values in found[0]["open_loop"].items()
+        },
+        "seam_jump": _mean([each["seam_jump"] for each in found]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _number(float(np.mean(known))) if known else None
+
+
+def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """What no policy has a part in: the truth, the autoencoder alone, and noise at either rate."""
+    unseen: Episodes = held_out(task(rates.task).demonstrations(), rates.held_out_every)[1]
+    truth = demonstrated(unseen, rates.horizon, rates.execution_horizon)
+    codec = load_autoencoder(folder / "autoencoder")[0]
+    with torch.no_grad():
+        decoded = refine(codec, torch.as_tensor(truth, dtype=torch.float32)).double().numpy()
+    scale = np.array(next(found for found in measured if found["row"] == "flow-direct")["rms"])
+    summed = displacements(simulators(rates.task, 1)[0].spec)
+    connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
+    chunks: dict[str, Real] = {
+        "demonstrations": truth,
+        "autoencoder alone": decoded,
+        "noise at the high rate": noisy(truth, scale, seed=0),
+    }
+    for name, how in connected.items():
+        chunks[f"the same noise on low-rate knots, {name}"] = noisy_knots(truth, scale, rates.factor, how, 0, summed)
+    return [{"label": label, "open_loop": _open_loop(rates, each, truth)} for label, each in chunks.items()]
