@@ -63,9 +63,9 @@ def refine(codec: Codec, actions: Tensor) -> Tensor:
 
 
 class Bottleneck(Protocol):
-    """Between encoder and decoder: gives a position its latent numbers. Features have shape (batch, positions, n)."""
+    """A module between encoder and decoder: gives a position, of any features, its latent numbers."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def __call__(self, features: Tensor) -> Tensor:
         """Latents (batch, positions, latent), deterministic."""
         ...
 
@@ -231,7 +231,7 @@ def codec_network(name: str, settings: Mapping[str, Any]) -> CodecNetwork:
         raise _unknown_setting(error, name) from error
 
 
-def _bottleneck(config: AutoencoderConfig, features: int) -> GaussianBottleneck | ResidualQuantizer:
+def _bottleneck(config: AutoencoderConfig, features: int) -> Bottleneck:
     if config.bottleneck not in BOTTLENECKS:
         raise UnknownNameError("bottleneck", config.bottleneck, BOTTLENECKS)
     try:
