@@ -253,7 +253,7 @@ def serve(
     run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
     method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
     host: Annotated[
-        str, typer.Option(help="interface; another than this machine's own asks for a token")
+        str, typer.Option(help="interface; other machines need a token")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,

@@ -28,6 +28,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from msgspec import Raw
 from msgspec.msgpack import Decoder
+from numpy.typing import NDArray
 
 from segue.core.chunk import Array, Continuation, PolicySpec
 from segue.errors import WireError
@@ -211,7 +212,9 @@ class Answer:
     timing: Mapping[str, float]
 
 
-def encode_answer(actions: Array, question: Question, spec: PolicySpec, timing: Mapping[str, float]) -> bytes:
+def encode_answer(
+    actions: NDArray[np.floating], question: Question, spec: PolicySpec, timing: Mapping[str, float]
+) -> bytes:
     """An answer as a frame.
 
     Raises:
