@@ -141,11 +141,35 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(tmp_path: Path, chang
         checkpoint.load(tmp_path).policy()
 
 
+def trust(folder: Path) -> None:
+    """Leave the hashes out, as in a checkpoint of before there were any."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["sha256"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_checkpoints_of_before_there_were_hashes_are_read(tmp_path: Path) -> None:
+    trust(write(tmp_path))
+    found = checkpoint.load(tmp_path)
+    assert same(found.policy(), policy())
+    assert torch.equal(checkpoint.load_resume(found)["raw.weight"], RESUME["raw.weight"])
+
+
+def test_an_extra_tensor_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    tensors = load_file(folder / "policy.safetensors") | {"backdoor": torch.ones(3)}
+    save_file(tensors, folder / "policy.safetensors")
+    trust(folder)
+    with pytest.raises(CheckpointError, match="backdoor"):
+        checkpoint.load(folder).policy()
+
+
 def test_a_missing_section_or_tensor_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     tensors = load_file(folder / "policy.safetensors")
     del tensors["observation.mean"]
     save_file(tensors, folder / "policy.safetensors")
+    trust(folder)
     with pytest.raises(CheckpointError, match=r"observation\.mean"):
         checkpoint.load(folder).policy()
     config = json.loads((folder / "config.json").read_text())
@@ -159,7 +183,11 @@ class KilledError(BaseException):
     """The process ends here."""
 
 
-STEPS = ["mkdtemp", "save_file", "chmod", "rename", "replace", "symlink_to", "rmtree"]
+STEPS = ["mkdtemp", "save_file", "write_text", "fsync", "chmod", "rename", "replace", "symlink_to", "rmtree"]
+
+OWNERS: dict[str, Any] = {
+    "mkdtemp": checkpoint.tempfile, "save_file": checkpoint, "rmtree": checkpoint.shutil, "fsync": checkpoint.os
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("call", range(3))
@@ -170,7 +198,7 @@ def test_last_is_whole_whenever_the_process_is_killed(
 ) -> None:
     """Killed before the n-th call of each file operation, for a new update and for one that is written again."""
     write(tmp_path, 5, seed=0)
-    owner: Any = {"mkdtemp": checkpoint.tempfile, "save_file": checkpoint, "rmtree": checkpoint.shutil}.get(step, Path)
+    owner = OWNERS.get(step, Path)
     original, left = getattr(owner, step), [call]
 
     def dies(*args: Any, **kwargs: Any) -> Any:
@@ -193,7 +221,7 @@ def test_last_is_whole_whenever_the_process_is_killed(
     write(tmp_path, 5 if again else 10, seed=2)
     assert same(checkpoint.load(tmp_path).policy(), policy(seed=2))
     expected = ["000005", "last"] if again else ["000005", "000010", "last"]
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".last-")) == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == expected
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def train_autoencoder(
         codec.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
     )
     info = {"autoencoder": asdict(config), "training": asdict(training), "task": task}
-    first = _restore(run, info, codec, average, optimizer) if resume and (run / "last").exists() else 0
+    first = _restore(run, info, codec, average, optimizer) if resume and checkpoint.started(run) else 0
     actions = torch.as_tensor(learned.action, device=device)
     frames = torch.as_tensor(Windows(learned, config.horizon).frames, device=device)
     with TrainingProgress(

@@ -2,12 +2,13 @@
 
 run/
   000500/            one folder per checkpoint
-    config.json      what the policy is, how it was trained, at which update
+    config.json      what the policy is, how it was trained, at which update, and the SHA-256 of the files beside it
     policy.safetensors   averaged weights and normalisation: all that running needs
     resume.safetensors   raw weights and the optimiser's moments: all that resuming needs beside them
   last -> 000500
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from segue.policies.policy import Module, Policy
 FORMAT = "segue/policy/1"
 FLOW_FORMAT = "segue/flow-policy/1"
 """Of before there were other families: the same without the family."""
+POLICY, RESUME = "policy.safetensors", "resume.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +80,13 @@ def write(run: Path, update: int, module: Module, content: Mapping[str, Any], re
     _remove_leftovers(run)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=run))
     try:
+        tensors = {POLICY: dict(module.state_dict()), RESUME: dict(resume)}
+        for name, each in tensors.items():
+            save_file(each, aside / name)
+        content = {**content, "sha256": {name: _digest(aside / name) for name in tensors}}
         (aside / "config.json").write_text(json.dumps(content, indent=1))
-        save_file(dict(module.state_dict()), aside / "policy.safetensors")
-        save_file(dict(resume), aside / "resume.safetensors")
+        for name in (*tensors, "config.json", "."):
+            _to_disk(aside / name)
         aside.chmod(0o755)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -95,8 +101,23 @@ def write(run: Path, update: int, module: Module, content: Mapping[str, Any], re
         _point_to(run, replaced)
     aside.rename(final)
     _point_to(run, final)
+    _to_disk(run)
     _remove_leftovers(run)
     return final
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or folder would survive a loss of power: what is renamed must be whole by then."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _point_to(run: Path, folder: Path) -> None:
@@ -113,6 +134,8 @@ def _remove_leftovers(run: Path) -> None:
     for folder in [*run.glob(".writing-*"), *run.glob(".replaced-*")]:
         if folder.resolve() != last:
             shutil.rmtree(folder, ignore_errors=True)
+    for link in run.glob(".last-*"):
+        link.unlink(missing_ok=True)
 
 
 def as_json(value: Any) -> Any:
@@ -128,17 +151,50 @@ def load(path: Path | str, expected: str = FORMAT) -> Checkpoint:
         expected: Format that it must have.
 
     Raises:
-        CheckpointError: Nothing there, truncated, or not written by Segue.
+        CheckpointError: Nothing there, truncated, damaged, or not written by Segue. For a run, its newest checkpoint
+            that is whole is named.
     """
     path = Path(path)
-    folder = path / "last" if (path / "last").exists() else path
-    info = _read_info(folder, expected)
-    return Checkpoint(folder.resolve(), info, _read_tensors(folder / "policy.safetensors"))
+    if path.is_symlink() and path.name == "last":
+        path = path.parent
+    last = path / "last"
+    if not last.is_symlink():
+        return _load(last if last.is_dir() else path, expected)
+    try:
+        return _load(last, expected)
+    except CheckpointError as error:
+        whole = newest_whole(path, expected)
+        if whole is None:
+            raise
+        change = f"{whole} is whole: pass it, or go on from it after `ln -sfn {whole.name} {last}`"
+        raise CheckpointError(error.got, error.expected, change) from error
+
+
+def started(run: Path) -> bool:
+    """Whether a run has a checkpoint, or had one: then it is to be resumed, or the reader told what is wrong."""
+    return os.path.lexists(run / "last")
+
+
+def newest_whole(run: Path, expected: str = FORMAT) -> Path | None:
+    """The checkpoint of a run with the most updates that can be read, or None."""
+    folders = [folder for folder in run.glob("[0-9]*") if folder.name.isdecimal()]
+    for folder in sorted(folders, key=lambda folder: int(folder.name), reverse=True):
+        try:
+            load_resume(_load(folder, expected))
+        except CheckpointError:
+            continue
+        return folder
+    return None
 
 
 def load_resume(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
     """Raw weights and optimiser moments of a checkpoint."""
-    return _read_tensors(checkpoint.path / "resume.safetensors")
+    return _read_tensors(checkpoint.path / RESUME, checkpoint.info)
+
+
+def _load(folder: Path, expected: str) -> Checkpoint:
+    info = _read_info(folder, expected)
+    return Checkpoint(folder.resolve(), info, _read_tensors(folder / POLICY, info))
 
 
 def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
@@ -169,8 +225,17 @@ def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
     return info
 
 
-def _read_tensors(file: Path) -> dict[str, Tensor]:
+def _read_tensors(file: Path, info: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a file, if it is the one that the configuration names; older configurations name none."""
+    hashes = info.get("sha256", {})
+    wanted = hashes.get(file.name) if isinstance(hashes, Mapping) else ""
     try:
+        if wanted is not None and _digest(file) != wanted:
+            raise CheckpointError(
+                got=f"{file} is truncated or damaged: it has another SHA-256 than config.json says",
+                expected="the file as `segue train` wrote it, beside its own config.json",
+                change="copy the folder again, or use an earlier checkpoint of the run",
+            )
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(

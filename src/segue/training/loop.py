@@ -99,7 +99,7 @@ def train(
         learned(policy).values(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     info = {"training": asdict(config), "objective": asdict(objective), **(info or {})}  # type: ignore[arg-type]
-    first = _restore(run, info, policy, average, optimizer) if resume and (run / "last").exists() else 0
+    first = _restore(run, info, policy, average, optimizer) if resume and checkpoint.started(run) else 0
     chunks = DemonstratedChunks(episodes, policy)
     loss_of, optimizer = accelerator.prepare(_Loss(policy), optimizer)
     share = max(config.batch // accelerator.num_processes, 1)
