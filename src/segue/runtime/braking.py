@@ -78,10 +78,11 @@ def _distance(v: float, a: float, most: float) -> float:
     c = ceil(-a) + 1
     square = v + (1 - a) * (1 - a) - c * (2 - a - c) - c * (c - 1) / 2
     steps = floor(sqrt(square) + a) if square > 0 else 0
-    steps = max(0, min(max(steps, floor(a)), floor(most + a)))
+    most_steps = floor(most + a)
+    steps = max(0, min(max(steps, floor(a)), most_steps))
     moved = steps * v + (steps + 1) * steps * (a / 2 - (steps + 2) / 6)
     v += steps * (a - (steps + 1) / 2)
-    if steps + 1 - a > most:
+    if steps >= most_steps:
         spare = v - most - release(most)
         if spare >= 0:
             steps = floor(spare / most) + 1
