@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segue.envs import board_writing, peeling, wipe
 from segue.envs.adroit_door import AdroitDoor
 from segue.envs.metaworld import MetaWorld
 from segue.envs.push_t import PushT
@@ -18,6 +19,9 @@ SIMULATORS: dict[str, Callable[[], Simulator]] = {
     "push-t": PushT,
     "peg-insert-side": partial(MetaWorld, "peg-insert-side"),
     "hammer": partial(MetaWorld, "hammer"),
+    "wipe": wipe.simulator,
+    "board-writing": board_writing.simulator,
+    "peeling": peeling.simulator,
 }
 
 

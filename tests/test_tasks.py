@@ -11,7 +11,7 @@ from segue.errors import MissingExtraError, UnknownNameError
 
 def test_every_name_is_a_task():
     names = tasks.names()
-    assert len(names) == len(set(names)) == 52
+    assert len(names) == len(set(names)) == 55
     for name in names:
         task = tasks.task(name)
         assert task.name == name
@@ -50,6 +50,7 @@ def test_metaworld_simulator_and_task_agree():
         ("adroit-door", "gymnasium_robotics"),
         ("push-t", "gym_pusht"),
         ("metaworld/reach", "metaworld"),
+        ("wipe", "robosuite"),
     ],
 )
 def test_a_missing_simulator_names_the_extra(name: str, module: str, monkeypatch: pytest.MonkeyPatch):

@@ -6,13 +6,14 @@ from functools import partial
 
 from segue.data import bundled
 from segue.data.episodes import Episodes
-from segue.envs import metaworld, metaworld_demonstrations
+from segue.envs import board_writing, contact_demonstrations, metaworld, metaworld_demonstrations, peeling, wipe
 from segue.envs.adroit_door import AdroitDoor
 from segue.envs.push_t import PushT
 from segue.envs.robot import Simulator
 from segue.errors import UnknownNameError
 
 METAWORLD = "metaworld/"
+CONTACT = {module.NAME: module for module in (wipe, board_writing, peeling)}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Task:
 
 def names() -> list[str]:
     """All tasks."""
-    return ["adroit-door", "push-t", *(METAWORLD + name for name in metaworld.TASKS)]
+    return ["adroit-door", "push-t", *CONTACT, *(METAWORLD + name for name in metaworld.TASKS)]
 
 
 def task(name: str) -> Task:
@@ -75,6 +76,8 @@ def task(name: str) -> Task:
             simulator=PushT,
             demonstrations=bundled.push_t,
         )
+    if name in CONTACT:
+        return _contact(name)
     short = name.removeprefix(METAWORLD)
     return Task(
         name=name,
@@ -85,4 +88,18 @@ def task(name: str) -> Task:
         execution_horizon=8,
         simulator=partial(metaworld.MetaWorld, short),
         demonstrations=partial(metaworld_demonstrations.demonstrations, short),
+    )
+
+
+def _contact(name: str) -> Task:
+    module = CONTACT[name]
+    return Task(
+        name=name,
+        summary=module.SUMMARY,
+        dt=module.DT,
+        max_steps=module.MAX_STEPS,
+        horizon=48,
+        execution_horizon=24,
+        simulator=module.simulator,
+        demonstrations=partial(contact_demonstrations.demonstrations, module.simulator, name),
     )

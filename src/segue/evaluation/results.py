@@ -21,7 +21,18 @@ from segue.evaluation.metrics import demonstration_metrics
 
 SCHEMA = 1
 DEMONSTRATIONS_SHOWN = 5
-PACKAGES = ("segue", "torch", "numpy", "mujoco", "gymnasium", "gymnasium-robotics", "metaworld", "gym-pusht", "pymunk")
+PACKAGES = (
+    "segue",
+    "torch",
+    "numpy",
+    "mujoco",
+    "gymnasium",
+    "gymnasium-robotics",
+    "metaworld",
+    "gym-pusht",
+    "pymunk",
+    "robosuite",
+)
 
 
 def build(
