@@ -21,7 +21,7 @@ from segue.training import checkpoint
 
 OPTIONS = {
     "train": ["--data", "--objective", "--out", "--seed", "--updates", "--horizon", "--network", "--relative",
-              "--own-share", "--stages", "--fresh"],
+              "--own-share", "--stages", "--family", "--autoencoder", "--fresh"],
     "eval": ["--methods", "--delays", "--delay-model", "--delay-trace", "--episodes", "--execution-horizon",
              "--workers", "--out"],
     "bench": ["--methods", "--delays", "--training-seeds", "--episodes", "--updates", "--workers", "--runs", "--out"],
@@ -95,8 +95,25 @@ def test_help_shows_every_command(segue: Segue) -> None:
 def test_list_shows_what_exists(segue: Segue) -> None:
     status, said, _ = segue("list")
     assert status == 0
-    for name in ("adroit-door", "push-t", "rtc-identity", "legato", "training-time-rtc", "unet"):
+    for name in ("adroit-door", "push-t", "rtc-identity", "legato", "training-time-rtc", "unet", "regression"):
         assert name in said
+
+
+@pytest.mark.usefixtures("small")
+def test_a_family_has_its_own_objective_and_says_how_to_go_on(segue: Segue, tmp_path: Path) -> None:
+    status, said, _ = segue("train", "adroit-door", "--family", "regression", "--out", tmp_path, "--updates", 2)
+    assert status == 0
+    assert checkpoint.load(tmp_path / "regression").info["family"] == "regression"
+    assert "naive:policy=regression" in said
+    status, _, complaint = segue("train", "adroit-door", "--family", "regresion")
+    assert status == 1
+    assert "did you mean 'regression'" in complaint
+    status, _, complaint = segue("train", "adroit-door", "--family", "regression", "--objective", "legato")
+    assert status == 1
+    assert "--family flow" in complaint
+    status, _, complaint = segue("train", "adroit-door", "--autoencoder", tmp_path / "nowhere", "--out", tmp_path)
+    assert status == 1
+    assert "no checkpoint in" in complaint
 
 
 @pytest.mark.usefixtures("small")

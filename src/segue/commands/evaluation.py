@@ -16,6 +16,7 @@ from segue.evaluation import bench, results
 from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_delays, parse_factors
 from segue.evaluation.methods import METHODS, OBJECTIVES, Method, method, objective
 from segue.evaluation.recipes import recipe_for
+from segue.policies.families import FAMILIES
 from segue.policies.networks import NETWORKS
 from segue.runtime.trace import is_trace
 from segue.strategies.legato import LegatoObjective
@@ -249,6 +250,7 @@ def list_command(console: Console) -> None:
         shown.add_row(each.name, each.label, each.policy, each.citation)
     console.print(shown)
     console.print(f"objectives: {', '.join(OBJECTIVES)}")
+    console.print(f"families:   {', '.join(FAMILIES)}")
     console.print(f"networks:   {', '.join(NETWORKS)}")
     console.print(f"tasks:      {', '.join(tasks.names())}")
 
