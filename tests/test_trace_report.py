@@ -42,6 +42,7 @@ def test_what_a_run_comes_to(path: Path) -> None:
     found = summarise_run(read(path))
     assert (found.ticks, found.episodes, found.missed, found.dropped) == (90, 2, 3, (0, 0))
     assert found.seconds == pytest.approx(9.3)
+    assert found.rate == pytest.approx(10)  # the gap is between episodes
     assert found.waiting == 2 + 2  # each first chunk takes two steps
     assert found.starvations == (32,)  # steps 16 to 47: the third chunk comes at 48, and the second ended at 16
     assert found.lateness.max() == pytest.approx(6e-4)

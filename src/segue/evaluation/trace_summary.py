@@ -1,5 +1,6 @@
 """How punctual a recorded run was, what it starved of, and where its safety ladder stood."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class RunSummary:
         ticks: Control ticks.
         episodes: Epochs.
         seconds: From the first tick to the end of the last.
+        rate: Ticks per second within episodes; NaN below two ticks [Hz].
         missed: Slots of the schedule without a tick.
         dropped: Ticks and chunks that the trace had no room for.
         lateness: Shape (ticks,) [s].
@@ -56,6 +58,7 @@ class RunSummary:
     ticks: int
     episodes: int
     seconds: float
+    rate: float
     missed: int
     dropped: tuple[int, int]
     lateness: Array
@@ -79,7 +82,7 @@ class RunSummary:
         stood = ", ".join(f"{name} {share:.1%}" for name, share in shares if share > 0)
         return [
             ("ticks", f"{self.ticks:,} in {self.seconds:.1f} s, {_count(self.episodes, 'episode')}"),
-            ("rate", f"{self.ticks / self.seconds:.4g} Hz" if self.seconds > 0 else "–"),
+            ("rate", "–" if math.isnan(self.rate) else f"{self.rate:.4g} Hz"),
             ("missed slots", f"{self.missed:,}"),
             ("lateness", quantiles(self.lateness)),
             ("waiting for the first chunk", f"{self.waiting:,} ticks"),
@@ -133,6 +136,7 @@ def summarise_run(trace: Trace) -> RunSummary:
         ticks=len(ticks),
         episodes=len(np.unique(ticks["epoch"])),
         seconds=float(time[-1]) + dt if len(ticks) else 0.0,
+        rate=_rate(ticks),
         missed=int(ticks["slot"][-1] - ticks["slot"][0]) + 1 - len(ticks) if len(ticks) else 0,
         dropped=trace.dropped,
         lateness=ticks["lateness"].astype(np.float64),
@@ -147,6 +151,13 @@ def summarise_run(trace: Trace) -> RunSummary:
         delays=delays(trace),
         latencies=latencies(trace),
     )
+
+
+def _rate(ticks: NDArray[np.void]) -> float:
+    """Ticks per second, without the time between episodes [Hz]."""
+    same = np.diff(ticks["epoch"]) == 0
+    seconds = float(np.diff(ticks["time"])[same].sum())
+    return float(np.sum(same)) / seconds if seconds > 0 else math.nan
 
 
 def _gaps(ticks: NDArray[np.void]) -> tuple[int, list[int]]:

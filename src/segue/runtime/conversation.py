@@ -91,7 +91,9 @@ class Conversation:
         if request is None:
             self.said.dropped += 1
             return
-        if answer.actions is None:
+        if request.epoch != self.plan.epoch:
+            outcome = Delivery.STALE
+        elif answer.actions is None:
             self._fail(request, answer.error, now)
         else:
             try:
@@ -119,8 +121,6 @@ class Conversation:
         return None
 
     def _fail(self, request: Request, error: str, now: float) -> None:
-        if request.epoch != self.plan.epoch:
-            return
         self.plan.abandon(request)
         self.said.errors += 1
         self.said.root_cause = self.said.root_cause or error
