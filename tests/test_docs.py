@@ -135,7 +135,7 @@ def test_the_first_screen_names_both_commands() -> None:
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^(\w+):(?!=)", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):(?!=)", makefile, re.MULTILINE))
     named = {words[0] for page in PAGES for words in commands(page, "make") if "=" not in words[0]}
     assert {"demo", "test"} <= named <= targets
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
