@@ -1,1 +1,1 @@
-"""Policies: an encoder gives the context of an observation, a network the velocity of a chunk."""
+"""Policies: flow, diffusion and regression, each in action space or in the latent space of an autoencoder."""

@@ -3,7 +3,7 @@
 run/
   000500/            one folder per checkpoint
     config.json      what the policy is, how it was trained, at which update, and the SHA-256 of the files beside it
-    policy.safetensors   averaged weights and normalisation: all that running needs
+    policy.safetensors   averaged weights, normalisation, the autoencoder if there is one: all that running needs
     resume.safetensors   raw weights and the optimiser's moments: all that resuming needs beside them
   last -> 000500
 """
