@@ -14,7 +14,6 @@ Waiting for a network has no place in a control loop: this belongs into the proc
 import contextlib
 import random
 import socket
-import struct
 import time
 from collections.abc import Mapping
 from ssl import SSLContext
@@ -33,7 +32,7 @@ from segue.runtime.pictures import Cameras, Picture
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
-_CLOSING: Final = 0.5
+_CLOSING: Final = 0.1
 
 
 def pause(failures: int, share: float) -> float:
@@ -126,7 +125,7 @@ class RemotePolicy:
             connection, plain = self._connected(ends), self.card is None
             question = self._question(observation, continuation, started, ends)
             try:
-                _limit_sending(connection.socket, ends - time.monotonic())
+                connection.socket.settimeout(max(ends - time.monotonic(), 0.001))  # sending has no timeout of its own
                 connection.send(messages.encode_question(question, self._state, plain=plain))
                 answer = self._await(connection, ends, plain)
             except RemoteError:
@@ -268,7 +267,7 @@ class RemotePolicy:
         if self._connection is None or self.card is None:
             return
         try:
-            _limit_sending(self._connection.socket, self.deadline)
+            self._connection.socket.settimeout(self.deadline)
             self._connection.send(messages.RESET)
         except (WebSocketException, OSError) as error:
             self._failed(error)
@@ -276,12 +275,6 @@ class RemotePolicy:
     def close(self) -> None:
         """Close the connection."""
         self._drop()
-
-
-def _limit_sending(endpoint: socket.socket, seconds: float) -> None:
-    """Let the kernel give up on a peer that does not read: sending has no timeout of its own."""
-    whole, part = divmod(max(seconds, 0.001), 1.0)
-    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole), int(1e6 * part)))
 
 
 def _abort(connection: ClientConnection) -> None:
