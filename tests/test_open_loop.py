@@ -12,7 +12,9 @@ from segue.data.episodes import Episodes
 from segue.data.resample import cubic, held, linear
 from segue.errors import DataError, SpecError
 from segue.evaluation.open_loop import (
+    Demonstrated,
     Group,
+    demonstrated,
     deviation,
     geodesic,
     measures,
@@ -140,12 +142,16 @@ def test_a_perfect_prediction_has_no_error_and_the_roughness_of_the_truth() -> N
 FACTOR, SIGMA = 4, 0.1
 
 
+def at_rest(*shape: int) -> Demonstrated:
+    return Demonstrated(np.zeros(shape), np.zeros((shape[0], shape[2])))
+
+
 def mean_square_jerk(chunks: np.ndarray) -> float:
     return float(np.mean(np.diff(chunks, n=3, axis=1) ** 2))
 
 
 def test_white_noise_has_twenty_times_its_variance_in_third_differences() -> None:
-    rest = np.zeros((400, 100, 1))
+    rest = at_rest(400, 100, 1)
     found = mean_square_jerk(noisy(rest, np.array([SIGMA]), seed=0))
     assert found == pytest.approx(20 * SIGMA**2, rel=0.03)
 
@@ -157,7 +163,7 @@ def test_white_noise_has_twenty_times_its_variance_in_third_differences() -> Non
 def test_the_same_noise_on_knots_is_smoother_by_the_interpolation_alone(
     interpolation: Callable, expected: float | None
 ) -> None:
-    rest = np.zeros((400, 100 * FACTOR, 1))
+    rest = at_rest(400, 100 * FACTOR, 1)
     chunks = noisy_knots(rest, np.array([SIGMA]), FACTOR, interpolation, seed=0)
     assert chunks[:, FACTOR - 1 :: FACTOR].std() == pytest.approx(SIGMA, rel=0.02)  # the error at knots is the same
     found = mean_square_jerk(chunks)
@@ -168,7 +174,7 @@ def test_the_same_noise_on_knots_is_smoother_by_the_interpolation_alone(
 
 
 def test_noise_is_per_dimension_and_repeatable() -> None:
-    rest = np.zeros((50, 40, 2))
+    rest = at_rest(50, 40, 2)
     one, again = (noisy(rest, np.array([0.0, 1.0]), seed=3) for _ in range(2))
     np.testing.assert_array_equal(one, again)
     assert one[..., 0].std() == 0
@@ -210,3 +216,13 @@ def test_episodes_shorter_than_a_chunk_cannot_be_walked() -> None:
     episodes = demonstrations((5, 6))
     with pytest.raises(DataError, match="8 steps"):
         walk(Recalled(episodes, 8, 0), episodes, 8, 3, 2)
+
+
+def test_without_noise_the_control_is_what_the_low_rate_alone_costs() -> None:
+    truth = demonstrated(demonstrations((20, 9, 14)), 8, 3)
+    nothing = np.zeros(2)
+    np.testing.assert_array_equal(noisy(truth, nothing, seed=0), truth.chunks)
+    # straight ways at constant speed, from a known step before: only the first chunk of an episode has none
+    found = noisy_knots(truth, nothing, 4, linear, seed=0)
+    np.testing.assert_allclose(found[3:], truth.chunks[3:], atol=1e-5)
+    assert np.abs(noisy_knots(truth, nothing, 4, held, seed=0)[3:] - truth.chunks[3:]).max() > 1e-3

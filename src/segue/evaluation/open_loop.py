@@ -160,27 +160,43 @@ class Walk:
     seams: Array
 
 
-def demonstrated(episodes: Episodes, horizon: int, every: int) -> Array:
-    """All demonstrated chunks that start ``every`` steps apart, in the order of `walk`: (chunks, horizon, action).
+@dataclass(frozen=True, eq=False)
+class Demonstrated:
+    """Chunks as they were demonstrated, in the order of `walk`.
+
+    Attributes:
+        chunks: Shape (chunks, horizon, action), robot units.
+        previous: Shape (chunks, action): the action in the step before, at the start of an episode the first one.
+    """
+
+    chunks: Array
+    previous: Array
+
+
+def demonstrated(episodes: Episodes, horizon: int, every: int) -> Demonstrated:
+    """All whole demonstrated chunks that start ``every`` steps apart.
 
     Raises:
         DataError: No episode is as long as a chunk.
     """
     parts = list(episodes)
     longest = max(part.frames for part in parts)
-    chunks = [
-        part.action[step : step + horizon]
+    starts = [
+        (part, step)
         for step in range(0, longest - horizon + 1, every)
         for part in parts
         if step + horizon <= part.frames
     ]
-    if not chunks:
+    if not starts:
         raise DataError(
             got=f"no held-out episode of {horizon} steps",
             expected="at least one as long as a chunk",
             change="hold out other episodes, or use a shorter horizon",
         )
-    return np.array(chunks, np.float64)
+    return Demonstrated(
+        np.array([part.action[step : step + horizon] for part, step in starts], np.float64),
+        np.array([part.action[max(step - 1, 0)] for part, step in starts], np.float64),
+    )
 
 
 def walk(
@@ -201,7 +217,7 @@ def walk(
     Raises:
         DataError: No episode is as long as a chunk.
     """
-    actual = demonstrated(episodes, horizon, execution_horizon)
+    actual = demonstrated(episodes, horizon, execution_horizon).chunks
     parts = list(episodes)
     generators = [torch.Generator().manual_seed(seed * len(parts) + i) for i in range(len(parts))]
     last: dict[int, Actions] = {}
@@ -227,33 +243,41 @@ def walk(
     return Walk(np.array(predicted, np.float64), actual, joints)
 
 
-def noisy(actual: Real, scale: Real, seed: int) -> Array:
+def noisy(truth: Demonstrated, scale: Real, seed: int) -> Array:
     """The truth with white noise on every number: what a policy of the high rate with that error would predict.
 
     Args:
-        actual: Shape (chunks, steps, action).
+        truth: Demonstrated chunks.
         scale: Standard deviation of the noise, shape (action,), robot units.
         seed: Of the noise.
+
+    Returns:
+        Shape (chunks, horizon, action).
     """
-    return actual + np.random.default_rng(seed).normal(size=actual.shape) * scale
+    return truth.chunks + np.random.default_rng(seed).normal(size=truth.chunks.shape) * scale
 
 
 def noisy_knots(
-    actual: Real, scale: Real, factor: int, interpolation: Interpolation, seed: int, summed: Sequence[int] = ()
+    truth: Demonstrated, scale: Real, factor: int, interpolation: Interpolation, seed: int, summed: Sequence[int] = ()
 ) -> Real:
     """The truth at the low rate with white noise on every knot, back at the high rate.
 
     The control for comparisons across rates: the noise per predicted number is that of `noisy`, so that whatever
     these chunks are smoother by is the doing of the interpolation and the metric, and nothing that a policy learned.
     Third differences of white noise have the mean square ``20 sigma^2`` per dimension; interpolated linearly by a
-    factor of 3 or more they have ``12 sigma^2 / factor^3``, for the same error at every knot.
+    factor of 3 or more they have ``12 sigma^2 / factor^3``, for the same error at every knot. A scale of zero leaves
+    what the low rate alone costs.
 
     Args:
-        actual: Shape (chunks, steps, action), steps a multiple of the factor.
+        truth: Demonstrated chunks, their horizon a multiple of the factor.
         scale: Standard deviation of the noise, shape (action,), robot units.
         factor: High over low rate.
         interpolation: How the knots are connected.
         seed: Of the noise.
         summed: Dimensions that command displacements.
+
+    Returns:
+        Shape (chunks, horizon, action).
     """
-    return at_high_rate(noisy(at_low_rate(actual, factor, summed), scale, seed), factor, interpolation, summed=summed)
+    knots = Demonstrated(at_low_rate(truth.chunks, factor, summed).astype(np.float64), truth.previous)
+    return at_high_rate(noisy(knots, scale, seed), factor, interpolation, previous=truth.previous, summed=summed)

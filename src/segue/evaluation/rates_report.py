@@ -8,13 +8,12 @@ from typing import Any
 from rich.table import Table
 
 from segue.errors import DataError, MissingExtraError
-from segue.evaluation.rates_run import SYNC
+from segue.evaluation.rates_run import AUTOENCODER, SYNC
 from segue.evaluation.table import Summary, facts, head, provenance, shown, summarise
 
 SYNCHRONOUS = ("success", "completion_time", "jerk_measured")
 ASYNCHRONOUS = (*SYNCHRONOUS, "seam_jump")
 OPEN_LOOP = ("deviation", "acceleration_step", "jerk_step", "jerk")
-AUTOENCODER = "autoencoder alone"
 
 
 def open_loop_head(measure: str, unit: str) -> str:
@@ -172,9 +171,7 @@ def _values(rates: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
 
 def _page_row(rates: Mapping[str, Any], row: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
     first = rates["groups"][0]["name"]
-    cells: Sequence[tuple[str, str]] = [
-        _cell(summary, name, summary.delays[0], metric) for name, metric in _places(row)
-    ]
+    cells = [_cell(summary, name, summary.delays[0], metric) for name, metric in _places(row)]
     return {
         "label": row["label"],
         "updates": _budget(row),

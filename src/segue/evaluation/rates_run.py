@@ -34,6 +34,8 @@ from segue.training.recipe import Recipe, train_policy
 
 QUIET = Console(quiet=True)
 SYNC = "-sync"
+"""Behind the name of a row: synchronous execution."""
+AUTOENCODER = "autoencoder alone"
 
 
 @dataclass(frozen=True)
@@ -214,15 +216,19 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
     truth = demonstrated(unseen, rates.horizon, rates.execution_horizon)
     codec = load_autoencoder(folder / "autoencoder")[0]
     with torch.no_grad():
-        decoded = refine(codec, torch.as_tensor(truth, dtype=torch.float32)).double().numpy()
+        decoded = refine(codec, torch.as_tensor(truth.chunks, dtype=torch.float32)).double().numpy()
     scale = np.array(next(found for found in measured if found["row"] == "flow-direct")["rms"])
     summed = displacements(simulators(rates.task, 1)[0].spec)
     connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
+
+    def knots(how: Interpolation, noise: Real) -> Real:
+        return noisy_knots(truth, noise, rates.factor, how, 0, summed)
+
     chunks: dict[str, Real] = {
-        "demonstrations": truth,
-        "autoencoder alone": decoded,
+        "demonstrations": truth.chunks,
+        AUTOENCODER: decoded,
+        **{f"low rate alone, {name}": knots(how, 0 * scale) for name, how in connected.items()},
         "noise at the high rate": noisy(truth, scale, seed=0),
+        **{f"the same noise on low-rate knots, {name}": knots(how, scale) for name, how in connected.items()},
     }
-    for name, how in connected.items():
-        chunks[f"the same noise on low-rate knots, {name}"] = noisy_knots(truth, scale, rates.factor, how, 0, summed)
-    return [{"label": label, "open_loop": _open_loop(rates, each, truth)} for label, each in chunks.items()]
+    return [{"label": label, "open_loop": _open_loop(rates, each, truth.chunks)} for label, each in chunks.items()]
