@@ -194,12 +194,9 @@ class Ladder:
         if action and not (self.state is State.HOLD and health.policy_lost):
             return None
         if self.state is State.HOLD:
-            return Cause.POLICY_LOST if health.policy_lost else self._waiting()
+            waiting = Cause.START if self.cause is Cause.START else Cause.STARVED
+            return Cause.POLICY_LOST if health.policy_lost else waiting
         return self.cause if self.state is State.STOPPING else Cause.STARVED
-
-    def _waiting(self) -> Cause:
-        """What a robot at rest waits for."""
-        return self.cause if self.cause not in _BY_OPERATOR else Cause.STARVED
 
     def rebase(self, pose: Sequence[float]) -> None:
         """Go on from a measured pose: after the robot was moved by hand, or has sagged.
