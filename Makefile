@@ -21,7 +21,7 @@ help:
 	@echo "make test         run the tests"
 	@echo "make test-faults  run the long tests with injected faults (minutes)"
 	@echo "make lint         ruff, formatting, types"
-	@echo "make bench        time the methods against each other, as ratios"
+	@echo "make bench        time the methods against each other, and a control step part by part"
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
 	@echo "make tables       write the README's tables from results/"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
@@ -44,6 +44,7 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/ratios.py
+	@$(BIN)/python benchmarks/runtime.py
 
 results: $(READY)
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task; done
