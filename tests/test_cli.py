@@ -24,12 +24,12 @@ OPTIONS = {
               "--own-share", "--stages", "--family", "--autoencoder", "--fresh"],
     "eval": ["--methods", "--delays", "--delay-model", "--delay-trace", "--episodes", "--execution-horizon",
              "--workers", "--out"],
-    "bench": ["--methods", "--delays", "--training-seeds", "--episodes", "--updates", "--workers", "--runs", "--out"],
+    "bench": ["--env", "--quick", "--methods", "--delays", "--training-seeds", "--episodes", "--updates", "--workers", "--runs", "--out"],
     "demo": ["--out", "--workers"],
     "serve": ["--method", "--host", "--port", "--unix", "--token-file", "--tls-cert", "--tls-key", "--insecure",
               "--seed", "--device"],
     "report": ["--out"],
-    "check": [],
+    "check": ["--rate", "--state"],
     "list": [],
 }  # fmt: skip
 
