@@ -16,7 +16,7 @@ import random
 import socket
 import time
 from collections.abc import Mapping
-from ssl import SSLContext
+from ssl import SSLCertVerificationError, SSLContext
 from typing import Any, Final
 
 import numpy as np
@@ -63,7 +63,7 @@ class RemotePolicy:
         jpeg_quality: 1 to 100 to send pictures as JPEG, for networks; None sends them raw, for the same machine.
 
     Raises:
-        RemoteError: Nobody answers within ``patience``, or the token is wrong.
+        RemoteError: Nobody answers within ``patience``, the token is wrong, or the certificate is not trusted.
         SpecError: The server serves another policy, or speaks another version.
     """
 
@@ -196,6 +196,12 @@ class RemotePolicy:
                         f"{self.url} turns us away: {error}", "the token of the server", "give it as token"
                     ) from error
                 self._failed(error)
+            except SSLCertVerificationError as error:
+                raise RemoteError(
+                    f"{self.url} shows a certificate that is not trusted: {error.verify_message}",
+                    "one that `tls` or the system trusts",
+                    "give a context with the server's certificate: ssl.create_default_context(cafile=...)",
+                ) from error
             except InvalidURI as error:
                 raise SpecError(str(error), "ws://host:port, wss://host:port or unix:/path", "correct it") from error
             except (OSError, InvalidHandshake, WebSocketException) as error:

@@ -1,0 +1,109 @@
+"""segue serve: a trained policy in a process of its own, from its first line to Ctrl-C."""
+
+import os
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from point_mass import policy
+from segue import cli
+from segue.core.chunk import nothing_to_continue
+from segue.errors import RemoteError, SegueError
+from segue.runtime.client import RemotePolicy
+from segue.training import checkpoint
+from served import WAIT
+
+OBSERVATION = np.zeros(4, np.float32)
+FIRST = nothing_to_continue(0, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    checkpoint.save(folder / "plain", 0, policy(), {}, {})
+    return folder
+
+
+@contextmanager
+def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server process and the address that it announces."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segue", "serve", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+    said = ""
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said += line
+            if found := re.match(r"listening: (\S+)", line):
+                yield found[1], process
+                return
+        pytest.fail(said)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_policy_is_served_until_ctrl_c(run: Path, tmp_path: Path) -> None:
+    token, wrong = tmp_path / "token", "something else that is long"
+    token.write_text("correct horse battery\n")
+    with serving(run, "--method", "rtc-identity", "--port", 0, "--token-file", token) as (url, process):
+        with pytest.raises(RemoteError, match="token"):
+            RemotePolicy(url, token=wrong, patience=WAIT)
+        there = RemotePolicy(url, token="correct horse battery", deadline=WAIT, patience=WAIT)
+        assert there.spec.horizon == 8
+        assert there.card is not None
+        assert there.card.model.endswith("/plain rtc-identity")
+        assert len(there.card.hash) == 16
+        assert there.next_chunk(OBSERVATION, FIRST).shape == (8, 2)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=WAIT)
+        assert process.returncode == 0
+        assert "Traceback" not in said
+        assert said.endswith("stopped\n")
+        there.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_a_policy_is_served_encrypted(run: Path, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=WAIT,
+    )  # fmt: skip
+    with serving(run, "--method", "naive", "--port", 0, "--tls-cert", certificate, "--tls-key", key) as (url, _):
+        assert url.startswith("wss://")
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        there = RemotePolicy(url, tls=trusted, deadline=WAIT, patience=WAIT)
+        assert there.next_chunk(OBSERVATION, FIRST).shape == (8, 2)
+        there.close()
+        with pytest.raises(RemoteError, match="certificate"):
+            RemotePolicy(url, patience=WAIT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "without a token"),
+        (["--token-file", "nowhere"], "a file with a token"),
+        (["--tls-key", "nowhere"], "--tls-key without --tls-cert"),
+        (["--tls-cert", "nowhere"], "a PEM certificate"),
+        (["--method", "legato"], "no policy 'legato'"),
+    ],
+)
+def test_fault_18_what_cannot_be_served_is_said(run: Path, arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(cli.app, ["serve", str(run), "--port", "0", *arguments])
+    assert isinstance(done.exception, SegueError)
+    assert message in str(done.exception)
