@@ -148,7 +148,7 @@ class Executor:
         self.fault = ""
         """What led to a fault."""
         self._stop = self._pause = self._let_go = self._resume = False
-        self._why = Ending.STOPPED
+        self._why, self._sent_at = Ending.STOPPED, -inf
         self._begin()
 
     def _begin(self) -> None:
@@ -201,8 +201,9 @@ class Executor:
         start, first = self._clock.now(), self.slot
         while True:
             deadline, now = start + (self.slot - first) * self.dt, self._clock.now()
-            if now < deadline:
-                self._clock.sleep_until(deadline)
+            begin = max(deadline, self._sent_at + self.dt / 2)
+            if now < begin:
+                self._clock.sleep_until(begin)
                 continue
             if missed := int((now - deadline) / self.dt + 0.5):
                 self.slot, self.counts.skipped = self.slot + missed, self.counts.skipped + missed
@@ -229,7 +230,8 @@ class Executor:
         if self._unsent is None:
             self._unsent = self._decide(now)
         due, sent = self._unsent, self._send(self._unsent.command)
-        if sent or self._failed_sends >= self._tolerance.failures:
+        ending = self._ending(due.command, sent, now)
+        if sent or ending is not None:
             self._unsent = None
             self.counts.ticks += 1
             self._sink.tick(
@@ -238,7 +240,7 @@ class Executor:
                 saturated=len(due.command.saturated), request=due.request, sent=due.command.values if sent else None,
                 observation=due.observation, pose=due.pose,
             )  # fmt: skip
-        return self._ending(due.command, sent, now)
+        return ending
 
     def _decide(self, now: float) -> _Due:
         """Observe, talk to the policy, and let plan and ladder say what to send."""
@@ -268,14 +270,11 @@ class Executor:
             observation = self.robot.observe()
             age = 0.0 if self._age is None else self._age()
             self._shape = self._shape or np.shape(observation)
-            if (
-                np.shape(observation) == self._shape
-                and np.isfinite(observation).all()
-                and age <= self._tolerance.state_age
-            ):
+            good = np.shape(observation) == self._shape and bool(np.isfinite(observation).all())
+            if good and age <= self._tolerance.state_age:
                 self._bad_states = 0
                 return observation
-            why = f"an observation {age:g} s old, not finite, or of another shape than before"
+            why = f"an observation {age:g} s old" if good else "an observation not finite, or of another shape"
         except Exception as error:
             why = f"observe: {type(error).__name__}: {error}"
         self._bad_states += 1
@@ -286,6 +285,7 @@ class Executor:
 
     def _send(self, command: Command) -> bool:
         """Whether the driver took it; if not, the same command is due in the next slot."""
+        begun = self._sent_at = self._clock.now()
         try:
             self.robot.send(command.values)
         except Exception as error:
@@ -295,6 +295,8 @@ class Executor:
                 self.fault = f"send: {type(error).__name__}: {error}"
             return False
         self._failed_sends = 0
+        if (returned := self._clock.now()) - begun > self.dt:  # blocked: the robot may have got it late
+            self._sent_at = returned
         return True
 
     def _paused(self) -> bool:

@@ -1,0 +1,95 @@
+"""Policies for the policy processes of the tests, made by `segue.commands.policy_process` from their names here."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from segue.commands import policy_process
+from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.runtime.plan import Handover
+from segue.runtime.process_link import Backoff, ProcessLink
+
+SPEC = PolicySpec(6, 0.02, ("x", "y", "goal"), ("dx", "dy"))
+PATIENCE = 60.0  # [s]; no test waits for it unless something is wrong
+
+
+class Echo:
+    """Says what it was told, and misbehaves when the first number of the observation says so."""
+
+    def __init__(self, spec: PolicySpec = SPEC) -> None:
+        self.spec, self.resets, self.closed = spec, 0, False
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        chunk = np.zeros((self.spec.horizon, 2), np.float64)
+        match int(observation[0]):
+            case 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case 2:
+                time.sleep(PATIENCE)
+            case 3:
+                raise RuntimeError("no\nsuch thing")
+            case 4:
+                return chunk[:-1]  # type: ignore[return-value]
+            case 5:
+                sys.exit(7)
+            case 6:
+                chunk[0] = 1e300
+            case _:
+                chunk[0] = continuation.start, continuation.known
+                chunk[1] = observation[1], continuation.delay
+                chunk[2] = self.resets, -1 if continuation.previous is None else continuation.previous[0]
+        return chunk  # type: ignore[return-value]
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def echo(horizon: int = 6) -> Echo:
+    return Echo(PolicySpec(horizon, SPEC.dt, SPEC.observation_names, SPEC.action_names))
+
+
+def waiting() -> tuple[Echo, Handover]:
+    return Echo(), Handover.WAIT
+
+
+def broken() -> Echo:
+    raise ValueError("no weights")
+
+
+def lying() -> Echo:
+    """Says that its chunks are longer than they are."""
+    policy = Echo()
+    policy.next_chunk = lambda *_: np.zeros((5, 2), np.float32)  # type: ignore[method-assign]
+    return policy
+
+
+def other_at_the_second_time(mark: str) -> Echo:
+    """Another policy once a file exists, which the first one makes."""
+    path = Path(mark)
+    horizon = 7 if path.exists() else 6
+    path.touch()
+    return echo(horizon)
+
+
+def link(target: str, **settings: object) -> ProcessLink:
+    """A link to a policy of this module."""
+    arguments = settings.pop("arguments", {})
+    source = policy_process.imported(f"linked:{target}", **arguments)  # type: ignore[arg-type]
+    command = [sys.executable, "-c", _WITH_TESTS, policy_process.argv(source)[-1]]
+    backoff = Backoff(first=0.01, most=0.05)
+    return ProcessLink(command, **{"answer_timeout": PATIENCE, "backoff": backoff, **settings})  # type: ignore[arg-type]
+
+
+_WITH_TESTS = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from segue.commands.policy_process import main
+sys.exit(main())
+"""

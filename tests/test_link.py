@@ -1,0 +1,269 @@
+"""Policies in processes of their own, killed, hung, raising and orphaned. Numbers are rows of the fault matrix."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import linked
+from linked import PATIENCE, SPEC
+from segue.core.chunk import Continuation
+from segue.errors import PolicyError
+from segue.runtime.link import Answer, LinkState
+from segue.runtime.plan import Handover, Request
+from segue.runtime.process_link import Backoff, ProcessLink, hello_from_line
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for something that has to come."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.002)
+    raise AssertionError("it did not come")
+
+
+@contextmanager
+def running(target: str, **settings: object) -> Iterator[ProcessLink]:
+    link = linked.link(target, **settings)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def request(number: int, epoch: int = 0, known: int = 2) -> Request:
+    prefix = np.full((known, 2), 0.5, np.float32)
+    previous = np.full(2, 0.25, np.float32) if known else None
+    return Request(
+        epoch, number, 40 + number, Continuation(40 + number, prefix, 1, 3, np.ones(known, np.int64), previous)
+    )
+
+
+def ask(link: ProcessLink, number: int, behaviour: int = 0, epoch: int = 0, known: int = 2) -> Answer:
+    link.send(request(number, epoch, known), np.array([behaviour, 0.125, 0], np.float32))
+    return until(link.poll)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    try:  # ended, and nobody has asked how
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+def test_what_is_asked_is_answered_and_episodes_are_told_apart() -> None:
+    with running("echo") as link:
+        hello = link.hello(PATIENCE)
+        assert (hello.spec, hello.handover, link.state) == (SPEC, Handover.CONTINUE, LinkState.READY)
+        assert hello.inference >= 0
+        answer = ask(link, 1)
+        assert (answer.number, answer.epoch, answer.error) == (1, 0, "")
+        assert answer.actions is not None
+        assert answer.actions[:3].tolist() == [[41, 2], [0.125, 1], [2, 0.25]]  # one reset after the warm-up
+        second, third = ask(link, 2), ask(link, 3, epoch=5, known=0)
+        assert second.actions is not None
+        assert third.actions is not None
+        assert second.actions[2].tolist() == [2, 0.25]
+        assert third.actions[:3].tolist() == [[43, 0], [0.125, 1], [3, -1]]
+        assert third.seconds >= third.inference >= 0
+        assert link.poll() is None
+
+
+def test_the_method_says_how_chunks_take_over() -> None:
+    with running("waiting") as link:
+        assert link.hello(PATIENCE).handover is Handover.WAIT
+
+
+def test_fault_1_a_policy_that_is_killed_is_started_again() -> None:
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        for restarts in (1, 2):
+            pid = link.pid
+            assert pid is not None
+            answer = ask(link, restarts, behaviour=1)
+            assert answer.actions is None
+            assert answer.error == "ended by signal 9"
+            until(lambda restarts=restarts: link.restarts == restarts and link.state is LinkState.READY)
+            assert gone(pid)
+            assert ask(link, 10 + restarts).actions is not None
+
+
+def test_a_request_while_nobody_is_there_is_answered_with_the_reason() -> None:
+    with running("echo", backoff=Backoff(first=PATIENCE, most=PATIENCE)) as link:
+        link.hello(PATIENCE)
+        assert ask(link, 1, behaviour=5).error == "ended with status 7"
+        assert link.state is LinkState.LOST
+        assert ask(link, 2).error == "ended with status 7"
+
+
+def test_fault_2_a_policy_that_hangs_is_killed_and_started_again() -> None:
+    with running("echo", answer_timeout=0.5) as link:
+        link.hello(PATIENCE)
+        answer = ask(link, 1, behaviour=2)
+        assert answer.actions is None
+        assert "no answer for 0.5 s" in answer.error
+        until(lambda: link.restarts >= 1 and link.state is LinkState.READY)
+
+
+def test_fault_2_a_policy_that_was_stopped_and_goes_on_in_time_is_kept() -> None:
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        pid = link.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        link.send(request(1), np.zeros(3, np.float32))
+        assert link.poll() is None
+        link.send(request(2), np.zeros(3, np.float32))
+        os.kill(pid, signal.SIGCONT)
+        assert until(link.poll).number == 2  # the newest; the first was never seen
+        assert link.restarts == 0
+
+
+def test_fault_3_a_policy_that_raises_says_why_and_goes_on() -> None:
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        for number in range(3):
+            answer = ask(link, 2 * number, behaviour=3)
+            assert (answer.actions, answer.error) == (None, "RuntimeError: no such thing")
+            assert ask(link, 2 * number + 1).actions is not None
+        assert link.restarts == 0
+
+
+def test_fault_6_and_8_chunks_that_are_too_large_or_of_another_shape() -> None:
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        assert "shape (5, 2)" in ask(link, 1, behaviour=4).error
+        answer = ask(link, 2, behaviour=6)
+        assert answer.actions is not None
+        assert np.isinf(answer.actions[0]).all()  # which a plan refuses
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("broken", "no weights"), ("lying", "shape (5, 2)"), ("missing", "linked:missing")]
+)
+def test_a_policy_that_does_not_start_says_why(target: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with running(target) as link, pytest.raises(PolicyError) as caught:
+        link.hello(PATIENCE)
+    assert said in str(caught.value)
+    assert link.state is LinkState.LOST
+    assert link.restarts == 0
+    assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["/nowhere/python"], "cannot be started"),
+        ([sys.executable, "-c", "raise SystemExit(3)"], "ended with status 3"),
+        ([sys.executable, "-c", "import os, sys; os.write(int(sys.argv[2]), b'hello\\n')"], "something else"),
+        ([sys.executable, "-c", "import os, sys; os.write(int(sys.argv[2]), b'x' * 9); os.close(0)"], "ended with"),
+    ],
+)
+def test_a_process_that_is_no_policy(argv: list[str], said: str) -> None:
+    link = ProcessLink(argv)
+    try:
+        with pytest.raises(PolicyError, match=said):
+            link.hello(PATIENCE)
+    finally:
+        link.close()
+
+
+def test_a_policy_that_is_not_warm_in_time() -> None:
+    link = ProcessLink([sys.executable, "-c", f"import time; time.sleep({PATIENCE})"], start_timeout=0.1)
+    try:
+        with pytest.raises(PolicyError, match=r"not ready 0\.1 s"):
+            link.hello(PATIENCE)
+    finally:
+        link.close()
+
+
+def test_another_policy_than_before_is_not_taken(tmp_path: Path) -> None:
+    """Fault 8 after a restart: the plan was made for the first one."""
+    with running("other_at_the_second_time", arguments={"mark": str(tmp_path / "mark")}) as link:
+        assert link.hello(PATIENCE).spec.horizon == 6
+        ask(link, 1, behaviour=1)
+        until(lambda: link.reason.startswith("another policy"))
+        until(lambda: not link._thread.is_alive())
+        assert (link.state, link.restarts) == (LinkState.LOST, 1)
+
+
+def test_closing_ends_the_process_and_leaves_no_descriptor() -> None:
+    open_before = len(list(Path("/dev/fd").iterdir()))
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        pid = link.pid
+        assert pid is not None
+    link.close()
+    assert gone(pid)
+    assert link.poll() is None
+    del link
+    assert len(list(Path("/dev/fd").iterdir())) <= open_before
+
+
+def test_closing_before_it_is_warm() -> None:
+    with running("echo") as link:
+        pass
+    assert link.state is LinkState.LOST
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_fault_21_a_policy_process_ends_with_its_control_process(hangs: bool) -> None:
+    """The control process is killed while the policy waits, or hangs in an inference."""
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import numpy as np, linked, test_link
+link = linked.link("echo")
+link.hello(linked.PATIENCE)
+if {hangs}:
+    link.send(test_link.request(1), np.array([2, 0, 0], np.float32))
+    time.sleep(0.2)
+print(link.pid, flush=True)
+time.sleep(linked.PATIENCE)
+"""
+    if hangs and not sys.platform.startswith("linux"):
+        pytest.skip("elsewhere a policy that hangs is not told")
+    control = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert control.stdout is not None
+        pid = int(control.stdout.readline())
+        assert not gone(pid)
+        control.send_signal(signal.SIGKILL)
+        until(lambda: gone(pid))
+    finally:
+        control.kill()
+        control.communicate()
+
+
+@given(st.integers(1, 10_000), st.integers(0, 1000))
+def test_pauses_double_up_to_a_limit(failures: int, seed: int) -> None:
+    backoff = Backoff(first=0.1, most=5.0, jitter=0.25)
+    pause = backoff.seconds(failures, random.Random(seed))
+    full = min(0.1 * 2 ** min(failures - 1, 20), 5.0)
+    assert 0.75 * full <= pause <= full
+
+
+def test_hello_is_what_was_said() -> None:
+    line = (
+        b'{"spec": {"horizon": 6, "dt": 0.02, "observation_names": ["x"], "action_names": ["a", "b"]},'
+        b' "handover": "restart", "inference": 0.5}\n'
+    )
+    hello = hello_from_line(line)
+    assert (hello.spec.action_names, hello.handover, hello.inference) == (("a", "b"), Handover.RESTART, 0.5)
