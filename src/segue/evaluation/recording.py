@@ -1,0 +1,103 @@
+"""How smooth recorded episodes are, whoever drove the robot: measures that need no policy and no simulator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.seams import seam_jump, seam_ratio
+from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.data.episodes import Episodes
+from segue.evaluation.metrics import HESITATION, action_scale
+from segue.evaluation.statistics import Interval, Sample, mean_interval
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure over all episodes of a recording.
+
+    Attributes:
+        label: For people.
+        unit: "std" is the standard deviation of the recorded actions, "state" that of the observed state.
+        interval: Mean over episodes, with its bootstrap interval.
+    """
+
+    label: str
+    unit: str
+    interval: Interval
+
+
+def recording_metrics(episodes: Episodes, every: int | None = None, first: int = 0) -> list[Measured]:
+    """Smoothness of commands and of the state that measures them.
+
+    Actions are taken as target positions. The state's measures use the dimensions that the actions are named after
+    (`Episodes.state_of_action`); without any they are left out.
+
+    Args:
+        episodes: The recording.
+        every: Steps executed from each chunk, where that is known and constant: adds the measures at seams.
+        first: Step of the first seam in each episode, after that of step 0.
+    """
+    scale, dt = action_scale(episodes), episodes.dt
+    paths = np.split(normalised(episodes.action, scale), episodes.ends[:-1])
+    speeds = [speed(path, dt) for path in paths]
+    cruise = float(np.median(np.concatenate(speeds))) if speeds else float("nan")
+    found = [
+        _measured("NSPARC of the commands", "", [nsparc(each, dt) for each in speeds]),
+        _measured("NLDLJ of the commands", "", [nldlj(each, dt) for each in speeds]),
+        _measured("Commanded jerk per step", "std/step^3", [_mean(jerk(path)) for path in paths]),
+        _measured("Commanded jerk", "std/s^3", [_mean(jerk(path, dt)) for path in paths]),
+        _measured("Hesitation of the commands", "", [_share(each < HESITATION * cruise) for each in speeds]),
+    ]
+    if every is not None:
+        found += _seam_measures(paths, episodes, scale, every, first)
+    columns = [index for index in episodes.state_of_action if index is not None]
+    if columns:
+        observed = normalised(episodes.observation[:, columns], np.std(episodes.observation[:, columns], axis=0))
+        states = np.split(observed, episodes.ends[:-1])
+        found += [
+            _measured("NSPARC of the state", "", [nsparc(speed(path, dt), dt) for path in states]),
+            _measured("NLDLJ of the state", "", [nldlj(speed(path, dt), dt) for path in states]),
+            _measured("Measured jerk", "state/s^3", [_mean(jerk(path, dt)) for path in states]),
+        ]
+    return found
+
+
+def _seam_measures(paths: Sequence[Array], episodes: Episodes, scale: Real, every: int, first: int) -> list[Measured]:
+    commands = np.split(episodes.action, episodes.ends[:-1])
+    steps = [list(range(first or every, len(each), every)) for each in commands]
+    jumps = [
+        _mean(np.array([seam_jump(each, step, scale) for step in seams]))
+        for each, seams in zip(commands, steps, strict=True)
+    ]
+    ratios = [seam_ratio(path, seams) for path, seams in zip(paths, steps, strict=True)]
+    return [_measured("Seam jump", "std", jumps), _measured("Seam ratio", "", ratios)]
+
+
+def roughest(episodes: Episodes, count: int = 3) -> list[tuple[str, float]]:
+    """The action dimensions with the largest share of the squared commanded jerk, and that share."""
+    path = normalised(episodes.action, action_scale(episodes))
+    pieces = np.split(path, episodes.ends[:-1])
+    power = np.sum([np.sum(np.diff(piece, n=3, axis=0) ** 2, axis=0) for piece in pieces], axis=0)
+    if not power.sum() > 0:
+        return []
+    order = np.argsort(power)[::-1][:count]
+    return [(episodes.action_names[i], float(power[i] / power.sum())) for i in order]
+
+
+def _measured(label: str, unit: str, values: Sequence[float]) -> Measured:
+    table = np.asarray(values, np.float64)
+    indices = np.arange(len(table))
+    return Measured(label, unit, mean_interval(Sample(table, np.zeros_like(indices), indices)))
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return float(np.mean(mask)) if mask.size else float("nan")
+
+
+def _mean(values: Real) -> float:
+    """Mean of what is defined, NaN when nothing is."""
+    array = np.asarray(values, np.float64)
+    array = array[~np.isnan(array)]
+    return float(array.mean()) if array.size else float("nan")
