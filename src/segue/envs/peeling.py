@@ -1,13 +1,14 @@
 r"""Peeling, a task of Segue's own: scrape the skin off the upper side of a cylinder, 60 Hz.
 
-robosuite's Panda (arXiv 2009.12293) with its wiping tool as the blade. The cylinder lies across the table; the tool
+robosuite's Panda (arXiv 2009.12293) with its wiping tool as the blade. The cylinder lies across the table, half sunk in it; the tool
 sweeps around it, its sole tangential to the surface, so that position and tilt have to change together:
 
-               tilt 0
-             ____|____
-           /     |     \         z
-         /       +       \       |
-        |     16 cm       |      +-- x, away from the robot; y along the cylinder
+                ___|___
+            .-''   |   ''-.        z
+          .'       |       '.      |
+         /       16 cm       \     +-- x, away from the robot; y along the cylinder
+        |          |          |
+    ----+----------+----------+----  table
 
 A piece of skin is removed once it lies under the sole (the rule of robosuite's Wipe, in which the sole may sink in only
 as far as the arm presses it) and the surface presses back with 3 to 100 N.
@@ -33,10 +34,7 @@ CENTRE = np.array([0.15, 0.0, 0.84])  # of the cylinder's axis on average, in th
 PLACE = np.array([0.03, 0.05, 0.0])  # how far from there it may lie [m]
 RADIUS, LENGTH = 0.16, 0.3  # [m]
 FORCE = (3.0, 100.0)  # [N]
-SKIN = (
-    np.deg2rad(-10),
-    np.deg2rad(30),
-)  # tilts between which there is skin; towards itself the arm cannot turn its wrist farther
+SKIN = (-np.pi / 18, np.pi / 6)  # tilts between which there is skin [rad]; the arm's wrist turns no farther to itself
 BANDS, ROWS, COLUMNS = 2, 20, 6  # pieces of skin: bands along the cylinder, rows around it and columns in each of them
 BAND = 0.11  # width of a band, a little less than that of the tool [m]
 
@@ -44,7 +42,7 @@ BAND = 0.11  # width of a band, a little less than that of the tool [m]
 class Cylinder:
     """A cylinder with skin on it, as a surface: see `segue.envs.contact.Surface`."""
 
-    name, dt, substeps, camera = NAME, DT, 8, "agentview"
+    name, dt, substeps, camera = NAME, DT, 8, "sideview"
     joints = np.array([0.0, 0.48, 0.0, -2.174, 0.0, 2.654, 0.785])
     frame = Frame(CENTRE, np.eye(3))
     low, high = np.array([-0.15, -0.18, 0.1, -0.5]), np.array([0.2, 0.18, 0.25, 0.8])

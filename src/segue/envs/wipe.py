@@ -1,7 +1,8 @@
 """robosuite's Wipe (arXiv 2009.12293): wipe a winding trace of dirt off a table, 60 Hz targets of the tool.
 
-Table, dirt, tool, arm and the rule for what is wiped are robosuite's, as are their sizes. Ours are the rate, the
-absolute target, the tool that is always told to lie flat, and the state that is observed.
+Table, dirt, tool, arm and the rule for what is wiped are robosuite's, as are their sizes; so is success, which is all
+100 markers. Ours are the rate (8 physics steps of 1/480 s), the absolute target (x, y, z), the tool that is always told
+to lie flat, and the observed state. The stiffness of the arm is fixed: 4000 / s^2, unless another one is asked for.
 """
 
 from typing import Any
@@ -32,7 +33,7 @@ _TURN_CHANCE, _TURN = 0.3, 0.5  # how often, and by how much [rad], the trace ch
 class Table:
     """A table with markers on it, as a surface: see `segue.envs.contact.Surface`."""
 
-    name, dt, substeps, camera = NAME, DT, 8, "frontview"
+    name, dt, substeps, camera = NAME, DT, 8, "agentview"
     joints, frame = HOME, Frame(CENTRE, np.eye(3))
     # With a target 2 mm below the table the moving tool presses with 50 to 100 N; at 3 mm it tips over
     low, high = np.array([-0.18, -0.23, -0.002]), np.array([0.14, 0.23, 0.25])
