@@ -1,14 +1,15 @@
 r"""Peeling, a task of Segue's own: scrape the skin off the upper side of a cylinder, 60 Hz.
 
-robosuite's Panda (arXiv 2009.12293) with its wiping tool as the blade. The cylinder lies across the table, half sunk in it; the tool
-sweeps around it, its sole tangential to the surface, so that position and tilt have to change together:
+robosuite's Panda (arXiv 2009.12293) with its wiping tool as the blade. The cylinder, of radius 16 cm, lies across the
+table and is more than half sunk in it. The tool sweeps around it, its sole tangential to the surface, so that position
+and tilt have to change together:
 
+                 tool
                 ___|___
             .-''   |   ''-.        z
           .'       |       '.      |
-         /       16 cm       \     +-- x, away from the robot; y along the cylinder
-        |          |          |
-    ----+----------+----------+----  table
+    -----/---------|---------\---  +-- x, away from the robot; y along the cylinder
+                 axis
 
 A piece of skin is removed once it lies under the sole (the rule of robosuite's Wipe, in which the sole may sink in only
 as far as the arm presses it) and the surface presses back with 3 to 100 N.
