@@ -62,7 +62,7 @@ def names(found: list[Row]) -> set[str]:
 
 
 def test_every_family_has_every_form_that_it_can_have() -> None:
-    found, missing = rows(rates_for(task("adroit-door"), DOOR), DOOR, ())
+    found, missing = rows(rates_for(task("adroit-door"), DOOR, delay=0.08), DOOR, ())
     common = {"direct", "held", "linear", "cubic", "latent", "latent-rtr"}
     assert names(found) == {
         *(f"{family}-{form}" for family in ("flow", "diffusion", "regression") for form in common),
@@ -76,7 +76,7 @@ def test_every_family_has_every_form_that_it_can_have() -> None:
 
 
 def test_displacements_have_no_linear_row_and_a_wide_network_no_wider_one() -> None:
-    found, missing = rows(rates_for(task("metaworld/pick-place"), 4), 4, (0, 1, 2))
+    found, missing = rows(rates_for(task("metaworld/pick-place"), 4, delay=0.08), 4, (0, 1, 2))
     assert not {name for name in names(found) if name.endswith(("linear", "wide"))}
     assert {each.row for each in missing if "held displacement" in each.why} >= {"flow: low rate, linear"}
     assert [each.why for each in missing if each.row == "flow: high rate, wide network"] == [
@@ -90,9 +90,10 @@ def test_displacements_have_no_linear_row_and_a_wide_network_no_wider_one() -> N
 def test_the_delay_is_whole_periods_near_the_seconds_that_were_asked_for(
     name: str, actions: int, delay: int, latent: int
 ) -> None:
-    protocol = rates_for(task(name), actions)
+    protocol = rates_for(task(name), actions, delay=0.08)
     assert (protocol.factor, protocol.delay, protocol.latent, protocol.execution_horizon) == (4, delay, latent, 8)
     assert quick(protocol).updates < protocol.updates
+    assert 0 < quick(protocol).episodes < protocol.episodes
 
 
 def test_half_a_period_of_delay_is_refused() -> None:
@@ -206,6 +207,7 @@ def test_latent_policies_are_trained_after_their_autoencoder() -> None:
         ["rates", "--env", "adroit-door", "--methods", "naive"],
         ["rates", "--env", "push-t"],
         ["adroit-door", "--quick"],
+        ["adroit-door", "--latency", "0.1"],
         ["adroit-door", "--env", "adroit-door"],
     ],
 )

@@ -32,6 +32,7 @@ State = Annotated[
 Runs = Annotated[Path, typer.Option(help="folder of trained policies")]
 
 EVERY_DELAY = "0,4,8,12"
+LATENCY = 0.08
 COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato"
 
 
@@ -134,6 +135,7 @@ def evaluate(
 def bench(
     task: Annotated[str, typer.Argument(help="a task, see `segue list`; or `rates`, with the task as --env")],
     env: Annotated[str | None, typer.Option(help="rates: the task, at least 40 Hz")] = None,
+    latency: Annotated[float, typer.Option(min=0, help="rates: inference delay in seconds")] = LATENCY,
     quick: Annotated[bool, typer.Option("--quick", help="rates: minutes, to see that everything runs")] = False,
     methods: Methods = COMPARED,
     delays: Delays = EVERY_DELAY,
@@ -160,11 +162,11 @@ def bench(
         compared = [name for name, given in (("--methods", methods != COMPARED), ("--delays", delays != EVERY_DELAY))
                     if given]  # fmt: skip
         rates_command(
-            console, env, short=quick, unused=compared, training_seeds=training_seeds or 1, episodes=episodes,
-            updates=updates, workers=workers, runs=runs, out=out, command=command_line(),
+            console, env, latency=latency, short=quick, unused=compared, training_seeds=training_seeds or 1,
+            episodes=episodes, updates=updates, workers=workers, runs=runs, out=out, command=command_line(),
         )  # fmt: skip
         return
-    only_rates_has(env, quick)
+    only_rates_has(env, quick, latency != LATENCY)
     bench_command(
         console, task, methods, delays, training_seeds=training_seeds or 3, episodes=episodes or 100, updates=updates,
         workers=workers, runs=runs, out=out, command=command_line(),
@@ -252,9 +254,7 @@ def doctor(
 def serve(
     run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
     method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
-    host: Annotated[
-        str, typer.Option(help="interface; other machines need a token")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="interface; other machines need a token")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,
     token_file: Annotated[Path | None, typer.Option(help="file with the token that clients must present")] = None,

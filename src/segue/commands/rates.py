@@ -16,6 +16,7 @@ def rates_command(
     console: Console,
     env: str | None,
     *,
+    latency: float,
     short: bool,
     unused: Sequence[str],
     training_seeds: int,
@@ -44,7 +45,7 @@ def rates_command(
             expected="a task with a control rate of at least 40 Hz, a quarter of which is the low rate",
             change="take adroit-door or metaworld/peg-insert-side",
         )
-    protocol = replace(rates_for(settings, len(spec.action_names)), training_seeds=training_seeds)
+    protocol = replace(rates_for(settings, len(spec.action_names), delay=latency), training_seeds=training_seeds)
     protocol = quick(protocol) if short else protocol
     chosen = {"episodes": episodes, "updates": updates, "autoencoder_updates": updates}
     protocol = replace(protocol, **{name: value for name, value in chosen.items() if value is not None})
@@ -62,9 +63,9 @@ def rates_command(
     console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
-def only_rates_has(env: str | None, short: bool) -> None:
+def only_rates_has(env: str | None, short: bool, latency: bool) -> None:
     """Raise for options of `segue bench rates` with another comparison."""
-    given = [name for name, there in (("--env", env is not None), ("--quick", short)) if there]
+    given = [name for name, there in (("--env", env is not None), ("--quick", short), ("--latency", latency)) if there]
     if given:
         raise SpecError(
             got=" and ".join(given),

@@ -29,6 +29,8 @@ from segue.strategies.legato import Legato
 from segue.strategies.naive import Naive
 from segue.strategies.reuse_then_refine import ReuseThenRefine
 
+LONG = 400
+"""Episodes of more steps than this are those of contact tasks, whose simulators are ten times as slow [steps]."""
 FAMILIES = ("flow", "diffusion", "regression")
 
 
@@ -86,7 +88,7 @@ class Rates:
                 )
 
 
-def rates_for(settings: Task, actions: int, *, delay: float = 0.08) -> Rates:
+def rates_for(settings: Task, actions: int, *, delay: float) -> Rates:
     """The protocol for a task.
 
     Args:
@@ -103,12 +105,13 @@ def rates_for(settings: Task, actions: int, *, delay: float = 0.08) -> Rates:
         execution_horizon=max(settings.execution_horizon, periods * factor),
         delay=periods * factor,
         latent=min(16, 2 * actions),
+        episodes=50 if settings.max_steps <= LONG else 16,
     )
 
 
 def quick(rates: Rates) -> Rates:
     """The same in minutes: what comes out says whether everything runs, not what is better."""
-    return replace(rates, updates=120, autoencoder_updates=240, batch=128, episodes=6)
+    return replace(rates, updates=120, autoencoder_updates=240, batch=128, episodes=rates.episodes // 8)
 
 
 Serve = Callable[[Policy, Rates, Sequence[int]], ServingPolicy]
