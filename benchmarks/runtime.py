@@ -223,6 +223,18 @@ def hand_overs() -> dict[str, Work]:
     return {"look": look, "write": write, "write and take": write_and_take}
 
 
+def weight() -> str:
+    """What a control process weighs before it has a robot."""
+    code = (
+        "import resource, time; started = time.process_time();"
+        "import segue.runtime.executor, segue.runtime.process_link, segue.runtime.trace;"
+        "print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    seconds, megabytes = map(float, said.split())
+    return f"control process: {megabytes:.0f} MB, imported in {seconds:.2f} s of CPU time"
+
+
 @contextlib.contextmanager
 def torch_in_a_process() -> Iterator[None]:
     """A transformer without pause, in a process of its own."""
@@ -303,6 +315,7 @@ def main() -> None:
     times["take"] = times["write and take"] - times["write"]
     labels = {"look": "look for a chunk, none there", "take": f"take a chunk of {HORIZON} x {JOINTS}"}
     console.print(costs(times, times["look"], "Hand-over between processes, control side, over a look", labels))
+    console.print(weight())
     if chosen.seconds > 0:
         console.print(lateness(chosen.seconds))
 

@@ -107,7 +107,8 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     ["segue", "segue.runtime", "segue.runtime.plan", "segue.runtime.server", "segue.runtime.client",
-     "segue.core.chunk", "segue.core.seams", "segue.data.episodes", "segue.envs.tasks"],
+     "segue.runtime.executor", "segue.runtime.replay", "segue.runtime.doctor", "segue.core.chunk", "segue.core.seams",
+     "segue.data.episodes", "segue.envs.tasks"],
 )  # fmt: skip
 def test_importing_brings_neither_torch_nor_optional_packages(module: str) -> None:
     assert not loaded_by(f"import {module}") & {"torch", "rich", "typer", *OPTIONAL}

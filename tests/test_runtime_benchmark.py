@@ -38,3 +38,7 @@ def test_the_ratio_is_the_median_over_the_rounds() -> None:
     times = {"twice": np.array([2.0, 4.0, 60.0])}
     shown = BENCHMARK["costs"](times, np.array([1.0, 2.0, 3.0]), "title", {"twice": "twice as long"})
     assert list(shown.columns[1].cells) == ["2.00"]
+
+
+def test_a_control_process_is_weighed() -> None:
+    assert BENCHMARK["weight"]().startswith("control process: ")

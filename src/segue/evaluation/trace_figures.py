@@ -11,6 +11,8 @@ from segue.evaluation.figures import COLOURS, MUTED, STYLE, as_svg, panel
 
 try:
     import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 except ImportError as error:
     raise MissingExtraError("matplotlib", "report", "drawing the report") from error
@@ -18,6 +20,12 @@ except ImportError as error:
 BINS = 40
 POINTS = 500
 """Bins of a line over the whole run: each shows its largest value."""
+
+
+def _wide(height: float) -> tuple[Figure, Axes]:
+    """One pair of axes as wide as two panels, with room for words on the left. Height in inches."""
+    figure = Figure(figsize=(8.4, height))
+    return figure, figure.add_axes((0.1, 0.45 / height, 0.89, 1 - 0.75 / height))
 
 
 def histogram(seconds: Array, *, title: str, x_label: str) -> str:
@@ -48,7 +56,7 @@ def steps(counts: NDArray[np.int64], planned: NDArray[np.int64], *, title: str) 
 def over_time(time: Array, values: Array, *, title: str, y_label: str) -> str:
     """The largest value of each moment of a run. Shapes (ticks,), time in seconds."""
     with mpl.rc_context(STYLE):
-        figure, axes = panel(8.4, 2.4)
+        figure, axes = _wide(2.4)
         starts = np.unique(np.linspace(0, len(time), min(POINTS, len(time)), endpoint=False).astype(int))
         axes.plot(time[starts], np.maximum.reduceat(values, starts), color=COLOURS[0], linewidth=1)
         axes.set(title=title, xlabel="time [s]", ylabel=y_label)
@@ -59,7 +67,7 @@ def over_time(time: Array, values: Array, *, title: str, y_label: str) -> str:
 def timeline(time: Array, codes: NDArray[np.integer], names: Sequence[str], *, title: str) -> str:
     """Which state held when, one row per state. Shapes (ticks,), time in seconds."""
     with mpl.rc_context(STYLE):
-        figure, axes = panel(8.4, 0.95 + 0.28 * len(names))
+        figure, axes = _wide(0.95 + 0.28 * len(names))
         edges = np.flatnonzero(np.diff(codes.astype(int))) + 1
         starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(codes) - 1]])
         for code in range(len(names)):
