@@ -78,9 +78,11 @@ def recorded(path: Path, delays: list[int], **settings: Any) -> Trace:
 def test_delays_are_actions_executed_from_request_to_arrival(tmp_path: Path) -> None:
     # Asked for at steps 0, 4 and 8; while the third is on its way, 8 actions are left, and then the robot holds.
     trace = recorded(tmp_path / "t", [3, 0, 0, 0, 1, 0, 0, 0, 30, *[2] * 60])
-    found = measured.delays(trace).tolist()
+    executed, planned = measured.delays(trace)
+    found = executed.tolist()
     assert found[:3] == [1, 8, 2]
     assert set(found[3:]) == {2}
+    assert planned.tolist()[:4] == [2, 1, 4, 4]  # the estimate at first, then what was observed, s at most
     switched = trace.ticks[trace.ticks["event"] == measured.SWITCHED]
     assert found == switched["delay"].tolist()[1:]  # nothing was executed before the first
 

@@ -84,19 +84,20 @@ def latencies(trace: Trace) -> Array:
     return answered["seconds"][answered["number"] > 1].astype(np.float64)
 
 
-def delays(trace: Trace) -> NDArray[np.int64]:
-    """Actions executed between request and arrival of every chunk that was asked for while one was executed.
+def delays(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Actions executed between request and arrival of each chunk, and the delay that it was planned for [steps].
 
-    Of chunks that were taken or came too late, not of those that were refused, given up or from before a reset.
-    Shape (chunks,), in steps.
+    Of chunks that were asked for while one was executed, and were taken or came too late; not of those that were
+    refused, given up or from before a reset. Two arrays of shape (chunks,).
     """
-    counted = [np.zeros(0, np.int64)]
+    executed, planned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for ticks, chunks in epochs(trace):
-        executed = np.sort(ticks["step"][ticks["index"] >= 0])
+        steps = np.sort(ticks["step"][ticks["index"] >= 0])
         arrived = chunks[np.isin(chunks["outcome"], (TAKEN, DELIVERIES.index(Delivery.EXPIRED)))]
-        before = np.searchsorted(executed, arrived["requested"])
-        counted.append((np.searchsorted(executed, arrived["arrived"]) - before)[before > 0])
-    return np.concatenate(counted)
+        before = np.searchsorted(steps, arrived["requested"])
+        executed.append((np.searchsorted(steps, arrived["arrived"]) - before)[before > 0])
+        planned.append(arrived["planned"][before > 0].astype(np.int64))
+    return np.concatenate(executed), np.concatenate(planned)
 
 
 def epochs(trace: Trace) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:

@@ -15,7 +15,7 @@ from segue.errors import MissingExtraError
 from segue.evaluation.metrics import METRICS, EpisodeRecord, commanded_path, episode_metrics
 from segue.evaluation.statistics import Interval
 from segue.evaluation.table import head, shown, unit
-from segue.evaluation.trace_metrics import OF_THE_TASK, TAKEN, episode_records, scale_of
+from segue.evaluation.trace_metrics import OF_THE_TASK, episode_records, scale_of
 from segue.evaluation.trace_summary import RunSummary, summarise_run
 from segue.runtime.trace import Trace
 
@@ -91,7 +91,7 @@ def _render(trace: Trace, title: str) -> str:
         scale_note="std is the standard deviation of the "
         + ("demonstrations' actions." if theirs else "run's own commands: not to be compared with other runs."),
         provenance=[(name, _text(value)) for name, value in trace.header.items()],
-        **_drawings(trace, summary, records),
+        **_drawings(summary, records),
     )
 
 
@@ -118,7 +118,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _drawings(trace: Trace, summary: RunSummary, records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+def _drawings(summary: RunSummary, records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     from markupsafe import Markup
 
     from segue.evaluation import trace_figures as figures
@@ -130,8 +130,7 @@ def _drawings(trace: Trace, summary: RunSummary, records: Sequence[EpisodeRecord
     if len(summary.latencies):
         histograms.append(figures.histogram(summary.latencies, title="Inference", x_label="asking to answer [ms]"))
     if len(summary.delays):
-        taken = trace.chunks[(trace.chunks["outcome"] == TAKEN) & (trace.chunks["number"] > 1)]
-        histograms.append(figures.steps(summary.delays, taken["planned"].astype(np.int64), title="Delay"))
+        histograms.append(figures.steps(summary.delays, summary.planned, title="Delay"))
     if summary.ticks and summary.states:
         lines.append(figures.timeline(summary.time, summary.ladder, summary.states, title="Safety ladder"))
     executed, note = _executed(records)

@@ -52,6 +52,7 @@ class RunSummary:
         rungs: Changes of state.
         outcomes: What became of the chunks, by name.
         delays: Executed actions from request to arrival, per chunk [steps].
+        planned: What the chunks of ``delays`` were planned for [steps].
         latencies: From asking to the answer, per chunk after the first [s].
     """
 
@@ -71,6 +72,7 @@ class RunSummary:
     rungs: tuple[Rung, ...]
     outcomes: dict[str, int]
     delays: NDArray[np.int64]
+    planned: NDArray[np.int64]
     latencies: Array
 
     def rows(self) -> list[tuple[str, str]]:
@@ -129,6 +131,7 @@ def summarise_run(trace: Trace) -> RunSummary:
     time = ticks["time"] - ticks["time"][0] if len(ticks) else np.zeros(0)
     states = tuple(trace.header.get("ladder", ()))
     waiting, starvations = _gaps(ticks)
+    executed, planned = delays(trace)
     named = Counter(
         "given up" if (each := DELIVERIES[code]) is None else each.value for code in trace.chunks["outcome"]
     )
@@ -148,7 +151,8 @@ def summarise_run(trace: Trace) -> RunSummary:
         states=states,
         rungs=tuple(_rungs(ticks, time, states, trace.header.get("causes", ()))),
         outcomes=dict(named.most_common()),
-        delays=delays(trace),
+        delays=executed,
+        planned=planned,
         latencies=latencies(trace),
     )
 
