@@ -118,7 +118,7 @@ def test_fault_2_a_policy_that_hangs_is_killed_and_started_again() -> None:
         link.hello(PATIENCE)
         answer = ask(link, 1, behaviour=2)
         assert answer.actions is None
-        assert "no answer for 0.5 s" in answer.error
+        assert "no answer for" in answer.error
         until(lambda: link.restarts >= 1 and link.state is LinkState.READY)
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from segue.commands import policy_process
 from segue.envs import tasks
-from segue.envs.robot import Located, RobotSpec, Simulator
+from segue.envs.robot import Resting, RobotSpec, Simulator
 from segue.envs.tasks import Task
 from segue.errors import PolicyError, SpecError
 from segue.evaluation.metrics import action_scale, cruise_speed, motion_dimensions
@@ -180,16 +180,16 @@ def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, t
 def _position(robot: Simulator) -> Callable[[], NDArray]:
     """Where a robot is in units of its actions; nowhere in particular if they are displacements."""
     spec = robot.spec
-    if isinstance(robot, Located):
-        return robot.position
+    if isinstance(robot, Resting):
+        return robot.rest
     if spec.command == "velocity":
         return lambda: np.zeros(len(spec.action_names))
     if len(spec.pose_names) == len(spec.action_names):
         return robot.pose
     raise SpecError(
         f"{spec.name}, which does not say where it is in units of its actions",
-        "a method `position`",
-        "add it, see segue.envs.robot.Located",
+        "a method `rest`",
+        "add it, see segue.envs.robot.Resting",
     )
 
 

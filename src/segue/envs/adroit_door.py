@@ -86,7 +86,7 @@ class AdroitDoor:
         """Measured position of the palm [m]. Shape (3,)."""
         return np.array([self._observation[ADROIT_DOOR_OBSERVATION.index(name)] for name in PALM], np.float64)
 
-    def position(self) -> NDArray[np.float64]:
+    def rest(self) -> NDArray[np.float64]:
         """Joint angles as targets, -1 and 1 being the limits. Shape (28,)."""
         return np.clip((self._env.data.qpos[:JOINTS] - self._env.act_mean) / self._env.act_rng, -1, 1)
 
@@ -102,7 +102,7 @@ class AdroitDoor:
     def _begin(self, observation: NDArray[np.float64]) -> None:
         self._observation = observation
         self._widest = float(observation[HINGE])
-        self._target = self.spec.clip(self.position())
+        self._target = self.spec.clip(self.rest())
 
 
 def _environment() -> type[Any]:

@@ -157,10 +157,10 @@ class Simulator(Robot, Protocol):
 
 
 @runtime_checkable
-class Located(Protocol):
+class Resting(Protocol):
     """A robot that knows where it is in the units of its actions, so that it can go on from there after a stop."""
 
-    def position(self) -> NDArray[np.float64]:
+    def rest(self) -> NDArray[np.float64]:
         """The action that would keep it where it is. Shape (action,)."""
         ...
 

@@ -31,6 +31,7 @@ from segue.runtime.plan import Handover, Request
 
 _HELLO_BYTES: Final = 1 << 20
 _GRACE: Final = 1.0  # [s]
+_SLOW: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ class ProcessLink:
     Args:
         argv: Command of the process; the descriptors of shared memory and status pipe are appended to it. It is to call
             `segue.runtime.worker.work`.
-        answer_timeout: A policy that has not answered for so long hangs: it is killed and started again [s].
+        answer_timeout: A policy that has not answered for so long, or for 20 times the time of its inferences when it
+            was warm, hangs: it is killed and started again [s].
         start_timeout: The same for the time from start to hello [s].
         backoff: Pauses between starts.
         seed: Of the pauses' jitter.
@@ -260,22 +262,24 @@ class ProcessLink:
             child.channel = Channel.over(child.memory, sizes)
         except SpecError as error:
             raise _Lost(error.got) from error
-        self._hello = known or hello
+        self._hello, child.hello = known or hello, hello
         with self._lock:
             self._child, self.state = child, LinkState.READY
         self._settled.set()
 
     def _watch(self, child: _Child) -> NoReturn:
         """Wait until the policy process ends or hangs."""
+        assert child.hello is not None
+        patience = max(self._answer_timeout, _SLOW * child.hello.inference)
         while True:
-            ready = select.select([child.status, self._closing], [], [], self._answer_timeout / 4)[0]
+            ready = select.select([child.status, self._closing], [], [], patience / 4)[0]
             if self._closing in ready:
                 raise _Lost("closed")
             if child.status in ready:
                 raise _Lost(child.ending())
             since = child.waiting_since
-            if since is not None and time.monotonic() - since > self._answer_timeout:
-                raise _Lost(f"no answer for {self._answer_timeout:g} s")
+            if since is not None and time.monotonic() - since > patience:
+                raise _Lost(f"no answer for {patience:g} s")
 
     def _detach(self, child: _Child | None, reason: str) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 PRIORITY = 50
 """Of `SCHED_FIFO`: above ordinary work, below the kernel's own threads."""
 _PR_SET_TIMERSLACK, _PR_GET_TIMERSLACK = 29, 30
-_MCL_CURRENT, _MCL_FUTURE = 1, 2
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,14 @@ def _schedule(priority: int) -> Grant:
 
 
 def _lock_memory() -> Grant:
+    """Keep in memory whatever has been touched, and not the rest of every library."""
     name = "memory locked"
     if not sys.platform.startswith("linux"):
         return Grant(name, False, f"not on {sys.platform}")
     if os.geteuid() != 0 and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
         # Under a finite limit the kernel would refuse the memory that is asked for later, in the loop.
         return Grant(name, False, "a limit on it; allow it with ulimit -l unlimited")
-    if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE):
+    if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
         return Grant(name, False, os.strerror(ctypes.get_errno()))
     return Grant(name, True)
 

@@ -37,8 +37,13 @@ class Watchdog:
             self._act()
 
     def _look(self) -> None:
+        before = self._now()
         while not self._end.wait(self._limit / 4):
+            now = self._now()
+            if now - before > self._limit / 2:
+                self.feed()  # the whole process stood still, not a call
             self.check()
+            before = now
 
     def __enter__(self) -> "Watchdog":
         self.feed()

@@ -1,0 +1,226 @@
+"""segue run, from the policy process to the trace, on a point mass; and what a policy process can be told to build."""
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import point_mass
+from linked import PATIENCE
+from segue.commands import policy_process, robot
+from segue.commands.robot import LATENCIES, Motion, check_fits, plan_for, run_command
+from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
+from segue.envs import tasks
+from segue.envs.tasks import Task
+from segue.errors import CheckpointError, PolicyError, SpecError, TimingError, UnknownNameError
+from segue.evaluation.delays import Recorded
+from segue.evaluation.methods import METHODS, objective
+from segue.evaluation.trace_metrics import latencies
+from segue.evaluation.trained import chunk_policy
+from segue.runtime.link import Hello
+from segue.runtime.plan import Handover
+from segue.runtime.replay import replay
+from segue.runtime.trace import read
+from segue.runtime.trigger import QueueThreshold
+from segue.training.recipe import train_policy
+
+FAST = replace(point_mass.SPEC, dt=0.02)
+HORIZON = 8
+SPEC = PolicySpec(HORIZON, FAST.dt, FAST.observation_names, FAST.action_names)
+
+
+class Towards:
+    """Moves a point mass to its goal; the policy of these tests, run in a process of its own."""
+
+    def __init__(self, speed: float) -> None:
+        self.spec, self.speed = SPEC, speed
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        way = np.linspace(0.1, 1, HORIZON, dtype=np.float32)[:, None] * self.speed
+        return (observation[:2] + way * (observation[2:] - observation[:2])).astype(np.float32)
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def towards(speed: float) -> Towards:
+    return Towards(speed)
+
+
+def task_of(max_steps: int) -> Task:
+    return Task(
+        "point-mass", "", FAST.dt, max_steps, HORIZON, 3, lambda: point_mass.PointMass(FAST), point_mass.demonstrations
+    )
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """segue run for a second."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(tasks, "task", lambda name: task_of(20))
+
+    def command(speed: float = 1.0, **changes: Any) -> int:
+        monkeypatch.setattr(
+            policy_process, "local", lambda *_, **__: policy_process.imported("test_run:towards", speed=speed)
+        )
+        settings: dict[str, Any] = {
+            "method": "legato", "server": None, "token": None, "seconds": 1.0, "rate": None, "execution_horizon": None,
+            "trigger_text": "fixed", "delay_quantile": 1.0, "motion": Motion(), "seed": 0, "device": "cpu",
+            "trace": tmp_path / "trace", "command": "segue run",
+        }  # fmt: skip
+        console = Console(record=True, width=200)
+        try:
+            return run_command(console, "point-mass", None, **{**settings, **changes})
+        finally:
+            (tmp_path / "said").write_text(console.export_text())
+
+    return command
+
+
+def test_a_run_leaves_a_trace_that_replays_and_latencies_that_an_evaluation_reads(
+    run: Callable[..., int], tmp_path: Path
+) -> None:
+    assert run(seconds=2.0) == 0
+    trace = read(tmp_path / "trace")
+    assert trace.dropped == (0, 0)
+    assert len(trace.ticks) > 0
+    replayed = replay(trace)
+    assert replayed.difference is None
+    assert replayed.ticks == len(trace.ticks)
+    seconds = latencies(trace)
+    assert np.loadtxt(tmp_path / LATENCIES, ndmin=1) == pytest.approx(seconds, abs=1e-6)
+    if len(seconds):  # a machine may be so busy that there is none
+        assert len(Recorded.from_file(tmp_path / LATENCIES, FAST.dt).steps) == len(seconds)
+    said = (tmp_path / "said").read_text()
+    assert "time is up" in said
+    assert "latencies.txt" in said
+
+
+def test_episodes_end_when_they_are_solved_or_too_long(run: Callable[..., int], tmp_path: Path) -> None:
+    """A policy that does not move solves none: each episode is as long as allowed, on the next seed."""
+    assert run(speed=0.0, seconds=1.5) == 0
+    trace = read(tmp_path / "trace")
+    lengths = np.unique(trace.ticks["epoch"], return_counts=True)[1]
+    assert set(lengths[:-1]) <= {20}
+    assert " 0 of " in (tmp_path / "said").read_text()
+    for seed, epoch in enumerate(np.unique(trace.ticks["epoch"])):
+        mass = point_mass.PointMass(FAST)
+        mass.reset(seed)
+        assert np.array_equal(trace.ticks[trace.ticks["epoch"] == epoch][0]["observation"], mass.observe())
+
+
+def test_limits_are_kept(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run(motion=Motion(velocity=0.5, acceleration=20.0, jerk=2000.0)) == 0
+    trace = read(tmp_path / "trace")
+    for epoch in np.unique(trace.ticks["epoch"]):
+        commands = trace.ticks[trace.ticks["epoch"] == epoch]["action"]
+        assert np.abs(np.diff(commands, axis=0)).max(initial=0) <= 0.5 * FAST.dt * (1 + 1e-9)
+
+
+def test_fault_21_a_signal_ends_a_run_with_its_number(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episodes = robot._episodes
+
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return episodes(*arguments)
+
+    monkeypatch.setattr(robot, "_episodes", interrupted)
+    assert run(seconds=PATIENCE) == 128 + signal.SIGTERM
+    assert "stopped by the operator" in (tmp_path / "said").read_text()
+    assert len(read(tmp_path / "trace").ticks) == 1
+
+
+def hello(**changes: Any) -> Hello:
+    return Hello(replace(SPEC, **changes), Handover.CONTINUE, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"action_names": ("target y", "target x")}, "'target y' as action 0"),
+        ({"action_names": ("target x",)}, "1 actions"),
+        ({"observation_names": ("x", "y", "goal y", "goal x")}, "'goal y' as observation 2"),
+        ({"dt": 0.1}, "10 Hz"),
+    ],
+)
+def test_fault_8_a_policy_of_another_robot_is_refused_at_the_handshake(changes: dict[str, Any], named: str) -> None:
+    check_fits(hello(), FAST)
+    with pytest.raises(SpecError, match=named):
+        check_fits(hello(**changes), FAST)
+
+
+def test_a_plan_starts_from_the_measured_inference() -> None:
+    plan = plan_for(hello(), 0.02, 3, 0.5, "queue:5")
+    assert (plan.delay.estimate(), plan.execution_horizon, plan.trigger) == (3, 3, QueueThreshold(5))
+    assert plan.delay.quantile == 0.5
+    assert plan_for(hello(), 0.0125, 3, 1.0, "fixed").execution_horizon == 4
+    with pytest.raises(TimingError):
+        plan_for(hello(), 0.01, 3, 1.0, "fixed")
+    waits = replace(hello(), handover=Handover.WAIT)
+    assert plan_for(waits, 0.01, 3, 1.0, "fixed").delay.estimate() == 0
+
+
+def test_displacements_have_limits_as_displacements_and_grippers_as_positions() -> None:
+    spec = replace(FAST, command="velocity", action_names=("dx", "gripper"))
+    assert Motion().limits(spec).displacement == (True, False)
+    assert Motion().limits(FAST).displacement == (False, False)
+    assert set(Motion().limits(FAST).jerk) == {inf}
+
+
+def test_a_run_folder_and_a_server_are_one_too_many() -> None:
+    with pytest.raises(SpecError, match="server"):
+        robot._source(Path("run"), "legato", "ws://127.0.0.1:1", 0, "cpu", "push-t")
+    assert robot._source(None, "legato", "ws://127.0.0.1:1", 0, "cpu", "push-t") == {
+        "kind": "remote", "url": "ws://127.0.0.1:1",
+    }  # fmt: skip
+
+
+def test_a_policy_process_builds_what_a_source_says(tmp_path: Path) -> None:
+    episodes, recipe = point_mass.demonstrations(), point_mass.recipe(updates=2)
+    for name in ("plain", "legato"):
+        train_policy(episodes, recipe, name, objective(name), run=tmp_path, console=Console(quiet=True))
+    seen, start = np.zeros(4, np.float32), nothing_to_continue(0, 2, 3)
+    for method in ("sync", "legato"):
+        source = policy_process.local(tmp_path, method, seed=3)
+        built, handover = policy_process.build(json.loads(policy_process.argv(source)[-1]))
+        same, _ = chunk_policy(tmp_path, method, seed=3)
+        assert handover is METHODS[method].handover
+        assert built.spec.action_names == point_mass.SPEC.action_names
+        assert np.array_equal(built.next_chunk(seen, start), same.next_chunk(seen, start))
+    with pytest.raises(CheckpointError, match="training-time-rtc"):
+        policy_process.build(policy_process.local(tmp_path, "training-time-rtc"))
+    with pytest.raises(UnknownNameError):
+        policy_process.build(policy_process.local(tmp_path, "legatoo"))
+    with pytest.raises(SpecError, match="nowhere"):
+        policy_process.build(policy_process.local(tmp_path, "legato", device="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ({}, "None"),
+        ({"kind": "pickle"}, "pickle"),
+        ({"kind": "local", "run": "x"}, "method"),
+        ({"kind": "import", "target": "os", "arguments": {}}, "'os'"),
+        ({"kind": "import", "target": "no_such_module:make", "arguments": {}}, "no_such_module"),
+        ({"kind": "import", "target": "test_run:towards", "arguments": {"pace": 1}}, "pace"),
+    ],
+)
+def test_a_source_that_describes_no_policy_is_refused(source: dict[str, Any], named: str) -> None:
+    with pytest.raises(SpecError, match=named):
+        policy_process.build(source)
+
+
+def test_a_policy_that_does_not_start_ends_the_run(run: Callable[..., int]) -> None:
+    with pytest.raises(PolicyError, match=r"did not start: .*multiply"):
+        run(speed="fast")
