@@ -61,6 +61,7 @@ class RemotePolicy:
         prompt: What is to be done, for policies that are told.
         cameras: Pictures of an openpi server; a Segue server says which it needs.
         jpeg_quality: 1 to 100 to send pictures as JPEG, for networks; None sends them raw, for the same machine.
+        checksum: Whether frames to and from a Segue server carry a CRC-32; raw pictures are most of its cost.
 
     Raises:
         RemoteError: Nobody answers within ``patience``, the token is wrong, or the certificate is not trusted.
@@ -81,8 +82,10 @@ class RemotePolicy:
         prompt: str = "",
         cameras: Cameras | None = None,
         jpeg_quality: int | None = None,
+        checksum: bool = True,
     ) -> None:
-        self.url, self.deadline, self.prompt, self.jpeg_quality = url, deadline, prompt, jpeg_quality
+        self.url, self.deadline, self.prompt = url, deadline, prompt
+        self.jpeg_quality, self.checksum = jpeg_quality, checksum
         self._state, self._model_hash, self._tls = state, model_hash, tls
         self._headers = {"Authorization": f"Api-Key {token}"} if token else None
         self._spec, self._cameras = spec, dict(cameras or {})
@@ -156,7 +159,7 @@ class RemotePolicy:
             seen = {name: memoryview(pictures.encode_jpeg(self._pictures[name], quality)) for name in seen}
         return Question(
             np.asarray(observation, np.float32), continuation, self._number, max(ends - time.monotonic(), 0.0), started,
-            self.prompt, seen, checksum=True,
+            self.prompt, seen, self.checksum,
         )  # fmt: skip
 
     def _await(self, connection: ClientConnection, ends: float, plain: bool) -> Answer:

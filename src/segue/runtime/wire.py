@@ -181,7 +181,8 @@ def marker(array: NDArray[Any]) -> dict[bytes, Any]:
     if array.dtype not in _WRITTEN:
         names = ", ".join(str(each) for each in sorted(_WRITTEN, key=str))
         raise WireError("dtype", "", f"an array of {array.dtype}", f"one of {names}", "convert it")
-    return {b"__ndarray__": True, b"data": array.tobytes(), b"dtype": array.dtype.str, b"shape": array.shape}
+    content = np.ascontiguousarray(array).data
+    return {b"__ndarray__": True, b"data": content, b"dtype": array.dtype.str, b"shape": array.shape}
 
 
 def read(decoder: "Decoder[T]", raw: Raw | bytes | memoryview, field: str) -> T:

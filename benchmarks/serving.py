@@ -1,0 +1,256 @@
+"""What it costs to ask a policy in another process: round trips without any inference, as ratios in one run.
+
+Three pictures of 224 x 224 and 14 joint angles go there, 50 x 14 actions come back, over the loopback interface. The
+same messages are written, read and checked over ZeroMQ and gRPC; and as many bytes are sent over ZeroMQ that nobody
+looks at. Everybody takes a turn in each round, so that whatever else the machine does hits all alike.
+
+    pip install pyzmq grpcio 'segue[images]'
+    python benchmarks/serving.py [--rounds 40] [--calls 25]
+
+Wall-clock time depends on what else runs; CPU time (client and server together) less so.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.runtime import messages, pictures, wire
+from segue.runtime.address import Address
+from segue.runtime.client import RemotePolicy
+from segue.runtime.handshake import Card
+from segue.runtime.messages import Question
+from segue.runtime.pictures import Picture, encode_jpeg
+from segue.runtime.server import PolicyServer, running
+
+SIZE = (224, 224)
+CAMERAS = {name: SIZE for name in ("head", "left wrist", "right wrist")}
+SPEC = PolicySpec(50, 0.02, tuple(f"joint {i}" for i in range(14)), tuple(f"target {i}" for i in range(14)))
+QUALITY = 90
+METHOD = "/benchmark/ask"
+
+
+class Silent:
+    """Answers at once, always the same."""
+
+    spec = SPEC
+    actions = np.zeros((50, 14), np.float32)
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        """Nothing to think about."""
+        return self.actions
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class SilentWatching(Silent):
+    """The same, shown pictures before."""
+
+    cameras = CAMERAS
+
+    def see(self, pictures: Mapping[str, Picture], prompt: str = "") -> None:
+        """Look away."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What is asked."""
+
+    observation: Array
+    continuation: Continuation
+    pictures: Mapping[str, Picture]
+
+    @classmethod
+    def example(cls) -> "Payload":
+        """Smooth pictures with some noise: JPEG files of a usual size."""
+        rng, (height, width) = np.random.default_rng(0), SIZE
+        rows, columns = np.mgrid[:height, :width]
+        waves = [128 + 80 * np.sin(rows / 20 + i) * np.cos(columns / (15 + i)) for i in range(3)]
+        smooth = np.stack(waves, axis=2)
+        pictures = {name: np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8) for name in CAMERAS}
+        prefix = np.zeros((34, 14), np.float32)
+        return cls(np.zeros(14, np.float32), Continuation(16, prefix, 4, 16, np.ones(34, np.int64)), pictures)
+
+    def question(self, kind: str) -> bytes:
+        """As Segue asks."""
+        seen: dict[str, Any] = dict(self.pictures) if kind != "state" else {}
+        if kind == "JPEG":
+            seen = {name: encode_jpeg(each, QUALITY) for name, each in seen.items()}
+        asked = Question(self.observation, self.continuation, 1, pictures=seen, checksum=kind != "raw")
+        return messages.encode_question(asked)
+
+
+def answered(frame: bytes) -> bytes:
+    """As Segue answers."""
+    found = wire.entries(frame)
+    card = Card(SPEC, cameras=CAMERAS if "head" in found else {})
+    question = messages.decode_question(found, card)
+    pictures.decoded(question.pictures, card.cameras)
+    return messages.encode_answer(Silent.actions, question, SPEC, {"infer_ms": 0.1, "wait_ms": 0.1})
+
+
+def serve_all() -> None:
+    """The process of the servers: prints their addresses, and ends with its standard input."""
+    import grpc
+    import zmq
+
+    nothing = bytes(len(answered(Payload.example().question("state"))))
+    with ExitStack() as stack:
+        plain = stack.enter_context(running(PolicyServer(Silent(), Address(port=0))))
+        watching = stack.enter_context(running(PolicyServer(SilentWatching(), Address(port=0))))
+        context = zmq.Context()
+
+        def listen(reply: Callable[[bytes], bytes]) -> int:
+            listening = context.socket(zmq.REP)
+            port = listening.bind_to_random_port("tcp://127.0.0.1")
+
+            def answer() -> None:
+                while True:
+                    listening.send(reply(listening.recv()))
+
+            Thread(target=answer, daemon=True).start()
+            return port
+
+        ports = {"zmq": listen(answered), "bytes": listen(lambda _: nothing)}
+        remote = grpc.server(ThreadPoolExecutor(1))
+        handler = grpc.unary_unary_rpc_method_handler(lambda request, _: answered(request))
+        remote.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("benchmark", {"ask": handler}),))
+        grpc_port = remote.add_insecure_port("127.0.0.1:0")
+        remote.start()
+        addresses = {"plain": plain.url, "watching": watching.url, "grpc": grpc_port, **ports}
+        print(json.dumps(addresses), flush=True)
+        sys.stdin.read()
+        remote.stop(None)
+
+
+@contextmanager
+def servers() -> Iterator[tuple[dict[str, Any], int]]:
+    """The process of the servers: its addresses and its number."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline()), process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], object]]]:
+    """One round trip of each kind."""
+    import grpc
+    import zmq
+
+    payload = Payload.example()
+    clients = {
+        "state": RemotePolicy(addresses["plain"]),
+        "raw": RemotePolicy(addresses["watching"], checksum=False),
+        "JPEG": RemotePolicy(addresses["watching"], jpeg_quality=QUALITY),
+    }
+    frames = {name: payload.question(name) for name in clients}
+    context = zmq.Context()
+    sockets = {name: context.socket(zmq.REQ) for name in ("zmq", "bytes")}
+    for name, each in sockets.items():
+        each.connect(f"tcp://127.0.0.1:{addresses[name]}")
+    channel = grpc.insecure_channel(f"127.0.0.1:{addresses['grpc']}")
+    call = channel.unary_unary(METHOD)
+
+    def segue(name: str) -> object:
+        if name != "state":
+            clients[name].see(payload.pictures)
+        return clients[name].next_chunk(payload.observation, payload.continuation)
+
+    def zeromq(name: str) -> object:
+        sockets["zmq"].send(payload.question(name))
+        return messages.decode_answer(sockets["zmq"].recv(), SPEC)
+
+    def unread(name: str) -> object:
+        sockets["bytes"].send(frames[name])
+        return sockets["bytes"].recv()
+
+    def remote_call(name: str) -> object:
+        return messages.decode_answer(call(payload.question(name)), SPEC)
+
+    kinds = {"Segue": segue, "ZeroMQ": zeromq, "gRPC": remote_call, "bytes over ZeroMQ": unread}
+    try:
+        yield {f"{kind}, {name}": partial(ask, name) for name in frames for kind, ask in kinds.items()}
+    finally:
+        for client in clients.values():
+            client.close()
+        channel.close()
+        context.destroy(0)
+
+
+def cpu_of(pid: int) -> float:
+    """CPU time of another process [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def measure(work: Mapping[str, Callable[[], object]], pid: int, rounds: int, calls: int) -> dict[str, np.ndarray]:
+    """Seconds: wall (rounds, calls) of each kind, and under "<kind> CPU" the CPU time per call of both processes."""
+    order = np.random.default_rng(0)
+    wall: dict[str, list[list[float]]] = {name: [] for name in work}
+    cpu = dict.fromkeys(work, 0.0)
+    for each in work.values():
+        each()
+    for _ in range(rounds):
+        for name in order.permutation(list(work)):
+            before, times = time.process_time() + cpu_of(pid), []
+            for _ in range(calls):
+                started = time.perf_counter()
+                work[name]()
+                times.append(time.perf_counter() - started)
+            wall[name].append(times)
+            cpu[name] += time.process_time() + cpu_of(pid) - before
+    found = {name: np.array(times) for name, times in wall.items()}
+    return found | {f"{name} CPU": np.array(cpu[name] / rounds / calls) for name in work}
+
+
+def main() -> None:
+    """Measure and show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--calls", type=int, default=25, help="of each kind in each round")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.serve:
+        return serve_all()
+    with servers() as (addresses, pid), callers(addresses) as work:
+        times = measure(work, pid, chosen.rounds, chosen.calls)
+    table = Table(title="One round trip without inference", title_justify="left")
+    for name in ("what", "median", "fastest tenth", "99 of 100", "CPU", "over ZeroMQ", "middle half"):
+        table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
+    for name in work:
+        reference = np.median(times["ZeroMQ" + name[name.index(",") :]], axis=1)
+        low, middle, high = np.quantile(np.median(times[name], axis=1) / reference, (0.25, 0.5, 0.75))
+        tenth, median, late = 1e3 * np.quantile(times[name], (0.1, 0.5, 0.99))
+        table.add_row(
+            name, f"{median:.2f} ms", f"{tenth:.2f} ms", f"{late:.2f} ms", f"{1e3 * times[name + ' CPU']:.2f} ms",
+            f"{middle:.2f}", f"{low:.2f} to {high:.2f}",
+        )  # fmt: skip
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
