@@ -226,3 +226,14 @@ def test_without_noise_the_control_is_what_the_low_rate_alone_costs() -> None:
     found = noisy_knots(truth, nothing, 4, linear, seed=0)
     np.testing.assert_allclose(found[3:], truth.chunks[3:], atol=1e-5)
     assert np.abs(noisy_knots(truth, nothing, 4, held, seed=0)[3:] - truth.chunks[3:]).max() > 1e-3
+
+
+def test_noisy_displacements_are_off_by_as_much_at_every_knot_at_either_rate() -> None:
+    rest, scale = at_rest(4000, 2 * FACTOR, 1), np.array([SIGMA])
+    paths = [
+        np.cumsum(chunks, axis=1)[:, FACTOR - 1 :: FACTOR, 0].std(axis=0)
+        for chunks in (noisy(rest, scale, 0), noisy_knots(rest, scale, FACTOR, held, 1, summed=(0,)))
+    ]
+    for path in paths:
+        np.testing.assert_allclose(path, SIGMA * np.sqrt([FACTOR, 2 * FACTOR]), rtol=0.05)
+    assert scale == SIGMA

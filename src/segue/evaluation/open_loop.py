@@ -265,8 +265,9 @@ def noisy_knots(
     The control for comparisons across rates: the noise per predicted number is that of `noisy`, so that whatever
     these chunks are smoother by is the doing of the interpolation and the metric, and nothing that a policy learned.
     Third differences of white noise have the mean square ``20 sigma^2`` per dimension; interpolated linearly by a
-    factor of 3 or more they have ``12 sigma^2 / factor^3``, for the same error at every knot. A scale of zero leaves
-    what the low rate alone costs.
+    factor of 3 or more they have ``12 sigma^2 / factor^3``, for the same error at every knot. The displacement of a
+    period has the noise of its steps added up, so that the path is off by as much at every knot as at the high rate.
+    A scale of zero leaves what the low rate alone costs.
 
     Args:
         truth: Demonstrated chunks, their horizon a multiple of the factor.
@@ -280,4 +281,6 @@ def noisy_knots(
         Shape (chunks, horizon, action).
     """
     knots = Demonstrated(at_low_rate(truth.chunks, factor, summed).astype(np.float64), truth.previous)
+    scale = np.array(scale, np.float64)
+    scale[list(summed)] *= np.sqrt(factor)
     return at_high_rate(noisy(knots, scale, seed), factor, interpolation, previous=truth.previous, summed=summed)

@@ -220,6 +220,8 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
     scale = np.array(next(found for found in measured if found["row"] == "flow-direct")["rms"])
     summed = displacements(simulators(rates.task, 1)[0].spec)
     connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
+    if summed:
+        del connected["linear"]  # the same as held
 
     def knots(how: Interpolation, noise: Real) -> Real:
         return noisy_knots(truth, noise, rates.factor, how, 0, summed)
