@@ -4,6 +4,7 @@ The control loop only appends to a queue; a thread hands it on ten times a secon
 with the loop: use it to look, and a trace alone where every tick has to be on time.
 """
 
+import importlib
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -38,10 +39,10 @@ class RerunSink:
         self, action_names: Sequence[str], ladder: Sequence[str], *, save: Path | None = None, period: float = 0.1
     ) -> None:
         try:
-            import rerun
+            rerun: Any = importlib.import_module("rerun")
         except ImportError as error:
             raise MissingExtraError("rerun", "rerun", "the live view") from error
-        self._rerun: Any = rerun
+        self._rerun = rerun
         self._stream: Any = rerun.RecordingStream("segue")
         if save is None:
             self._stream.spawn()
