@@ -9,7 +9,7 @@ from rich.table import Table
 
 from segue.errors import DataError, MissingExtraError
 from segue.evaluation.rates_run import AUTOENCODER, SYNC
-from segue.evaluation.table import Summary, facts, head, provenance, shown, summarise
+from segue.evaluation.table import Summary, head, provenance, shown, summarise
 
 SYNCHRONOUS = ("success", "completion_time", "jerk_measured")
 ASYNCHRONOUS = (*SYNCHRONOUS, "seam_jump")
@@ -148,7 +148,7 @@ def write_page(content: Mapping[str, Any], path: Path) -> Path:
     rates, summary = _section(content), summarise(content)
     text = environment.get_template("rates.html.j2").render(
         title=content["title"],
-        facts=facts(content, summary),
+        facts=_facts(content),
         delay=f"{1000 * rates['delay_seconds']:.0f} ms",
         columns=[title for _, _, title in _columns(rates)],
         groups=[(group["name"], sum(column[0] == group["name"] for column in _columns(rates)))
@@ -163,6 +163,21 @@ def write_page(content: Mapping[str, Any], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _facts(content: Mapping[str, Any]) -> list[str]:
+    """What was compared, in a few words each."""
+    rates, budget = _section(content), content["budget"]
+    rate = 1 / content["task"]["dt"]
+    return [
+        f"task {content['task']['name']}",
+        f"{len(rates['rows'])} rows",
+        f"{budget['training_seeds']} training run{'s' if budget['training_seeds'] != 1 else ''} each",
+        f"{budget['episodes']} episodes per cell",
+        f"{budget['updates']} updates of {budget['batch']} chunks",
+        f"{rate:g} and {rate / rates['factor']:g} Hz",
+        str(content.get("created", ""))[:10],
+    ]
 
 
 def _values(rates: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
