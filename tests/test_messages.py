@@ -200,12 +200,24 @@ def test_a_refusal_says_why_and_to_whom() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "5", '{"error": {}}', "Traceback ...\n  File\nValueError: no", "[" * 5000]
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "5",
+        '{"error": {}}',
+        "Traceback ...\n  File\nValueError: no",
+        "[" * 5000,
+        "\x1b[2Jgone",
+        '{"error": "\\u001b[2J"}',
+    ],
 )
 def test_any_text_is_a_reason(text: str) -> None:
     reason, number = messages.reason(text)
     assert number is None
     assert len(reason) <= 200
+    assert reason.isprintable()
 
 
 def test_only_a_reset_is_a_reset() -> None:

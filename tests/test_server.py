@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,22 @@ def test_fault_19_a_busy_client_does_not_starve_another() -> None:
     assert [asked.start for asked in policy.asked] == [1, 2, 3]
 
 
+class Lengthy(Affine):
+    spec = replace(SPEC, horizon=4096)
+
+    def next_chunk(self, observation: Any, continuation: Any) -> Any:
+        return np.zeros((4096, 2))
+
+
+def test_fault_19_a_client_that_reads_nothing_keeps_nobody_waiting() -> None:
+    with running(server(Lengthy())) as it, client(it, close_timeout=0.1) as deaf, client(it) as other:
+        for _ in range(200):
+            ask(deaf)
+        for _ in range(3):
+            ask(other)
+            assert answered(other)["actions"].shape == (4096, 2)
+
+
 def test_a_request_is_not_answered_after_its_deadline() -> None:
     policy = Gate()
     with running(server(policy)) as it, client(it) as first, client(it) as late:
@@ -292,6 +309,9 @@ def test_a_unix_socket_is_for_its_user_alone_and_does_not_stay(tmp_path: Path) -
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with unix_connect(str(path), compression=None) as asking:
             received(asking)
+            works(asking)
+            with pytest.raises(SpecError, match="another server"), running(server(Affine(), address=it.address)):
+                pass
             works(asking)
     assert not path.exists()
 

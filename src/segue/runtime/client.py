@@ -245,7 +245,7 @@ class RemotePolicy:
                 check_spec(card.spec, self._spec)
             if self._model_hash not in (None, card.hash):
                 raise SpecError(
-                    f"{self.url} serves {card.model or 'a model'} of hash {card.hash!r}",
+                    f"{self.url} serves {card.model!r} of hash {card.hash!r}",
                     f"hash {self._model_hash!r}",
                     "connect to the server with these weights",
                 )

@@ -260,5 +260,7 @@ def reason(text: str) -> tuple[str, int | None]:
         content = json.loads(text[:1000])
         code, name, identity = content["error"], content.get("field", ""), content.get("id")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return (text.strip().splitlines() or [""])[-1][:200], None
-    return f"{str(code)[:40]} {str(name)[:80]}".strip(), identity if isinstance(identity, int) else None
+        code, name, identity = (text.strip().splitlines() or [""])[-1][:200], "", None
+    said = f"{str(code)[:200]} {str(name)[:80]}".strip()
+    # It ends up on somebody's terminal: no control characters of a peer.
+    return "".join(c if c.isprintable() else "?" for c in said), identity if isinstance(identity, int) else None

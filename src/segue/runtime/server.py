@@ -15,14 +15,17 @@ nothing but short codes; what went wrong is in the log.
 
 import asyncio
 import contextlib
+import errno
 import hmac
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 from websockets import ConnectionClosed
@@ -39,6 +42,7 @@ from segue.runtime.pictures import SightedPolicy
 
 MAX_CLIENTS: Final = 16
 _OPEN_TIMEOUT: Final = 10.0
+_CLOSE_TIMEOUT: Final = 1.0
 
 _log = logging.getLogger("segue.server")
 _connections = logging.getLogger("segue.server.connections")
@@ -72,6 +76,13 @@ class _Newest:
         self.reset, self.question = False, None
         self.something.clear()
         return taken
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket; what a killed server left behind may be replaced."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_CLOSE_TIMEOUT)
+        return probe.connect_ex(str(path)) not in (errno.ENOENT, errno.ECONNREFUSED)
 
 
 class PolicyServer:
@@ -108,8 +119,8 @@ class PolicyServer:
         # A browser sends an Origin: no web page may command a robot through the machine that it is looked at on.
         how: dict[str, Any] = {
             "process_request": self._admit, "origins": [None], "compression": None, "server_header": None,
-            "open_timeout": _OPEN_TIMEOUT, "max_size": self.max_frame, "max_queue": 2, "logger": _connections,
-            "ssl": self.address.tls,
+            "open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "max_size": self.max_frame,
+            "max_queue": 2, "logger": _connections, "ssl": self.address.tls,
         }  # fmt: skip
         try:
             self._server = await self._listen(how)
@@ -122,6 +133,8 @@ class PolicyServer:
     async def _listen(self, how: Mapping[str, Any]) -> Server:
         if self.address.unix is None:
             return await serve(self._client, self.address.host, self.address.port, **how)
+        if _is_served(self.address.unix):
+            raise OSError("another server listens there")
         mask = os.umask(0o177)  # for processes of this user only, from the start
         try:
             return await unix_serve(self._client, str(self.address.unix), **how)

@@ -194,7 +194,9 @@ def read(decoder: "Decoder[T]", raw: Raw | bytes | memoryview, field: str) -> T:
     try:
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError("type", field, str(error), "the type that the field has", "see docs/serving.md") from error
+        raise WireError(
+            "type", field, str(error), "the type that the field has", "see segue.runtime.messages"
+        ) from error
 
 
 def fields_of(raw: Raw, field: str) -> dict[str, Raw]:
