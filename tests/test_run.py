@@ -117,6 +117,29 @@ def test_episodes_end_when_they_are_solved_or_too_long(run: Callable[..., int], 
         assert np.array_equal(trace.ticks[trace.ticks["epoch"] == epoch][0]["observation"], mass.observe())
 
 
+class View:
+    """Counts."""
+
+    ticks = chunks = closed = 0
+
+    def tick(self, *_: Any, **__: Any) -> None:
+        self.ticks += 1
+
+    def chunk(self, *_: Any, **__: Any) -> None:
+        self.chunks += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_run_can_be_looked_at(run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View()
+    monkeypatch.setattr(robot, "RerunSink", lambda names, states: view)
+    assert run(view=True) == 0
+    trace = read(tmp_path / "trace")
+    assert (view.ticks, view.chunks, view.closed) == (len(trace.ticks), len(trace.chunks), 1)
+
+
 def test_limits_are_kept(run: Callable[..., int], tmp_path: Path) -> None:
     assert run(motion=Motion(velocity=0.5, acceleration=20.0, jerk=2000.0)) == 0
     trace = read(tmp_path / "trace")

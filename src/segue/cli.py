@@ -215,6 +215,7 @@ def run_(
     seed: Annotated[int, typer.Option(help="of the first episode; the next ones count up")] = 10_000,
     device: Annotated[str, typer.Option(help="that the policy runs on, as torch names it")] = "cpu",
     trace: Annotated[Path | None, typer.Option(help="file to write [default: a new one in runs/<task>/run]")] = None,
+    view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
 ) -> None:
     """Drive a simulator in real time, the policy in a process of its own, and record every tick."""
     from segue.commands.robot import Motion, run_command
@@ -222,7 +223,8 @@ def run_(
     status = run_command(
         console, task, run, method=method, server=server, token=token, seconds=seconds, rate=rate,
         execution_horizon=execution_horizon, trigger_text=trigger, delay_quantile=delay_quantile,
-        motion=Motion(velocity, acceleration, jerk), seed=seed, device=device, trace=trace, command=command_line(),
+        motion=Motion(velocity, acceleration, jerk), seed=seed, device=device, trace=trace, view=view,
+        command=command_line(),
     )  # fmt: skip
     raise typer.Exit(status)
 

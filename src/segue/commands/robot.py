@@ -35,7 +35,9 @@ from segue.runtime.link import Hello
 from segue.runtime.plan import Handover, Plan
 from segue.runtime.process_link import ProcessLink
 from segue.runtime.realtime import realtime
+from segue.runtime.rerun_sink import RerunSink
 from segue.runtime.signals import on_signals
+from segue.runtime.sink import Sinks
 from segue.runtime.trace import Trace, TraceWriter, plan_header, read
 from segue.runtime.trigger import trigger
 
@@ -97,6 +99,7 @@ def run_command(
     seed: int,
     device: str,
     trace: Path | None,
+    view: bool = False,
     command: str,
 ) -> int:
     """`segue run`; the exit status."""
@@ -118,17 +121,18 @@ def run_command(
             highlight=False,
         )
         about = {"command": command, "method": server or method, "rate": 1 / dt}
-        writer = _writer(path, settings, robot.spec, plan, about, seconds)
+        views = [RerunSink(robot.spec.action_names, [state.value for state in STATES])] if view else []
+        sink = Sinks(_writer(path, settings, robot.spec, plan, about, seconds), *views)
         started = Ladder(motion.limits(robot.spec), dt, _position(robot)().tolist())
         executor = Executor(
             robot, plan, started, link,
-            clock=MonotonicClock(), position=_position(robot), sink=writer, pose=robot.pose,
+            clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose,
         )  # fmt: skip
         try:
             with on_signals(executor.stop) as received:
                 ending, episodes = _episodes(console, executor, robot, settings, motion, seconds, seed)
         finally:
-            writer.close()
+            sink.close()
     finally:
         link.close()
     _summary(console, executor, ending, episodes, read(path), path, task)
@@ -209,7 +213,7 @@ def _writer(
     ticks = ceil((seconds + 10) * about["rate"])
     return TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
-        pose=len(spec.pose_names), ticks=ticks, chunks=ticks,
+        pose=len(spec.pose_names), ticks=ticks, chunks=ticks // 4,
     )  # fmt: skip
 
 
