@@ -185,6 +185,13 @@ def test_the_tables_and_the_page_show_every_row(content: dict[str, Any], tmp_pat
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_the_report_of_these_results_is_their_own(done: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    shown = CliRunner().invoke(cli.app, ["report", str(done / "results.json"), "--out", str(page)])
+    assert shown.exit_code == 0
+    assert "Closed loop, in the simulator" in page.read_text()
+
+
 def test_other_results_have_no_such_tables(content: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="segue bench rates"):
         rates_report.open_loop_table({key: value for key, value in content.items() if key != "rates"})

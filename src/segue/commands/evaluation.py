@@ -211,6 +211,10 @@ def report_command(
     from segue.evaluation.report import write_report
 
     content = results.read(path)
+    if "rates" in content:
+        from segue.commands.rates import show_rates
+
+        return show_rates(console, content, out or path.with_name("report.html"))
     summary = table.summarise(content)
     console.print(table.console(summary))
     console.print(table.verdict(summary))

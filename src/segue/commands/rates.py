@@ -1,8 +1,9 @@
 """segue bench rates, once its arguments are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -28,9 +29,6 @@ def rates_command(
     command: str,
 ) -> None:
     """`segue bench rates`."""
-    from segue.evaluation import rates_report
-    from segue.evaluation.table import summarise
-
     if env is None or unused:
         raise SpecError(
             got=" and ".join(unused) or "no task",
@@ -54,13 +52,19 @@ def rates_command(
         protocol, runs=runs or Path("runs") / folder, out=out or Path("results") / folder, workers=workers,
         command=command, console=console,
     )  # fmt: skip
-    content = results.read(path)
+    show_rates(console, results.read(path), path.with_name("report.html"))
+
+
+def show_rates(console: Console, content: Mapping[str, Any], page: Path) -> None:
+    """The end of `segue bench rates`, and `segue report` for its results: tables on the screen and as a page."""
+    from segue.evaluation import rates_report
+    from segue.evaluation.table import summarise
+
     console.print(rates_report.open_loop_table(content))
     console.print(rates_report.closed_loop_table(content, summarise(content)))
     for line in rates_report.not_applicable(content):
         console.print(f"n/a  {line}", highlight=False, markup=False)
-    page = rates_report.write_page(content, path.with_name("report.html"))
-    console.print(f"report: {page.resolve()}", soft_wrap=True)
+    console.print(f"report: {rates_report.write_page(content, page).resolve()}", soft_wrap=True)
 
 
 def only_rates_has(env: str | None, short: bool, latency: bool) -> None:
