@@ -1,9 +1,11 @@
 """Traces: what was written comes back, whole, also when the process is killed; what is damaged is refused."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from segue.core.chunk import nothing_to_continue
 from segue.errors import DataError, SpecError
 from segue.runtime import trace
 from segue.runtime.plan import Delivery, Event, Request, Tick
-from segue.runtime.records import DELIVERIES, EVENTS, checked
+from segue.runtime.records import DELIVERIES, EVENTS, Layout, checked
 from segue.runtime.sink import Sinks
 from segue.runtime.trace import TraceWriter, read
 
@@ -227,6 +229,41 @@ def test_a_flipped_bit_is_refused_or_was_in_no_record(whole: bytes, tmp_path: Pa
     assert found.dropped == same.dropped
     assert found.ticks.tobytes() == same.ticks.tobytes()
     assert found.chunks.tobytes() == same.chunks.tobytes()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 3, 10, 2**16, 2**31, 2**32 - 1]), min_size=6, max_size=6),
+    text=st.sampled_from([b"{}", b"[]", b"7", b"{", b"\xff", b"[" * 20_000]),
+    counts=st.lists(st.sampled_from([0, 1, 3, 2**32 - 1]), min_size=4, max_size=4),
+    rest=st.binary(max_size=500),
+)
+def test_a_file_that_is_meant_to_deceive_is_refused_or_harmless(
+    tmp_path: Path, sizes: list[int], text: bytes, counts: list[int], rest: bytes
+) -> None:
+    """Its checksums are right, its sizes are whatever."""
+    layout = Layout(len(text), *sizes)
+    words = np.array([checked(count) for count in counts], "<u8").tobytes()
+    (tmp_path / "t").write_bytes(layout.preamble(text) + words + text + rest)
+    try:
+        found = read(tmp_path / "t")
+    except DataError:
+        return
+    assert found.header == {}
+    assert len(found.ticks) + len(found.chunks) <= 64 + len(rest)
+
+
+def test_an_event_that_does_not_exist_is_refused(whole: bytes, tmp_path: Path) -> None:
+    layout = Layout(len(json.dumps(HEADER)), 3, 1, 3, 2, 1, 4)
+    content = bytearray(whole)
+    record = slice(layout.first_tick, layout.first_tick + layout.tick.itemsize)
+    tick = np.frombuffer(whole[record], layout.tick).copy()
+    tick["event"] = 200
+    tick["crc"] = zlib.crc32(tick.tobytes()[:-4])
+    content[record] = tick.tobytes()
+    (tmp_path / "t").write_bytes(content)
+    with pytest.raises(DataError, match="does not exist"):
+        read(tmp_path / "t")
 
 
 def test_the_damaged_record_is_named(whole: bytes, tmp_path: Path) -> None:

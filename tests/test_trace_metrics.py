@@ -172,7 +172,24 @@ def test_an_epoch_without_an_action_is_no_episode(tmp_path: Path) -> None:
     assert len(measured.episode_records(read(tmp_path / "t"))) == 1
 
 
-@pytest.mark.parametrize("robot", [None, {}, {"name": "arm"}, {"action_low": "low"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "arm", "dt": -1},
+        {"action_low": "low"},
+        {"action_names": ["one"], "action_low": [0.0], "action_high": [1.0]},
+        {"scale": [1.0]},
+        {"cruise_speed": "fast"},
+        {"command": "torque"},
+    ],
+)
+def test_a_robot_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    trace = recorded(tmp_path / "t", [2] * 10)
+    with pytest.raises(DataError, match="says of its robot"):
+        measured.episode_records(with_robot(trace, **changes))
+
+
+@pytest.mark.parametrize("robot", [None, {}, [], {"name": "arm"}])
 def test_a_header_without_a_robot_is_refused(tmp_path: Path, robot: Any) -> None:
     trace = recorded(tmp_path / "t", [2] * 10)
     with pytest.raises(DataError, match="says of its robot"):

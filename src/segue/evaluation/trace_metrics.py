@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segue.core.seams import Seam
 from segue.core.smoothness import NEVER_MOVES, Array, Real
 from segue.envs.robot import Outcome, RobotSpec
-from segue.errors import DataError
+from segue.errors import DataError, SpecError
 from segue.evaluation.metrics import METRICS, EpisodeRecord, episode_metrics, motion_dimensions
 from segue.runtime.plan import Delivery, Event
 from segue.runtime.records import DELIVERIES, EVENTS
@@ -58,24 +58,31 @@ def robot_spec(trace: Trace) -> RobotSpec:
         DataError: The header does not say.
     """
     robot = trace.header.get("robot")
+    actions = trace.ticks["action"].shape[1]
     try:
         assert isinstance(robot, Mapping)
-        return RobotSpec(
-            name=robot["name"],
+        spec = RobotSpec(
+            name=str(robot["name"]),
             dt=float(robot["dt"]),
-            observation_names=tuple(robot["observation_names"]),
-            action_names=tuple(robot["action_names"]),
+            observation_names=tuple(map(str, robot["observation_names"])),
+            action_names=tuple(map(str, robot["action_names"])),
             action_low=np.asarray(robot["action_low"], np.float32),
             action_high=np.asarray(robot["action_high"], np.float32),
             command=robot["command"],
-            pose_names=tuple(robot["pose_names"]),
+            pose_names=tuple(map(str, robot["pose_names"])),
         )
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        if len(spec.action_names) != actions:
+            raise ValueError(f"{len(spec.action_names)} names for {actions} actions")
+        if robot.get("scale") is not None and np.asarray(robot["scale"], float).shape != spec.action_low.shape:
+            raise ValueError("a scale of another shape than the actions")
+        float(robot.get("cruise_speed") or 0)
+    except (AssertionError, KeyError, TypeError, ValueError, SpecError) as error:
         raise DataError(
             got=f"a trace whose header says of its robot: {robot!r:.200} ({error})",
             expected="names, limits and period, as `segue run` writes them",
             change="put `robot_header(spec)` into the header as 'robot'",
         ) from error
+    return spec
 
 
 def latencies(trace: Trace) -> Array:

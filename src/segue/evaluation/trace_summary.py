@@ -129,7 +129,7 @@ def summarise_run(trace: Trace) -> RunSummary:
     """
     ticks, dt = trace.ticks, robot_spec(trace).dt
     time = ticks["time"] - ticks["time"][0] if len(ticks) else np.zeros(0)
-    states = tuple(trace.header.get("ladder", ()))
+    states, causes = _names(trace, "ladder"), _names(trace, "causes")
     waiting, starvations = _gaps(ticks)
     executed, planned = delays(trace)
     named = Counter(
@@ -149,12 +149,18 @@ def summarise_run(trace: Trace) -> RunSummary:
         saturated=int(np.count_nonzero(ticks["saturated"])),
         ladder=ticks["ladder"],
         states=states,
-        rungs=tuple(_rungs(ticks, time, states, trace.header.get("causes", ()))),
+        rungs=tuple(_rungs(ticks, time, states, causes)),
         outcomes=dict(named.most_common()),
         delays=executed,
         planned=planned,
         latencies=latencies(trace),
     )
+
+
+def _names(trace: Trace, what: str) -> tuple[str, ...]:
+    """Names of codes, as the header has them."""
+    names = trace.header.get(what)
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _rate(ticks: NDArray[np.void]) -> float:

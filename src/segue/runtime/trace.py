@@ -271,9 +271,7 @@ def read(path: Path | str) -> Trace:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error}", "a trace of `segue run`", "check the path") from error
-    layout, text = _read_layout(path, content)
-    if len(content) < layout.size:
-        raise _damaged(path, f"{len(content)} of {layout.size} bytes")
+    layout, header = _read_layout(path, content)
     words = [int(word) for word in np.frombuffer(content, "<u8", 4, records.COUNTERS)]
     counts = [word & records.WORD for word in words]
     if [checked(count) for count in counts] != words or counts[0] > layout.ticks or counts[1] > layout.chunks:
@@ -284,10 +282,13 @@ def read(path: Path | str) -> Trace:
         for n, row in enumerate(rows):
             if zlib.crc32(row.tobytes()[:-4]) != row["crc"]:
                 raise _damaged(path, f"{kind} record {n} of {len(rows)} with a wrong checksum")
-    return Trace(json.loads(text), ticks, chunks, (counts[2], counts[3]))
+    if np.any(ticks["event"] >= len(records.EVENTS)) or np.any(chunks["outcome"] >= len(records.DELIVERIES)):
+        raise _damaged(path, "an event or an outcome that does not exist")
+    return Trace(header, ticks, chunks, (counts[2], counts[3]))
 
 
-def _read_layout(path: Path, content: bytes) -> tuple[Layout, bytes]:
+def _read_layout(path: Path, content: bytes) -> tuple[Layout, dict[str, Any]]:
+    """Sizes and header, when all of what they say is there."""
     if content[: len(records.MAGIC)] != records.MAGIC:
         raise DataError(f"{path} is not a trace", "a trace of `segue run`", "check the path")
     if len(content) < records.HEADER:
@@ -296,7 +297,13 @@ def _read_layout(path: Path, content: bytes) -> tuple[Layout, bytes]:
     layout, text = Layout(length, *sizes), content[records.HEADER : records.HEADER + length]
     if layout.preamble(text) != content[: records.COUNTERS]:
         raise _damaged(path, f"a header with checksum {crc:08x} that it does not have")
-    return layout, text
+    try:
+        size, header = layout.size, json.loads(text)
+    except (ValueError, RecursionError) as error:  # the checksum is right, so somebody meant it
+        raise _damaged(path, f"sizes or a header that cannot be ({error})") from error
+    if len(content) < size or not isinstance(header, dict):
+        raise _damaged(path, f"{len(content)} of {size} bytes, a header of type {type(header).__name__}")
+    return layout, header
 
 
 def _damaged(path: Path, got: str) -> DataError:
