@@ -117,20 +117,18 @@ class FakeLink:
             return
         answer = self.answer(request, observation)
         good = not isinstance(answer, str)
-        made = Answer(
-            request.epoch, request.number, answer if good else None, delay, delay, "" if good else str(answer)
-        )
+        made = Answer(request.epoch, request.number, answer if good else None, delay, "" if good else str(answer))
         self.due.append((self.clock.now() + delay - 1e-9, made))
 
     def fail(self, request: Request, why: str) -> None:
         """Nothing will come for this request."""
-        self.due.append((self.clock.now(), Answer(request.epoch, request.number, None, 0.0, 0.0, why)))
+        self.due.append((self.clock.now(), Answer(request.epoch, request.number, None, 0.0, why)))
 
     def lose(self, why: str) -> None:
         """The policy is gone, and what it was asked with it."""
         self.state, self.reason = LinkState.LOST, why
         under_way = [answer for _, answer in self.due]
-        self.due = [(self.clock.now(), Answer(each.epoch, each.number, None, 0.0, 0.0, why)) for each in under_way]
+        self.due = [(self.clock.now(), Answer(each.epoch, each.number, None, 0.0, why)) for each in under_way]
 
     def back(self) -> None:
         """It has been started again."""

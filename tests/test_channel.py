@@ -168,12 +168,10 @@ def test_answers_come_through_whole(bad: bool) -> None:
     actions = rng.standard_normal((5, 2)).astype(np.float32)
     actions[1, 1] = np.nan
     asked = request(rng, sizes, 2, False)
-    message = pack_answer(
-        asked, None if bad else actions, "brök" * 200 if bad else "", captured=1.0, finished=1.5, inference=0.25
-    )
+    message = pack_answer(asked, None if bad else actions, "brök" * 200 if bad else "", captured=1.0, finished=1.5)
     assert len(message) <= sizes.answer
     answer = unpack_answer(message, sizes)
-    assert (answer.epoch, answer.number, answer.seconds, answer.inference) == (7, 2**40, 0.5, 0.25)
+    assert (answer.epoch, answer.number, answer.seconds) == (7, 2**40, 0.5)
     if bad:
         assert answer.actions is None
         assert answer.error.startswith("brökbrök")

@@ -78,7 +78,7 @@ class Schedule:
             self.back_at = executor.slot + int(self.rng.integers(1, 100))
         elif chance < 0.03:
             epoch, number = int(self.rng.integers(3)), int(self.rng.integers(40))
-            link.due.append((0.0, Answer(epoch, number, wave(link.requests[0], np.zeros(3, np.float32)), 0.0, 0.0)))
+            link.due.append((0.0, Answer(epoch, number, wave(link.requests[0], np.zeros(3, np.float32)), 0.0)))
         elif chance < 0.035:
             executor.pause()
         elif chance < 0.10:

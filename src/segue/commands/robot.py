@@ -39,7 +39,7 @@ from segue.runtime.rerun_sink import RerunSink
 from segue.runtime.signals import on_signals
 from segue.runtime.sink import Sinks
 from segue.runtime.trace import Trace, TraceWriter, plan_header, read
-from segue.runtime.trigger import trigger
+from segue.runtime.trigger import FIXED_HORIZON, trigger
 
 LATENCIES = "latencies.txt"
 """Beside the trace, one per line in seconds, for ``segue eval --delay-trace``."""
@@ -211,9 +211,10 @@ def _writer(
         "causes": [cause.value for cause in CAUSES],
     }
     ticks = ceil((seconds + 10) * about["rate"])
+    often = max(plan.execution_horizon // 2, 1) if plan.trigger == FIXED_HORIZON else 1
     return TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
-        pose=len(spec.pose_names), ticks=ticks, chunks=ticks // 4,
+        pose=len(spec.pose_names), ticks=ticks, chunks=ticks // often,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from segue.runtime.plan import Request
 _HEAD: Final = struct.Struct("<QII")  # generation, checksum, length
 _GENERATION: Final = struct.Struct("<Q")
 REQUEST: Final = struct.Struct("<qqqd iiii")  # epoch, number, step, captured; delay, s, known, previous is known
-ANSWER: Final = struct.Struct("<qqddd q")  # epoch, number, captured, finished, inference; whether there are actions
+ANSWER: Final = struct.Struct("<qqdd q")  # epoch, number, captured, finished; whether there are actions
 LONGEST_ERROR: Final = 240  # bytes
 
 
@@ -177,22 +177,20 @@ def unpack_request(message: bytes, sizes: Sizes) -> tuple[Request, Array, float]
     return Request(epoch, number, step, continuation), observation, captured
 
 
-def pack_answer(
-    request: Request, actions: Array | None, error: str, *, captured: float, finished: float, inference: float
-) -> bytes:
+def pack_answer(request: Request, actions: Array | None, error: str, *, captured: float, finished: float) -> bytes:
     """An answer as it lies in the mailbox; see `segue.runtime.link.Answer`."""
-    head = ANSWER.pack(request.epoch, request.number, captured, finished, inference, actions is not None)
+    head = ANSWER.pack(request.epoch, request.number, captured, finished, actions is not None)
     return head + (error.encode()[:LONGEST_ERROR] if actions is None else actions.astype("<f4").tobytes())
 
 
 def unpack_answer(message: bytes, sizes: Sizes) -> Answer:
     """The way back of `pack_answer`."""
-    epoch, number, captured, finished, inference, good = ANSWER.unpack_from(message)
+    epoch, number, captured, finished, good = ANSWER.unpack_from(message)
     seconds = max(finished - captured, 0.0)
     if not good:
-        return Answer(epoch, number, None, seconds, inference, message[ANSWER.size :].decode(errors="replace"))
+        return Answer(epoch, number, None, seconds, message[ANSWER.size :].decode(errors="replace"))
     actions = np.frombuffer(message, "<f4", sizes.horizon * sizes.action, ANSWER.size)
-    return Answer(epoch, number, actions.reshape(sizes.horizon, sizes.action), seconds, inference)
+    return Answer(epoch, number, actions.reshape(sizes.horizon, sizes.action), seconds)
 
 
 def anonymous_file() -> int:

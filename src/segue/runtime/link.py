@@ -50,7 +50,6 @@ class Answer:
         number: Of the request.
         actions: Shape (horizon, action), robot units; None where there is an error.
         seconds: From sending the request to the end of the inference [s].
-        inference: Of the inference alone [s].
         error: What went wrong, in one line; empty where there are actions.
     """
 
@@ -58,7 +57,6 @@ class Answer:
     number: int
     actions: Array | None
     seconds: float
-    inference: float
     error: str = ""
 
 

@@ -164,7 +164,7 @@ class ProcessLink:
         with self._lock:
             child = self._child
             if child is None or child.channel is None:
-                self._lost.append(Answer(request.epoch, request.number, None, 0.0, 0.0, self.reason or "starting"))
+                self._lost.append(Answer(request.epoch, request.number, None, 0.0, self.reason or "starting"))
                 return
             child.asked = (request, now)
             child.waiting_since = child.waiting_since or now
@@ -287,7 +287,7 @@ class ProcessLink:
             if child is not None and child.asked is not None:
                 request, at = child.asked
                 seconds = time.monotonic() - at
-                self._lost.append(Answer(request.epoch, request.number, None, seconds, 0.0, reason))
+                self._lost.append(Answer(request.epoch, request.number, None, seconds, reason))
 
 
 def hello_from_line(text: bytes) -> Hello:

@@ -89,7 +89,7 @@ def serve(policy: ChunkPolicy, channel: Channel) -> None:
         if message is None:
             continue
         request, observation, captured = unpack_request(message, channel.sizes)
-        started, actions, error = time.monotonic(), None, ""
+        actions, error = None, ""
         try:
             if request.epoch != epoch:
                 policy.reset()
@@ -100,10 +100,7 @@ def serve(policy: ChunkPolicy, channel: Channel) -> None:
             if error not in told and len(told) < 100:  # the root cause once, not at every request
                 told.add(error)
                 traceback.print_exc()
-        finished = time.monotonic()
-        channel.answers.write(
-            pack_answer(request, actions, error, captured=captured, finished=finished, inference=finished - started)
-        )
+        channel.answers.write(pack_answer(request, actions, error, captured=captured, finished=time.monotonic()))
 
 
 def _checked(actions: Array, size: tuple[int, int]) -> Array:
