@@ -248,7 +248,7 @@ def test_fault_9_answers_twice_out_of_order_and_from_before_a_reset() -> None:
     assert made.executor.counts.starved <= 4
 
 
-@pytest.mark.parametrize("gap", [1, 2, 3, 5, 10, 100, 1000])
+@pytest.mark.parametrize("gap", [1, 2, 3, 5, 10, 300])
 def test_fault_10_one_stop_per_gap_in_the_actions(gap: int) -> None:
     """Request 4 takes so long that ``gap`` ticks have no action."""
     made = cell(lambda number: 0.025 if number != 4 else (HORIZON - S - 0.5 + gap) * DT)
@@ -455,11 +455,11 @@ def flat(ticks: int) -> None:
         made.robot, plan, Ladder(LIMITS, DT, [0.0, 0.0]), made.link, clock=made.clock, position=made.robot.position,
         sink=Sinks(), tolerance=Tolerance(stall=None),
     )  # fmt: skip
-    executor.run(done=lambda: executor.counts.ticks >= 2000)
+    executor.run(done=lambda: executor.counts.ticks >= 500)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        executor.run(done=lambda: executor.counts.ticks >= 2000 + ticks)
+        executor.run(done=lambda: executor.counts.ticks >= 500 + ticks)
         assert tracemalloc.get_traced_memory()[0] - before < 64 * 1024
     finally:
         tracemalloc.stop()
@@ -478,7 +478,7 @@ class _Last(list):  # type: ignore[type-arg]
 
 
 def test_fault_25_memory_is_flat() -> None:
-    flat(5_000)
+    flat(1_000)
 
 
 @pytest.mark.faults

@@ -2,8 +2,11 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,12 @@ from segue.commands.robot import LATENCIES, Motion, check_fits, plan_for, run_co
 from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
 from segue.envs import tasks
 from segue.envs.tasks import Task
-from segue.errors import CheckpointError, PolicyError, SpecError, TimingError, UnknownNameError
+from segue.errors import CheckpointError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
 from segue.evaluation.delays import Recorded
 from segue.evaluation.methods import METHODS, objective
 from segue.evaluation.trace_metrics import latencies
 from segue.evaluation.trained import chunk_policy
+from segue.runtime.executor import Executor, Tolerance
 from segue.runtime.link import Hello
 from segue.runtime.plan import Handover
 from segue.runtime.replay import replay
@@ -247,3 +251,17 @@ def test_a_source_that_describes_no_policy_is_refused(source: dict[str, Any], na
 def test_a_policy_that_does_not_start_ends_the_run(run: Callable[..., int]) -> None:
     with pytest.raises(PolicyError, match=r"did not start: .*multiply"):
         run(speed="fast")
+
+
+def test_fault_3_a_policy_that_always_fails_ends_in_a_fault_with_its_root_cause(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latter part of a chunk of this policy is not finite: every one is refused, and the robot stays at rest."""
+    monkeypatch.setattr(robot, "Executor", partial(Executor, tolerance=Tolerance(hold=0.2)))
+    with pytest.raises(RobotError, match=r"no actions for 0\.2 s"):
+        run(speed=1e300, seconds=PATIENCE)
+
+
+def test_the_control_process_imports_no_torch() -> None:
+    code = "import sys, segue.commands.robot, segue.runtime.worker; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

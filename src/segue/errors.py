@@ -6,6 +6,7 @@
     ├── DataError          demonstrations that cannot be used as they are
     ├── CheckpointError    a checkpoint that is truncated, foreign or does not fit
     ├── PolicyError        a policy that runs elsewhere and does not start
+    ├── RobotError         a robot that had to be stopped
     ├── WireError          a message from a peer that is not accepted
     ├── RemoteError        a policy server that is not there, silent, or refuses
     ├── UnknownNameError        a task, method, network ... that does not exist
@@ -44,6 +45,10 @@ class CheckpointError(SegueError):
 
 class PolicyError(SegueError):
     """A policy that runs in another process and does not start."""
+
+
+class RobotError(SegueError):
+    """A robot that had to be stopped, because its driver or its policy failed for too long."""
 
 
 class WireError(SegueError):

@@ -21,7 +21,7 @@ from segue.commands import policy_process
 from segue.envs import tasks
 from segue.envs.robot import Resting, RobotSpec, Simulator
 from segue.envs.tasks import Task
-from segue.errors import PolicyError, SpecError
+from segue.errors import RobotError, SpecError
 from segue.evaluation.metrics import action_scale, cruise_speed, motion_dimensions
 from segue.evaluation.trace_metrics import episode_records, latencies, robot_header
 from segue.evaluation.trace_report import console_tables, measures_of
@@ -137,7 +137,7 @@ def run_command(
         link.close()
     _summary(console, executor, ending, episodes, read(path), path, task)
     if ending is Ending.FAULT:
-        raise PolicyError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
+        raise RobotError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
     return received.exit_status
 
 
