@@ -224,6 +224,7 @@ def test_hesitation_ends_with_completion():
     measured = np.concatenate([[0.0], np.cumsum(steps)])[:, None] * DT
     done = replace(record(outcome=SUCCESS, done=20), measured=measured)
     assert episode_metrics(done)["hesitation"] == 5 / 20
+    assert episode_metrics(done)["stall_time"] == pytest.approx(5 * done.spec.dt)
     assert episode_metrics(replace(done, completion_step=None, outcome=FAILURE))["hesitation"] == 6 / 40
 
 

@@ -14,7 +14,7 @@ from segue.envs import tasks
 from segue.errors import DataError, SpecError
 from segue.evaluation import bench, results
 from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_delays, parse_factors
-from segue.evaluation.methods import METHODS, OBJECTIVES, Method, method, objective
+from segue.evaluation.methods import LATENT, METHODS, OBJECTIVES, Method, method, objective
 from segue.evaluation.recipes import recipe_for
 from segue.policies.families import FAMILIES
 from segue.policies.networks import NETWORKS
@@ -72,7 +72,9 @@ def train_command(
                 change="leave --own-share out, or train with --objective legato",
             )
         how = replace(how, own_share=own_share)
-    run = out or Path("runs") / name / ("latent" if autoencoder else "") / f"seed-{seed}"
+    space = LATENT if autoencoder else ""
+    home = Path("runs") / name / f"seed-{seed}"
+    run = out or home / space
     console.print(
         f"{len(demonstrations)} demonstrations, {len(demonstrations.action)} frames, "
         f"{demonstrations.action.shape[1]} action dimensions at {1 / demonstrations.dt:g} Hz"
@@ -81,7 +83,8 @@ def train_command(
                  console=console)  # fmt: skip
     console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
     if task is not None:
-        console.print(f"next:   segue eval {task} {run} --methods {','.join(_methods_of(goal))}", soft_wrap=True)
+        console.print(f"next:   segue eval {task} {out or home} --methods {','.join(_methods_of(space + goal))}",
+                      soft_wrap=True)  # fmt: skip
 
 
 def _demonstrations(

@@ -14,9 +14,8 @@ from segue.evaluation.delays import delay_model
 from segue.evaluation.methods import method as find_method
 from segue.evaluation.recording import recording_metrics, roughest
 from segue.evaluation.rollout import Scales, Timing, rollout
-from segue.evaluation.sweep import FIRST_SEED, policies_of
-from segue.policies.chunk_policy import ContinuingPolicy
-from segue.training import checkpoint
+from segue.evaluation.sweep import FIRST_SEED
+from segue.evaluation.trained import chunk_policy
 
 
 def metrics_command(
@@ -38,13 +37,13 @@ def record_command(
 ) -> None:
     """`segue record`: what a policy does in the simulator, as a data set of LeRobot."""
     settings, how = find_task(task), find_method(method)
-    policy = checkpoint.load(policies_of(run, [how])[how.policy]).policy()
+    policy, _ = chunk_policy(run, method)
     steps = max(settings.execution_horizon, delay)
-    timing = Timing(policy.config.horizon, steps, delay_model("fixed", delay), how.handover, settings.max_steps)
+    timing = Timing(policy.spec.horizon, steps, delay_model("fixed", delay), how.handover, settings.max_steps)
     recorders = [Recorder(settings.simulator()) for _ in range(episodes)]
     seeds = range(FIRST_SEED + seed, FIRST_SEED + seed + episodes)
     scales = Scales.of(settings.demonstrations(), recorders[0].spec)
-    done = rollout(ContinuingPolicy(policy, how.strategy), recorders, seeds, timing, scales)
+    done = rollout(policy, recorders, seeds, timing, scales)
     found = recorded(recorders[0].spec, [each.frames for each in recorders], f"segue record {task}, {how.label}")
     place = writer.save(found, out, task=settings.summary, robot_type=recorders[0].spec.name)
     solved = sum(record.outcome.success for record in done)

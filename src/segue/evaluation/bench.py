@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +11,17 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from segue.data.episodes import Episodes
 from segue.envs.tasks import Task, task
 from segue.evaluation import results
 from segue.evaluation.delays import DelayModel
-from segue.evaluation.methods import Method, objective
+from segue.evaluation.methods import AUTOENCODER, LATENT, Method, objective
 from segue.evaluation.sweep import Cell, policies_of, run_cells
+from segue.policies.autoencoder import AutoencoderConfig
 from segue.policies.families import family_of
+from segue.training import autoencoder as autoencoders
 from segue.training import checkpoint
+from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 from segue.training.recipe import FIRST_STAGE, Recipe, train_first_stage, train_policy
 
 Item = TypeVar("Item")
@@ -36,6 +40,7 @@ class Comparison:
         episodes: Per cell.
         execution_horizon: s at zero delay.
         slowdowns: Factor on the delay of methods whose inference takes longer; 1 for those not named.
+        autoencoder: Training of the autoencoder, where a method needs one.
     """
 
     task: str
@@ -46,6 +51,12 @@ class Comparison:
     episodes: int
     execution_horizon: int
     slowdowns: Mapping[str, float] = field(default_factory=dict)
+    autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+
+    @property
+    def needs_autoencoder(self) -> bool:
+        """Whether a method lives in a latent space, or refines with it."""
+        return any(method.refines_actions or method.policy.startswith(LATENT) for method in self.methods)
 
 
 def run(comparison: Comparison, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
@@ -62,16 +73,20 @@ def run(comparison: Comparison, *, runs: Path, out: Path, workers: int, command:
 
 
 def train(comparison: Comparison, runs: Path, workers: int, console: Console) -> None:
-    """Train all policies of all seeds: first stages here, with a progress bar, then the rest side by side."""
+    """Train all policies of all seeds: autoencoders and first stages here, with a progress bar, then side by side."""
     wanted = dict.fromkeys(method.policy for method in comparison.methods)
-    episodes, recipe = task(comparison.task).demonstrations(), comparison.recipe
+    episodes = task(comparison.task).demonstrations()
     jobs = []
     for seed in range(comparison.training_seeds):
         folder = runs / f"seed-{seed}"
-        missing = [name for name in wanted if not _done(folder / name, name, _recipe(comparison, name))]
-        if recipe.first_stage_updates and any(_recipe(comparison, name) == recipe for name in missing):
-            console.print(f"[bold]training seed {seed}[/]: {FIRST_STAGE}, then {', '.join(missing)}")
-            train_first_stage(episodes, recipe, run=folder, seed=seed, task=comparison.task, console=console)
+        if comparison.needs_autoencoder:
+            _train_autoencoder(comparison, episodes, folder, seed, console)
+        recipes = {name: _recipe(comparison, name, folder) for name in wanted}
+        missing = {name: recipe for name, recipe in recipes.items() if not _done(folder / name, name, recipe)}
+        firsts = {_place(folder, name)[0]: each for name, each in missing.items() if each.first_stage_updates}
+        for place, recipe in firsts.items():
+            console.print(f"[bold]training seed {seed}[/]: {place / FIRST_STAGE}, then {', '.join(missing)}")
+            train_first_stage(episodes, recipe, run=place, seed=seed, task=comparison.task, console=console)
         jobs += [(comparison, name, seed, folder) for name in missing]
     if not jobs:
         return
@@ -95,15 +110,35 @@ def counted(items: Iterable[Item], total: int, what: str, console: Console) -> I
 
 def _train_quietly(job: tuple[Comparison, str, int, Path]) -> None:
     comparison, name, seed, folder = job
+    place, short = _place(folder, name)
     train_policy(
-        task(comparison.task).demonstrations(), _recipe(comparison, name), name, objective(name), run=folder, seed=seed,
-        task=comparison.task, console=Console(quiet=True),
+        task(comparison.task).demonstrations(), _recipe(comparison, name, folder), short, objective(name), run=place,
+        seed=seed, task=comparison.task, console=Console(quiet=True),
     )  # fmt: skip
 
 
-def _recipe(comparison: Comparison, name: str) -> Recipe:
-    """The recipe for the family that an objective trains."""
-    return comparison.recipe.of_family(family_of(objective(name)))
+def _train_autoencoder(comparison: Comparison, episodes: Episodes, folder: Path, seed: int, console: Console) -> None:
+    """As `segue train-autoencoder` does by default: a latent as wide as an action."""
+    names = tuple(episodes.action_names)
+    train_autoencoder(
+        episodes, AutoencoderConfig(comparison.recipe.horizon, names, len(names)),
+        replace(comparison.autoencoder, seed=seed), run=folder / AUTOENCODER, task=comparison.task, resume=True,
+        console=console,
+    )  # fmt: skip
+
+
+def _place(folder: Path, name: str) -> tuple[Path, str]:
+    """Run of a policy below that of its training seed, and its objective's name there."""
+    space, _, short = name.rpartition("/")
+    return folder / space, short
+
+
+def _recipe(comparison: Comparison, name: str, folder: Path) -> Recipe:
+    """The recipe for the family that an objective trains, and for the space that the policy lives in."""
+    recipe = comparison.recipe.of_family(family_of(objective(name)))
+    if not name.startswith(LATENT):
+        return recipe
+    return replace(recipe, relative=False, autoencoder=folder / AUTOENCODER)  # autoencoders know absolute actions
 
 
 def _done(folder: Path, name: str, recipe: Recipe) -> bool:
@@ -130,6 +165,7 @@ def evaluate(
             task=comparison.task,
             method=method,
             checkpoint=policies[method.policy].resolve(),
+            autoencoder=policies[AUTOENCODER] if method.refines_actions else None,
             training_seed=seed,
             delay=delay,
             execution_horizon=comparison.execution_horizon,
@@ -149,22 +185,34 @@ def evaluate(
         rows,
         title=f"{settings.name}: {settings.summary}",
         command=command,
-        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells)),
+        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells), runs),
     )
     return results.write(content, out / "results.json")
 
 
-def _budget(comparison: Comparison, policies: Iterable[Path]) -> Mapping[str, Any]:
-    """What the policies were trained with, as their checkpoints say."""
-    infos = [checkpoint.load(path).info for path in policies]
+def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Path]) -> Mapping[str, Any]:
+    """What the policies were trained with, as their checkpoints say, and the autoencoders beside them."""
     recipes: list[Any] = []
-    for info in infos:
-        recipe = info.get("recipe")
+    for path in policies:
+        recipe = checkpoint.load(path).info.get("recipe")
+        if recipe and recipe.get("autoencoder"):
+            recipe = {**recipe, "autoencoder": AUTOENCODER}  # in the run of each training seed
         if recipe not in recipes:
             recipes.append(recipe)
+    updates = dict.fromkeys(str(recipe["updates"]) if recipe else "unknown" for recipe in recipes)
     return {
         "training seeds": comparison.training_seeds,
         "episodes per cell": comparison.episodes,
-        "updates per policy": " and ".join(str(recipe["updates"]) if recipe else "unknown" for recipe in recipes),
+        "updates per policy": " and ".join(updates),
+        **_autoencoder_budget(comparison, runs),
         "recipe": recipes[0] if len(recipes) == 1 else recipes,
     }
+
+
+def _autoencoder_budget(comparison: Comparison, runs: Sequence[Path]) -> Mapping[str, Any]:
+    """Updates of the autoencoders, where methods need them and they lie in the runs."""
+    found = [run / AUTOENCODER for run in runs if checkpoint.started(run / AUTOENCODER)]
+    if not found or not comparison.needs_autoencoder:
+        return {}
+    trainings = [checkpoint.load(path, autoencoders.FORMAT).info["training"] for path in found]
+    return {"updates per autoencoder": " and ".join(dict.fromkeys(str(each["updates"]) for each in trainings))}

@@ -12,10 +12,9 @@ from segue.envs.tasks import task
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import Method
 from segue.evaluation.rollout import Timing, rollout
-from segue.evaluation.sweep import FIRST_SEED, policies_of, scales
+from segue.evaluation.sweep import FIRST_SEED, scales
+from segue.evaluation.trained import chunk_policy
 from segue.evaluation.video import side_by_side
-from segue.policies.chunk_policy import ContinuingPolicy
-from segue.training import checkpoint
 
 PICTURES_PER_SECOND = 10
 
@@ -87,14 +86,14 @@ def film(name: str, run: Path, methods: Sequence[Method], delay: int, execution_
         SegueError: Nothing on this machine can render, or a policy is missing.
     """
     os.environ.setdefault("MUJOCO_GL", "egl")
-    settings, policies = task(name), policies_of(run, methods)
+    settings = task(name)
+    policies = [chunk_policy(run, method.name)[0] for method in methods]
     every = max(round(1 / settings.dt / PICTURES_PER_SECOND), 1)
     pictures = {}
-    for method in methods:
-        policy = checkpoint.load(policies[method.policy]).policy()
+    for method, policy in zip(methods, policies, strict=True):
         steps = max(execution_horizon, delay)
-        timing = Timing(policy.config.horizon, steps, Fixed(delay), method.handover, settings.max_steps)
+        timing = Timing(policy.spec.horizon, steps, Fixed(delay), method.handover, settings.max_steps)
         filmed = Filmed(settings.simulator(), every)
-        rollout(ContinuingPolicy(policy, method.strategy), [filmed], [FIRST_SEED], timing, scales(name))
+        rollout(policy, [filmed], [FIRST_SEED], timing, scales(name))
         pictures[method.label] = filmed.pictures
     return side_by_side(pictures, fps=1 / settings.dt / every)

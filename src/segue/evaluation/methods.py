@@ -1,19 +1,30 @@
-"""The methods that are compared, by name: a strategy, how its chunks take over, and which training it needs."""
+"""The methods that are compared, by name: a strategy, how its chunks take over, and which training it needs.
+
+run/plain               method of a policy of actions
+run/latent/plain        method of a policy in the latent space of
+run/autoencoder         the run's autoencoder, which also refines (arXiv 2605.24931)
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from segue.errors import SpecError, UnknownNameError
+from segue.policies.autoencoder import Codec, refine
+from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.diffusion import Denoising
+from segue.policies.latent import LatentPolicy
+from segue.policies.policy import Policy
 from segue.policies.regression import Regression
 from segue.runtime.plan import Handover
-from segue.strategies.blend import CrossFade, TemporalEnsembling, WeightedBlend
+from segue.strategies.blend import AVERAGES, CrossFade, TemporalEnsembling, WeightedBlend
 from segue.strategies.hooks import Strategy
 from segue.strategies.legato import Legato, LegatoObjective
 from segue.strategies.literal_legato import LiteralLegato, LiteralLegatoObjective
 from segue.strategies.naive import FlowMatching, Naive
 from segue.strategies.objective import Objective
+from segue.strategies.reuse_then_refine import Executed, Fixed, ReuseThenRefine
 from segue.strategies.rtc import RTC, identity, vjp
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
 
@@ -27,12 +38,34 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
 }
 """How a policy can be trained, by name."""
 
+AUTOENCODER = "autoencoder"
+"""The autoencoder of a run."""
+LATENT = "latent/"
+"""Before the name of an objective: the policy lives in the latent space of the run's autoencoder."""
+
 
 def objective(name: str) -> Objective:
-    """Training objective by name, with its defaults."""
+    """Training objective by name, with its defaults; the same in action space and in latent space."""
+    name = name.removeprefix(LATENT)
     if name not in OBJECTIVES:
         raise UnknownNameError("objective", name, OBJECTIVES)
     return OBJECTIVES[name]()
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Reuse-then-Refine with the autoencoder of the run, on actions in robot units.
+
+    Attributes:
+        reuse: Steps taken from the previous chunk, as in the released code; None takes those that will have been
+            executed, as in the paper.
+    """
+
+    reuse: int | None = None
+
+    def strategy(self, codec: Codec) -> ReuseThenRefine:
+        """For this autoencoder."""
+        return ReuseThenRefine(partial(refine, codec), Executed() if self.reuse is None else Fixed(self.reuse))
 
 
 @dataclass(frozen=True)
@@ -42,11 +75,12 @@ class Method:
     Attributes:
         name: Key in results.
         label: For people.
-        policy: Objective that its policy is trained with.
+        policy: Objective that its policy is trained with, in latent space if it begins with `LATENT`.
         strategy: How chunks are continued.
         handover: How chunks take over.
         citation: Paper.
         default: Whether it is the one that Segue recommends.
+        refinement: What is made of its chunks, in robot units; None for nothing.
     """
 
     name: str
@@ -56,13 +90,48 @@ class Method:
     citation: str
     handover: Handover = Handover.CONTINUE
     default: bool = field(default=False)
+    refinement: Refinement | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of strategy and refinement."""
+        refinement = {} if self.refinement is None else asdict(self.refinement)
+        return {**asdict(self.strategy), **refinement}  # type: ignore[call-overload]
+
+    @property
+    def refines_actions(self) -> bool:
+        """Whether it refines the chunks of a policy that has no autoencoder of its own."""
+        return self.refinement is not None and not self.policy.startswith(LATENT)
+
+    def bound(self, policy: Policy, codec: Codec | None = None, *, seed: int = 0) -> ContinuingPolicy:
+        """The method on a trained policy.
+
+        Averages of chunks and refinement work on decoded actions, in robot units.
+
+        Args:
+            policy: Trained as the method says.
+            codec: Autoencoder of the run, for a method that `refines_actions`.
+            seed: Of the noise.
+
+        Raises:
+            SpecError: It refines actions, and there is no autoencoder.
+        """
+        if self.refinement is not None:
+            codec = policy.autoencoder if isinstance(policy, LatentPolicy) else codec
+            if codec is None:
+                raise SpecError(
+                    got=f"method {self.name!r} on a policy without an autoencoder",
+                    expected="the autoencoder that it refines with",
+                    change="give the autoencoder of the run",
+                )
+            return ContinuingPolicy(policy, self.strategy, seed=seed, finishing=self.refinement.strategy(codec))
+        if policy.stride > 1 and isinstance(self.strategy, AVERAGES):
+            return ContinuingPolicy(policy, Naive(), seed=seed, finishing=self.strategy)
+        return ContinuingPolicy(policy, self.strategy, seed=seed)
 
     def description(self) -> dict[str, Any]:
         """As written to results."""
-        settings = {
-            key: getattr(value, "__name__", value)
-            for key, value in asdict(self.strategy).items()  # type: ignore[call-overload]
-        }
+        settings = {key: getattr(value, "__name__", value) for key, value in self.settings.items()}
         return {
             "name": self.name,
             "label": self.label,
@@ -73,6 +142,7 @@ class Method:
         }
 
 
+_LATENT_ACTIONS = "arXiv 2605.24931"
 _ALL = (
     Method("sync", "Synchronous", "plain", Naive(), "", Handover.WAIT),
     Method("naive", "Naive async", "plain", Naive(), ""),
@@ -86,6 +156,14 @@ _ALL = (
     Method("literal-legato", "Legato as published", "literal-legato", LiteralLegato(5), "arXiv 2602.12978"),
     Method("legato", "Legato", "legato", Legato(), "arXiv 2602.12978", default=True),
     Method("legato-free", "Legato's policy, w = 0", "legato", Naive(), "arXiv 2602.12978"),
+    Method("rtr", "Reuse-then-Refine", "plain", Naive(), _LATENT_ACTIONS, refinement=Refinement()),
+    Method("latent-naive", "Latent, naive async", "latent/plain", Naive(), _LATENT_ACTIONS),
+    Method("latent-rtc", "Latent, RTC", "latent/plain", RTC(vjp), "arXiv 2506.07339"),
+    Method("latent-rtc-identity", "Latent, RTC, identity Jacobian", "latent/plain", RTC(identity), "arXiv 2506.07339"),
+    Method(
+        "latent-rtr", "Latent, Reuse-then-Refine", "latent/plain", Naive(), _LATENT_ACTIONS, refinement=Refinement()
+    ),
+    Method("latent-legato", "Latent, Legato", "latent/legato", Legato(), "arXiv 2602.12978"),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
@@ -96,7 +174,7 @@ def method(name: str) -> Method:
     """Method by name, with settings of its strategy behind colons where they are to differ: ``legato:gain=1:fade=0``.
 
     ``policy`` takes a policy that was trained with another objective, so that strategies meet other families:
-    ``ensembling:policy=diffusion``.
+    ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``.
 
     Raises:
         UnknownNameError: There is no such method or setting; the message lists what exists.
@@ -110,18 +188,24 @@ def method(name: str) -> Method:
         return found
     changes = dict(_setting(found, text) for text in settings)
     policy = str(changes.pop("policy", found.policy))
-    if policy not in OBJECTIVES:
-        raise UnknownNameError("objective", policy, OBJECTIVES)
+    objective(policy)  # raises for one that does not exist
     label = f"{found.label} ({', '.join(settings)})"
+    refinement = found.refinement
+    if refinement is not None:
+        refined = {key: changes.pop(key) for key in asdict(refinement).keys() & changes.keys()}
+        refinement = replace(refinement, **refined)  # type: ignore[arg-type]
     strategy = replace(found.strategy, **changes)  # type: ignore[type-var]
-    return replace(found, name=name, label=label, policy=policy, strategy=strategy, default=False)
+    return replace(
+        found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False
+    )
 
 
 def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
     """One setting, read as the type that it has now (an integer where it has none)."""
     key, _, given = text.partition("=")
-    current: dict[str, Any] = asdict(found.strategy)  # type: ignore[call-overload]
-    known = {each: value for each, value in current.items() if value is None or isinstance(value, float | int | str)}
+    known = {
+        each: value for each, value in found.settings.items() if value is None or isinstance(value, float | int | str)
+    }
     known["policy"] = found.policy
     if key not in known:
         raise UnknownNameError(f"setting of method {found.name}", key, known)

@@ -73,6 +73,7 @@ METRICS: dict[str, Metric] = {
         Metric("jerk_measured", "Measured jerk", "pose/s^3", "lower", "mean |third difference of pose| / dt^3", _OURS),
         Metric("mode_switches", "Mode switches", "", "lower", "seams with a free overlap RMSE above 0.5 std", _OURS),
         Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS),
+        Metric("stall_time", "Stalls", "s", "lower", "dt * steps slower than 10 % of cruise speed", _OURS),
         Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS),
         Metric("inference_time", "Time per inference", "s", "lower", "seconds of inference / calls", _OURS),
     )
@@ -134,6 +135,8 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
     dt, outcome = record.spec.dt, record.outcome
     calls, done = record.inference_calls, record.completion_step
     path = commanded_path(record.commands, record.scale, record.spec)
+    until_done = record.measured[: None if done is None else done + 1]
+    hesitating = hesitation(until_done, dt, record.cruise_speed)
     values = {
         "success": float(outcome.success),
         "score": float(outcome.score),
@@ -142,7 +145,8 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
         "nldlj_interior": nldlj(speed(path, dt), dt, [seam.step for seam in record.seams]),
         **_seam_metrics(record, path),
         "jerk_measured": _mean(jerk(record.measured, dt)),
-        "hesitation": hesitation(record.measured[: None if done is None else done + 1], dt, record.cruise_speed),
+        "hesitation": hesitating,
+        "stall_time": hesitating * dt * (len(until_done) - 1),
         "inference_calls": float(calls),
         "inference_time": record.inference_seconds / calls if calls else float("nan"),
     }

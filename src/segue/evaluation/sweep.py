@@ -17,13 +17,13 @@ from segue.envs.robot import Simulator
 from segue.envs.tasks import Task, task
 from segue.errors import CheckpointError, SpecError
 from segue.evaluation.delays import DelayModel, Scaled
-from segue.evaluation.methods import Method
+from segue.evaluation.methods import AUTOENCODER, LATENT, Method
 from segue.evaluation.metrics import EpisodeRecord, episode_metrics
 from segue.evaluation.rollout import Scales, Timing, rollout
-from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.policy import Policy
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
+from segue.training.autoencoder import load_autoencoder
 
 FIRST_SEED = 10_000
 """Evaluation seeds start here, away from those of the demonstrations."""
@@ -42,6 +42,7 @@ class Cell:
         execution_horizon: s at zero delay; a longer delay raises it to d.
         episodes: Number, on seeds from `FIRST_SEED` on.
         slowdown: The method's own factor on the delay, to compare at equal hardware.
+        autoencoder: For a method that refines the chunks of a policy of actions.
     """
 
     task: str
@@ -52,6 +53,7 @@ class Cell:
     execution_horizon: int
     episodes: int
     slowdown: float = 1.0
+    autoencoder: Path | None = None
 
     @property
     def own_delay(self) -> DelayModel:
@@ -65,7 +67,7 @@ class Cell:
 
 
 def policies_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Path]:
-    """Checkpoint of each policy that the methods need, from a run of `train_policy`.
+    """Checkpoint of each policy that the methods need, and of the autoencoder, from a run of `train_policy`.
 
     Raises:
         CheckpointError: One is missing.
@@ -77,10 +79,26 @@ def policies_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Path]:
             raise CheckpointError(
                 got=f"no policy {name!r} in {run}",
                 expected=f"a policy trained with objective {name!r}, which these methods run: {wanting}",
-                change=f"segue train TASK --objective {name}, or leave these methods out",
+                change=_training(run, name) + ", or leave these methods out",
             )
         found[name] = run / name
+    refining = [method.name for method in methods if method.refines_actions]
+    if refining:
+        if not (run / AUTOENCODER / "last").exists():
+            raise CheckpointError(
+                got=f"no {AUTOENCODER} in {run}",
+                expected=f"one, which these methods refine with: {', '.join(refining)}",
+                change=f"segue train-autoencoder TASK --out {run / AUTOENCODER}, or leave these methods out",
+            )
+        found[AUTOENCODER] = run / AUTOENCODER
     return found
+
+
+def _training(run: Path, policy: str) -> str:
+    """The command that trains a policy."""
+    name = policy.removeprefix(LATENT)
+    where = f" --autoencoder {run / AUTOENCODER} --out {run / LATENT}" if name != policy else ""
+    return f"segue train TASK --objective {name}{where}"
 
 
 def check(cell: Cell, policy: Policy) -> None:
@@ -118,7 +136,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     policy = _policy(cell.checkpoint)
     seeds = list(range(FIRST_SEED, FIRST_SEED + cell.episodes))
     timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
-    bound = ContinuingPolicy(policy, cell.method.strategy)
+    codec = None if cell.autoencoder is None else load_autoencoder(cell.autoencoder)[0]
+    bound = cell.method.bound(policy, codec)
     records = rollout(bound, simulators(cell.task, cell.episodes), seeds, timing, scales(cell.task))
     key = {"method": cell.method.name, "delay": cell.delay.typical, "training_seed": cell.training_seed}
     return result(key, timing, seeds, records)

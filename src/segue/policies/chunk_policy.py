@@ -79,12 +79,20 @@ class ContinuingPolicy:
         strategy: How chunks are continued.
         denoising_steps: N; the policy's own number by default.
         seed: Of the noise that `next_chunk` draws.
+        finishing: Strategy whose finishing hook then works on the actions in robot units, decoded ones of a latent
+            policy too; None for none.
     """
 
     def __init__(
-        self, policy: Policy, strategy: Strategy, *, denoising_steps: int | None = None, seed: int = 0
+        self,
+        policy: Policy,
+        strategy: Strategy,
+        *,
+        denoising_steps: int | None = None,
+        seed: int = 0,
+        finishing: Strategy | None = None,
     ) -> None:
-        self.policy, self.strategy = policy.eval(), strategy
+        self.policy, self.strategy, self.finishing = policy.eval(), strategy, finishing
         self.denoising_steps = policy.config.denoising_steps if denoising_steps is None else denoising_steps
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -117,13 +125,28 @@ class ContinuingPolicy:
             chunk = self.policy.continue_chunk(
                 self.strategy, observation, prefix, noise.to(self.policy.device), self.denoising_steps
             )
-            return self.policy.to_robot(chunk, observation).cpu().numpy()
+            actions = self.policy.to_robot(chunk, observation)
+            if self.finishing is not None:
+                actions = finished(self.finishing, actions, continuations)
+            return actions.cpu().numpy()
 
     def reset(self) -> None:
         """Nothing to forget: all that is continued comes with the continuation."""
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def finished(strategy: Strategy, actions: Tensor, continuations: Sequence[Continuation]) -> Tensor:
+    """Actions (batch, horizon, action) in robot units after the strategy's finishing hook."""
+    horizon, device = actions.shape[1], actions.device
+    prefix = Prefix(
+        reference=torch.as_tensor(np.stack([hold_last(c.prefix, horizon) for c in continuations]), device=device),
+        known=torch.tensor([min(c.known, horizon) for c in continuations], device=device),
+        delay=torch.tensor([c.delay for c in continuations], device=device),
+        votes=torch.as_tensor(np.stack([_votes(c, horizon) for c in continuations]), device=device),
+    )
+    return strategy.hooks(prefix).finish(actions)
 
 
 class FinishedPolicy:
@@ -165,14 +188,7 @@ class FinishedPolicy:
         return self._finished(self.policy.next_chunks(observations, free, generators), continuations)
 
     def _finished(self, actions: Array, continuations: Sequence[Continuation]) -> Array:
-        horizon = actions.shape[1]
-        prefix = Prefix(
-            reference=torch.as_tensor(np.stack([hold_last(c.prefix, horizon) for c in continuations])),
-            known=torch.tensor([min(c.known, horizon) for c in continuations]),
-            delay=torch.tensor([c.delay for c in continuations]),
-            votes=torch.as_tensor(np.stack([_votes(c, horizon) for c in continuations])),
-        )
-        return self.strategy.hooks(prefix).finish(torch.as_tensor(actions)).numpy()
+        return finished(self.strategy, torch.as_tensor(actions), continuations).numpy()
 
     def reset(self) -> None:
         """Reset the policy below."""

@@ -73,3 +73,7 @@ class CrossFade:
         """Plain sampling; a position-wise mixture afterwards."""
         old = prefix.weights(self.ramp, "linear")[..., None]
         return Hooks(no_weights(prefix), finish=lambda new: (1 - old) * new + old * prefix.reference)
+
+
+AVERAGES = (TemporalEnsembling, WeightedBlend, CrossFade)
+"""All of them: strategies that use nothing of the sampler."""
