@@ -8,12 +8,14 @@ BIN := .venv/bin
 READY := .venv/ready
 CODE := src tests examples benchmarks
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
+SEAM_TASK := adroit-door
+SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato
 
 # A second thread per process does not help networks of this size, and processes are run side by side.
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-faults lint bench results tables clean
+.PHONY: help setup demo test test-faults lint bench results seams tables clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +25,7 @@ help:
 	@echo "make lint         ruff, formatting, types"
 	@echo "make bench        time the methods against each other, and a control step part by part"
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
+	@echo "make seams        train and compare chunks of actions with latent ones at the seams (an hour)"
 	@echo "make tables       write the README's tables from results/"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
 
@@ -48,6 +51,10 @@ bench: $(READY)
 
 results: $(READY)
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task; done
+	@$(BIN)/python benchmarks/tables.py
+
+seams: $(READY)
+	@$(BIN)/segue bench $(SEAM_TASK) --methods $(SEAM_METHODS) --delays 4,8 --out results/seams/$(SEAM_TASK)
 	@$(BIN)/python benchmarks/tables.py
 
 tables: $(READY)

@@ -3,7 +3,8 @@
     python benchmarks/tables.py            rewrites README.md
     python benchmarks/tables.py --check    changes nothing; exit status 1 when README.md is not what the results say
 
-The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``.
+The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
+results/seams/TASK compare chunks of actions with latent ones at the seams, in columns of their own.
 """
 
 import argparse
@@ -16,13 +17,24 @@ from rich.console import Console
 from segue.evaluation import results, table
 from segue.evaluation.frontier import TRADE, frontier_lines
 
+SEAMS = "seams/"
+COLUMNS = ("score", *TRADE)
+AT_SEAMS = (
+    "success",
+    "completion_time",
+    "overlap_rmse",
+    "seam_jump",
+    "jerk_measured",
+    "jerk_command_step",
+    "stall_time",
+)
 MARKED = re.compile(r"(<!-- results:(?P<name>\S+) -->\n).*?(<!-- /results:(?P=name) -->)", re.DOTALL)
 
 
 def block(path: Path, name: str) -> str:
     """What stands between the markers: where it comes from, the verdict, the table."""
     if not path.is_file():
-        return f"Not measured yet: `segue bench {name}`.\n"
+        return f"Not measured yet: `{missing(name)}`.\n"
     content = results.read(path)
     summary = table.summarise(content)
     origin = f"`{content['command']}`"
@@ -30,8 +42,14 @@ def block(path: Path, name: str) -> str:
         origin += f" at commit {content['commit']}"
     facts = ", ".join(fact for fact in table.facts(content, summary) if fact)
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
-    shown = table.markdown(summary, [metric for metric in ("score", *TRADE) if metric in summary.metrics])
+    columns = AT_SEAMS if name.startswith(SEAMS) else COLUMNS
+    shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics])
     return f"{origin}: {facts}.\n\n{table.verdict(summary)}\n\n{lines}\n{shown}"
+
+
+def missing(name: str) -> str:
+    """The command that measures what is not there yet."""
+    return "make seams" if name.startswith(SEAMS) else f"segue bench {name}"
 
 
 def filled(readme: str, folder: Path) -> str:

@@ -70,6 +70,21 @@ def test_writes_the_table_and_its_command_between_the_markers(place: Path, monke
     assert "old" not in written
 
 
+def test_what_happens_at_seams_has_columns_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = results([0.0, 1.0])
+    content["cells"][0]["episodes"] |= {"stall_time": [0.5, 1.5], "overlap_rmse": [0.1, 0.3], "mode_switches": [1, 2]}
+    (place / "README.md").write_text(
+        "".join(f"<!-- results:seams/{name} -->\n<!-- /results:seams/{name} -->\n" for name in ("task", "b"))
+    )
+    (place / "results" / "seams" / "task").mkdir(parents=True)
+    (place / "results" / "seams" / "task" / "results.json").write_text(json.dumps(content))
+    run(monkeypatch)
+    written = (place / "README.md").read_text()
+    columns = ["success", "completion_time", "overlap_rmse", "jerk_measured", "stall_time"]
+    assert table.markdown(table.summarise(content), columns) in written
+    assert "Not measured yet: `make seams`." in written
+
+
 def test_a_second_time_changes_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch)
     once = (place / "README.md").read_text()
