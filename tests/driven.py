@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segue.core.chunk import Array
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.executor import Executor, Tolerance
-from segue.runtime.ladder import Ladder
+from segue.runtime.ladder import Ladder, State
 from segue.runtime.limits import JointLimits
 from segue.runtime.link import Answer, LinkState
 from segue.runtime.plan import Handover, Plan, Request, Tick
@@ -226,3 +226,9 @@ def check_safe(made: Cell, limits: JointLimits = LIMITS, start: tuple[float, flo
     path = np.concatenate([np.tile(start, (3, 1)), commands])
     for order, bound in enumerate((limits.velocity, limits.acceleration, limits.jerk), start=1):
         assert (np.abs(np.diff(path, order, axis=0)) <= np.array(bound) * DT**order * (1 + 1e-9) + 1e-12).all()
+
+
+def states(made: Cell) -> list[str]:
+    """States of the ladder, without repetitions."""
+    names = [list(State)[values["ladder"]].name for _, _, values in made.log.ticks]
+    return [name for n, name in enumerate(names) if n == 0 or names[n - 1] != name]

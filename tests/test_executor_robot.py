@@ -1,0 +1,136 @@
+"""The executor with a driver that fails, under signals, and in a pause; the numbers are rows of the fault matrix."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from driven import DT, LIMITS, cell, check_safe, states
+from segue.runtime.executor import Ending
+
+
+@pytest.mark.parametrize("fault", [OSError("bus"), "nan"])
+@pytest.mark.parametrize(("count", "ending"), [(9, Ending.TIME), (10, Ending.FAULT)])
+def test_fault_13_observations_that_fail(fault: Any, count: int, ending: Ending) -> None:
+    made = cell()
+    made.robot.faults = {("observe", 50 + n): fault for n in range(count)}
+    assert made.executor.run(seconds=2.0) is ending
+    check_safe(made)
+    assert made.executor.counts.bad_observations == count
+    assert made.robot.stops == 1
+    if ending is Ending.FAULT:
+        assert states(made) == ["HOLD", "RUN", "STOPPING", "FAULT"]
+        assert ("bus" in made.executor.fault) == isinstance(fault, OSError)
+        assert np.abs(np.diff(made.commands[-2:], axis=0)).max() <= LIMITS.jerk[0] * DT**3
+
+
+def test_fault_13_an_observation_that_is_too_old() -> None:
+    made = cell()
+
+    def freeze() -> None:
+        made.robot.age = 0.5
+
+    assert made.executor.run(seconds=2.0, done=made.after(50, freeze)) is Ending.FAULT
+    check_safe(made)
+    assert "0.5 s old" in made.executor.fault
+
+
+@pytest.mark.parametrize(("count", "ending"), [(1, Ending.TIME), (9, Ending.TIME), (10, Ending.FAULT)])
+def test_fault_13_commands_that_the_driver_does_not_take(count: int, ending: Ending) -> None:
+    """The robot gets every command in its order, each late at most, none left out: no step is longer than allowed."""
+    made = cell()
+    made.robot.faults = {("send", 50 + n): OSError("bus") for n in range(count)}
+    assert made.executor.run(seconds=2.0) is ending
+    check_safe(made)
+    assert made.executor.counts.failed_sends == count
+    assert made.robot.stops == 1
+    if ending is Ending.FAULT:
+        assert "bus" in made.executor.fault
+        assert made.log.ticks[-1][2]["sent"] is None
+
+
+def test_fault_13_a_robot_whose_stop_fails_too() -> None:
+    made = cell()
+
+    def fail() -> None:
+        made.robot.stops += 1
+        raise OSError("stop button")
+
+    made.robot.stop = fail  # type: ignore[method-assign]
+    made.robot.faults = {("send", n): OSError("bus") for n in range(50, 100)}
+    assert made.executor.run(seconds=2.0) is Ending.FAULT
+    assert made.robot.stops == 1
+    assert "bus" in made.executor.fault
+
+
+@pytest.mark.parametrize("tick", [1, 2, 4, 5, 17, 50, 51])
+def test_fault_21_a_signal_at_any_tick(tick: int) -> None:
+    made = cell()
+    assert made.executor.run(seconds=60.0, done=made.after(tick, made.executor.stop)) is Ending.STOPPED
+    check_safe(made)
+    assert made.robot.stops == 1
+    assert states(made)[-1] == "HOLD"
+    path = np.concatenate([np.zeros((2, 2)), made.commands])
+    assert np.array_equal(path[-1], path[-2])
+
+
+@pytest.mark.parametrize("call", ["observe", "send"])
+def test_fault_21_a_second_signal_stops_at_once(call: str) -> None:
+    made = cell()
+    made.robot.faults = {(call, 30): KeyboardInterrupt()}
+    assert made.executor.run(seconds=60.0) is Ending.ABORTED
+    assert made.robot.stops == 1
+    check_safe(made)
+
+
+def test_what_is_no_fault_of_the_robot_stops_it_and_comes_out() -> None:
+    made = cell(delay=lambda number: 1 / 0)  # a mistake in the control process itself
+    with pytest.raises(ZeroDivisionError):
+        made.executor.run(seconds=1.0)
+    assert made.robot.stops == 1
+
+
+@pytest.mark.parametrize("moved", [np.zeros(2), np.array([0.7, -0.4])])
+def test_fault_28_a_pause_lets_go_and_the_run_goes_on_from_where_the_robot_is(moved: np.ndarray) -> None:
+    made = cell()
+    executor, marks = made.executor, {}
+
+    def events() -> bool:
+        if executor.slot == 50:
+            executor.pause()
+        if executor.slot == 100:
+            marks["paused"], marks["asked"] = len(made.robot.sent), made.link.requests[-1]
+            made.robot.at = marks["at"] = made.robot.at + moved
+        if executor.slot == 200:
+            executor.resume()
+        return False
+
+    assert executor.run(seconds=4.0, done=events) is Ending.TIME
+    before, after = made.commands[: marks["paused"]], made.commands[marks["paused"] :]
+    assert np.array_equal(before[-1], before[-2])  # at rest
+    assert executor.counts.paused > 50
+    assert not any(50 + 20 < (time - 1000) / DT < 199 for time in made.times)  # nothing is sent meanwhile
+    assert np.allclose(after[0], marks["at"], atol=LIMITS.jerk[0] * DT**3)
+    path = np.concatenate([np.tile(marks["at"], (3, 1)), after])
+    for order, bound in enumerate((4.0, 80.0, 8000.0), start=1):
+        assert (np.abs(np.diff(path, order, axis=0)) <= bound * DT**order * (1 + 1e-9)).all()
+    fresh = made.link.requests[made.link.requests.index(marks["asked"]) + 1]
+    assert fresh.epoch == marks["asked"].epoch + 1
+    assert fresh.continuation.known == 0
+    assert fresh.continuation.previous is None
+
+
+def test_a_stop_ends_a_pause() -> None:
+    made = cell()
+    executor = made.executor
+
+    def events() -> bool:
+        if executor.slot == 50:
+            executor.pause()
+        if executor.slot == 150:
+            executor.stop()
+        return False
+
+    assert executor.run(done=events) is Ending.STOPPED
+    assert executor.counts.paused > 50
+    assert made.robot.stops == 1
