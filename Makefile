@@ -48,6 +48,7 @@ lint: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/ratios.py
 	@$(BIN)/python benchmarks/runtime.py
+	@$(BIN)/python benchmarks/serving.py
 
 results: $(READY)
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task; done
