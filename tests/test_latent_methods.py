@@ -22,7 +22,7 @@ from segue.policies.autoencoder import refine
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
 from segue.policies.policy import Policy
 from segue.strategies.naive import Naive
-from segue.strategies.reuse_then_refine import Executed, ReuseThenRefine
+from segue.strategies.reuse_then_refine import Anchor, Executed, ReuseThenRefine
 from segue.strategies.reuse_then_refine import Fixed as FixedSteps
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, load_autoencoder
@@ -113,13 +113,16 @@ def test_a_comparison_of_actions_alone_needs_no_autoencoder(runs: Path, tmp_path
 
 
 @pytest.mark.parametrize(("name", "trained"), [("rtr", "plain"), ("latent-rtr", "latent/plain")])
-@pytest.mark.parametrize(("setting", "splice"), [("", Executed()), (":reuse=5", FixedSteps(5))])
+@pytest.mark.parametrize(
+    ("setting", "splice", "adjustments"),
+    [("", Executed(), ()), (":reuse=5", FixedSteps(5), ()), (":anchor=0.5", Executed(), (Anchor(0.5),))],
+)
 def test_reuse_then_refine_works_on_robot_units(
-    runs: Path, name: str, trained: str, setting: str, splice: Executed | FixedSteps
+    runs: Path, name: str, trained: str, setting: str, splice: Executed | FixedSteps, adjustments: tuple[Anchor, ...]
 ) -> None:
     codec = load_autoencoder(runs / "seed-0" / "autoencoder")[0]
     below = ContinuingPolicy(policy(runs, trained), Naive(), seed=4)
-    expected = FinishedPolicy(below, ReuseThenRefine(partial(refine, codec), splice))
+    expected = FinishedPolicy(below, ReuseThenRefine(partial(refine, codec), splice, adjustments))
     bound, _ = chunk_policy(runs / "seed-0", name + setting, seed=4)
     np.testing.assert_allclose(said(bound), said(expected), atol=1e-6)
 

@@ -57,7 +57,7 @@ def test_a_refinement_has_settings_beside_those_of_the_strategy() -> None:
     changed = method("latent-rtr:reuse=16")
     assert changed.refinement == Refinement(reuse=16)
     assert changed.strategy == METHODS["latent-rtr"].strategy
-    assert changed.description()["settings"] == {"reuse": 16, "handover": "continue"}
+    assert changed.description()["settings"] == {"reuse": 16, "anchor": 0.0, "handover": "continue"}
     assert METHODS["latent-rtr"].refinement == Refinement()
     assert method("rtr:policy=legato").refines_actions
     assert not method("rtr:policy=latent/plain").refines_actions

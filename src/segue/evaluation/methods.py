@@ -24,7 +24,7 @@ from segue.strategies.legato import Legato, LegatoObjective
 from segue.strategies.literal_legato import LiteralLegato, LiteralLegatoObjective
 from segue.strategies.naive import FlowMatching, Naive
 from segue.strategies.objective import Objective
-from segue.strategies.reuse_then_refine import Executed, Fixed, ReuseThenRefine
+from segue.strategies.reuse_then_refine import Anchor, Executed, Fixed, ReuseThenRefine
 from segue.strategies.rtc import RTC, identity, vjp
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
 
@@ -59,13 +59,16 @@ class Refinement:
     Attributes:
         reuse: Steps taken from the previous chunk, as in the released code; None takes those that will have been
             executed, as in the paper.
+        anchor: Factor per step on the offset that makes the last reused action exact (see `Anchor`); 0 for no offset.
     """
 
     reuse: int | None = None
+    anchor: float = 0.0
 
     def strategy(self, codec: Codec) -> ReuseThenRefine:
         """For this autoencoder."""
-        return ReuseThenRefine(partial(refine, codec), Executed() if self.reuse is None else Fixed(self.reuse))
+        splice = Executed() if self.reuse is None else Fixed(self.reuse)
+        return ReuseThenRefine(partial(refine, codec), splice, (Anchor(self.anchor),) if self.anchor else ())
 
 
 @dataclass(frozen=True)
