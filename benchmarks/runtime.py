@@ -95,7 +95,7 @@ class InstantLink:
         request, self.waiting = self.waiting, None
         if request is None:
             return None
-        return Answer(request.epoch, request.number, CHUNKS[request.step // 8], 0.0, 0.0)
+        return Answer(request.epoch, request.number, CHUNKS[request.step // 8], 0.0)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -202,7 +202,7 @@ def hand_overs() -> dict[str, Work]:
     here, there = Channel.over(memory, sizes), Channel.over(memory, sizes)
     os.close(memory)
     request = Request(0, 1, 0, nothing_to_continue(0, JOINTS, 8))
-    message = pack_answer(request, chunk_at(0), "", captured=0.0, finished=0.0, inference=0.0)
+    message = pack_answer(request, chunk_at(0), "", captured=0.0, finished=0.0)
     assert len(message) == ANSWER.size + 4 * HORIZON * JOINTS
 
     def look() -> None:
