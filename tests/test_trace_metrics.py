@@ -151,8 +151,10 @@ def test_the_pose_comes_from_the_observations_when_it_is_among_them(tmp_path: Pa
 
 @pytest.mark.parametrize("spec", [point_mass.SPEC, VELOCITY], ids=["position", "velocity"])
 def test_what_a_tick_without_a_command_commands(spec: RobotSpec) -> None:
-    ticks = np.zeros(5, [("action", "<f4", (2,))])
-    ticks["action"] = [[np.nan, np.nan], [1, 2], [np.nan, np.nan], [3, 4], [np.nan, np.nan]]
+    ticks = np.zeros(5, [("action", "<f4", (2,)), ("index", "<i4")])
+    # at rest before the first action of a chunk the ladder says where to stay: no part of the motion
+    ticks["action"] = [[9, 9], [1, 2], [np.nan, np.nan], [3, 4], [np.nan, np.nan]]
+    ticks["index"] = [-1, 0, -1, 1, -1]
     expected = {
         "position": [[1, 2], [1, 2], [1, 2], [3, 4], [3, 4]],
         "velocity": [[0, 2], [1, 2], [0, 2], [3, 4], [0, 4]],

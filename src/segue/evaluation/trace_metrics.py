@@ -119,10 +119,11 @@ def commands_of(ticks: NDArray[np.void], spec: RobotSpec) -> Array:
     """What was executed in every tick. Shape (ticks, action), robot units.
 
     A tick in which nothing was sent holds: position targets stay, displacements are none, a gripper stays as
-    commanded. Before the first command it counts as that command.
+    commanded. Before the first action of a chunk it counts as that command, as in `segue.evaluation.rollout`: how far
+    a robot at rest is from its first action says nothing about a seam.
     """
     sent = ticks["action"].astype(np.float64)
-    known = np.all(np.isfinite(sent), axis=1)
+    known = np.all(np.isfinite(sent), axis=1) & np.logical_or.accumulate(ticks["index"] >= 0)
     if not known.any():
         return np.zeros_like(sent)
     last = np.maximum.accumulate(np.where(known, np.arange(len(sent)), known.argmax()))
