@@ -79,5 +79,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sim,report,diffusion,zarr,lerobot,images,dev]' > .venv/install.log 2>&1 || { \
 	  grep -v -e '^WARNING' -e '^Looking in' .venv/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv/install.log"; \
-	  echo "  change: check network and disk (about 2 GB), then repeat; 'make clean' starts anew"; exit 1; }
+	  echo "  change: check network and disk (about 3 GB), then repeat; 'make clean' starts anew"; exit 1; }
 	@touch $@
