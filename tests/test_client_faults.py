@@ -241,7 +241,8 @@ serve_until(PolicyServer(Affine(), Address(unix=Path(sys.argv[1]))), (), lambda 
 """
 
 
-def test_faults_1_and_14_a_server_is_killed_three_times_while_a_client_asks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.faults)])
+def test_faults_1_and_14_a_server_is_killed_again_and_again_while_a_client_asks(tmp_path: Path, kills: int) -> None:
     path = tmp_path / "s"
 
     def start() -> subprocess.Popen[str]:
@@ -255,7 +256,7 @@ def test_faults_1_and_14_a_server_is_killed_three_times_while_a_client_asks(tmp_
     process = start()
     try:
         with remote(f"unix:{path}") as there:
-            for step in range(3):
+            for step in range(kills):
                 there.next_chunk(STATE, FIRST)
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
