@@ -62,7 +62,7 @@ def test_a_message_that_does_not_fit_is_refused() -> None:
 
 @pytest.mark.parametrize("written", [0, 1, 2, 3])
 @pytest.mark.parametrize("read", [True, False])
-def test_a_writer_that_dies_half_way_is_as_if_it_had_not_written(written: int, read: bool) -> None:
+def test_fault_20_a_writer_that_dies_half_way_is_as_if_it_had_not_written(written: int, read: bool) -> None:
     """Fault 20. Every prefix, suffix and single byte of a write's changes: old message or new one, nothing else."""
     memory = room()
     writer, _ = ends(memory)
@@ -121,7 +121,7 @@ def test_random_memory_has_no_message(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("generation", [2**31 - 2, 2**32 - 2, 2**63 - 2])
-def test_generations_do_not_wrap(generation: int) -> None:
+def test_fault_20_generations_do_not_wrap(generation: int) -> None:
     """Fault 20. At a thousand messages a second 64 bits last for half a billion years."""
     writer, reader = ends(room())
     writer._generation = reader._generation = generation
@@ -200,7 +200,7 @@ def test_the_memory_has_no_name() -> None:
         os.close(descriptor)
 
 
-def test_what_is_no_memory_is_refused(tmp_path: Path) -> None:
+def test_fault_20_what_is_no_memory_is_refused(tmp_path: Path) -> None:
     """Fault 20: the segment is missing."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(SpecError, match="cannot be used"):

@@ -21,7 +21,7 @@ from test_checkpoint import OWNERS, RESUME, same, write
 
 
 @pytest.mark.parametrize("kills", [12, pytest.param(200, marks=pytest.mark.faults)])
-def test_a_killed_save_leaves_a_whole_checkpoint(tmp_path: Path, kills: int) -> None:
+def test_fault_23_a_killed_save_leaves_a_whole_checkpoint(tmp_path: Path, kills: int) -> None:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("saver.py")), str(tmp_path / "run"), str(kills)],
         capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True,
@@ -37,7 +37,7 @@ WRITES = ["mkdtemp", "save_file", "write_text", "fsync", "symlink_to", "rename",
 
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("step", WRITES)
-def test_a_full_disk_at_any_write_leaves_the_last_checkpoint(
+def test_fault_23_a_full_disk_at_any_write_leaves_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, again: bool
 ) -> None:
     """The n-th call of each operation that writes fails, for every n that there is."""
@@ -100,7 +100,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from(["policy.safetensors", "resume.safetensors"]))
-def test_a_flipped_bit_is_refused_with_the_name_of_its_file(
+def test_fault_22_a_flipped_bit_is_refused_with_the_name_of_its_file(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str
 ) -> None:
     folder = tmp_path_factory.mktemp("flipped") / "copy"
@@ -127,7 +127,7 @@ def test_wrong_hashes_are_refused(tmp_path: Path, hashes: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["policy.safetensors", "resume.safetensors"])
-def test_a_renamed_pickle_is_refused_unopened(tmp_path: Path, name: str) -> None:
+def test_fault_22_a_renamed_pickle_is_refused_unopened(tmp_path: Path, name: str) -> None:
     folder, proof = write(tmp_path), tmp_path / "opened"
 
     class Bomb:
@@ -144,7 +144,7 @@ def test_a_renamed_pickle_is_refused_unopened(tmp_path: Path, name: str) -> None
     assert not proof.exists()
 
 
-def test_a_last_that_points_nowhere_offers_the_newest_whole_checkpoint(tmp_path: Path) -> None:
+def test_fault_23_a_last_that_points_nowhere_offers_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     for update in (5, 10, 15):
         write(tmp_path, update)
     shutil.rmtree(tmp_path / "000015")

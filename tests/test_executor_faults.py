@@ -143,3 +143,27 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
     assert {ending for _, ending in runs} == {Ending.TIME, Ending.STOPPED, Ending.FAULT}
     reached = {list(State)[values["ladder"]] for schedule, _ in runs for _, _, values in schedule.made.log.ticks}
     assert reached >= {State.RUN, State.DEGRADED, State.STOPPING, State.HOLD}
+
+
+def test_fault_16_a_bad_network_and_a_partition() -> None:
+    """Half of the requests lost, answers up to 0.3 s late, nothing at all for 30 s; then all is well again."""
+    rng = np.random.default_rng(0)
+    first, last, calm = 300, 3300, 3700
+
+    def slot() -> int:
+        return made.executor.slot
+
+    def delay(number: int) -> float:
+        return float(rng.uniform(0.005, 0.3)) if slot() < calm else 0.025
+
+    def answer(request: Request, observation: Array) -> Array | str:
+        lost = first <= slot() < last or (slot() < calm and rng.random() < 0.5)
+        return "timed out" if lost else wave(request, observation)
+
+    made = cell(delay, answer, tolerance=Tolerance(hold=1e9, stall=None))
+    assert made.executor.run(seconds=(calm + 200) * DT) is Ending.TIME
+    check_safe(made)
+    ladder = {slot: list(State)[values["ladder"]] for slot, _, values in made.log.ticks}
+    assert {ladder[n] for n in range(first + 100, last)} == {State.HOLD}
+    assert ladder[calm + 190] is State.RUN
+    assert State.RUN in {ladder[n] for n in range(first)}

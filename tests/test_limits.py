@@ -47,7 +47,7 @@ def run(limiter: Limiter, wanted: list[list[float]]) -> np.ndarray:
         ("displacement", (False,), "1 values of displacement"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused(field: str, value: tuple, message: str) -> None:
+def test_fault_27_limits_that_make_no_sense_are_refused(field: str, value: tuple, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         replace(limits_of(2), **{field: value})
 

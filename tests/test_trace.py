@@ -86,7 +86,7 @@ def test_what_is_not_there_is_marked(tmp_path: Path) -> None:
     assert np.isnan([*tick["action"], *tick["observation"], *tick["pose"]]).all()
 
 
-def test_a_full_trace_drops_and_counts(tmp_path: Path) -> None:
+def test_fault_24_a_full_trace_drops_and_counts(tmp_path: Path) -> None:
     made = writer(tmp_path / "t", ticks=4, chunks=1)
     for slot in range(7):
         write_tick(made, slot)
@@ -149,7 +149,7 @@ def _full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_is_known_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_24_a_full_disk_is_known_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace.os, "posix_fallocate", _full)
     with pytest.raises(DataError, match="No space left") as caught:
         writer(tmp_path / "t")
