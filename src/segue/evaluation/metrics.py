@@ -144,7 +144,7 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
         **_path_metrics(path, dt),
         "nldlj_interior": nldlj(speed(path, dt), dt, [seam.step for seam in record.seams]),
         **_seam_metrics(record, path),
-        "jerk_measured": _mean(jerk(record.measured, dt)),
+        "jerk_measured": mean_of_defined(jerk(record.measured, dt)),
         "hesitation": hesitating,
         "stall_time": hesitating * dt * (len(until_done) - 1),
         "inference_calls": float(calls),
@@ -159,8 +159,8 @@ def _path_metrics(path: Array, dt: float) -> dict[str, float]:
     return {
         "nsparc": nsparc(profile, dt),
         "nldlj": nldlj(profile, dt),
-        "jerk_command_step": _mean(jerk(path)),
-        "jerk_command": _mean(jerk(path, dt)),
+        "jerk_command_step": mean_of_defined(jerk(path)),
+        "jerk_command": mean_of_defined(jerk(path, dt)),
     }
 
 
@@ -169,7 +169,7 @@ def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
     seams, scale, dt = record.seams, record.scale, record.spec.dt
 
     def mean(measure: Callable[[Seam], float]) -> float:
-        return _mean([measure(seam) for seam in seams])
+        return mean_of_defined([measure(seam) for seam in seams])
 
     free = [seam for seam in seams if len(seam.old) > seam.delay]
     return {
@@ -183,7 +183,7 @@ def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
     }
 
 
-def _mean(values: Real | list[float]) -> float:
+def mean_of_defined(values: Real | list[float]) -> float:
     """Mean of what is defined, NaN when nothing is."""
     array = np.asarray(values, np.float64)
     array = array[~np.isnan(array)]
@@ -258,7 +258,7 @@ def demonstration_metrics(episodes: Episodes, spec: RobotSpec) -> dict[str, floa
     paths = [commanded_path(commands, scale, spec) for commands in np.split(clipped, episodes.ends[:-1])]
     smoothness = [_path_metrics(path, dt) for path in paths]
     poses, cruise = _poses(episodes, spec) or [], cruise_speed(episodes, spec)
-    values = {name: _mean([each[name] for each in smoothness]) for name in smoothness[0]}
-    values["jerk_measured"] = _mean([_mean(jerk(pose, dt)) for pose in poses])
-    values["hesitation"] = _mean([hesitation(pose, dt, cruise) for pose in poses])
+    values = {name: mean_of_defined([each[name] for each in smoothness]) for name in smoothness[0]}
+    values["jerk_measured"] = mean_of_defined([mean_of_defined(jerk(pose, dt)) for pose in poses])
+    values["hesitation"] = mean_of_defined([hesitation(pose, dt, cruise) for pose in poses])
     return {name: values[name] for name in METRICS if name in values}

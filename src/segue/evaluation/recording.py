@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segue.core.seams import seam_jump, seam_ratio
 from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed
 from segue.data.episodes import Episodes
-from segue.evaluation.metrics import HESITATION, action_scale
+from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined
 from segue.evaluation.statistics import Interval, Sample, mean_interval
 
 
@@ -46,8 +46,8 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
     found = [
         _measured("NSPARC of the commands", "", [nsparc(each, dt) for each in speeds]),
         _measured("NLDLJ of the commands", "", [nldlj(each, dt) for each in speeds]),
-        _measured("Commanded jerk per step", "std/step^3", [_mean(jerk(path)) for path in paths]),
-        _measured("Commanded jerk", "std/s^3", [_mean(jerk(path, dt)) for path in paths]),
+        _measured("Commanded jerk per step", "std/step^3", [mean_of_defined(jerk(path)) for path in paths]),
+        _measured("Commanded jerk", "std/s^3", [mean_of_defined(jerk(path, dt)) for path in paths]),
         _measured("Hesitation of the commands", "", [_share(each < HESITATION * cruise) for each in speeds]),
     ]
     if every is not None:
@@ -59,7 +59,7 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         found += [
             _measured("NSPARC of the state", "", [nsparc(speed(path, dt), dt) for path in states]),
             _measured("NLDLJ of the state", "", [nldlj(speed(path, dt), dt) for path in states]),
-            _measured("Measured jerk", "state/s^3", [_mean(jerk(path, dt)) for path in states]),
+            _measured("Measured jerk", "state/s^3", [mean_of_defined(jerk(path, dt)) for path in states]),
         ]
     return found
 
@@ -68,7 +68,7 @@ def _seam_measures(paths: Sequence[Array], episodes: Episodes, scale: Real, ever
     commands = np.split(episodes.action, episodes.ends[:-1])
     steps = [list(range(first or every, len(each), every)) for each in commands]
     jumps = [
-        _mean(np.array([seam_jump(each, step, scale) for step in seams]))
+        mean_of_defined(np.array([seam_jump(each, step, scale) for step in seams]))
         for each, seams in zip(commands, steps, strict=True)
     ]
     ratios = [seam_ratio(path, seams) for path, seams in zip(paths, steps, strict=True)]
@@ -94,10 +94,3 @@ def _measured(label: str, unit: str, values: Sequence[float]) -> Measured:
 
 def _share(mask: NDArray[np.bool_]) -> float:
     return float(np.mean(mask)) if mask.size else float("nan")
-
-
-def _mean(values: Real) -> float:
-    """Mean of what is defined, NaN when nothing is."""
-    array = np.asarray(values, np.float64)
-    array = array[~np.isnan(array)]
-    return float(array.mean()) if array.size else float("nan")
