@@ -45,9 +45,9 @@ POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 def sampled(policy: Policy, observation: Tensor) -> Tensor:
     """A chunk per observation, robot units. (batch, horizon, action)."""
-    noise = torch.randn(len(observation), *policy.chunk_shape)
-    prefix = nothing_known(noise, policy.stride)
-    return policy.to_robot(policy.continue_chunk(Naive(), observation, prefix, noise, STEPS), observation)
+    noise = torch.randn(len(observation), *policy.units.chunk_shape)
+    prefix = nothing_known(noise, policy.units.stride)
+    return policy.units.to_robot(policy.continue_chunk(Naive(), observation, prefix, noise, STEPS), observation)
 
 
 def pairs(policy: Policy, episodes: Episodes) -> tuple[Tensor, Tensor]:

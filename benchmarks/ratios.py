@@ -106,13 +106,13 @@ def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict
         chunks = DemonstratedChunks(episodes, policy)
         optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
         if objective.own_share > 0:
-            chunks.own = policy.to_robot(chunks.chunks, chunks.observation)
+            chunks.own = policy.units.to_robot(chunks.chunks, chunks.observation)
 
         def update() -> None:
             index = torch.randint(0, len(chunks), (config.batch,), generator=generator)
             pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
             optimizer.zero_grad()
-            policy.loss(pair, policy.encode(chunks.observation[index])).backward()
+            policy.loss(pair, policy.units.encode(chunks.observation[index])).backward()
             optimizer.step()
 
         return update

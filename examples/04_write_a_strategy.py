@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segue.core.flow import Field, Step, estimate
 from segue.envs.tasks import task
-from segue.policies.flow import FlowPolicy, config_for
+from segue.policies.families import config_for, policy_for
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.naive import Naive
 
@@ -38,9 +38,9 @@ class Magnet:
 def main() -> None:
     torch.manual_seed(0)
     episodes = task("adroit-door").demonstrations()
-    policy = FlowPolicy.for_episodes(config_for(episodes, horizon=16, relative=False), episodes)  # untrained
+    policy = policy_for(config_for("flow", episodes, horizon=16), episodes)  # untrained
     observation = torch.as_tensor(episodes.observation[100:101])
-    reference = policy.to_policy(torch.as_tensor(episodes.action[None, 100:116]), observation)
+    reference = policy.units.to_policy(torch.as_tensor(episodes.action[None, 100:116]), observation)
     prefix = Prefix(reference, torch.tensor([12]), torch.tensor([4]), torch.ones((1, 16), dtype=torch.int64))
     noise = torch.randn_like(reference)
     print("distance to the previous chunk per position: 4 committed, 8 overlap, 4 free")

@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from point_mass import policy
+from point_mass import demonstrations, policy, recipe
 from segue.errors import CheckpointError
+from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.policies.families import config_for, policy_for
 from segue.policies.flow import FlowPolicy
 from segue.policies.policy import Policy
+from segue.strategies.legato import LegatoObjective
 from segue.training import checkpoint
+from segue.training.recipe import train_policy
 
+QUIET = Console(quiet=True)
 RESUME = {"raw.weight": torch.arange(3.0)}
 
 
@@ -87,20 +93,58 @@ def test_a_truncated_config_is_refused(tmp_path: Path, share: float) -> None:
         checkpoint.load(tmp_path)
 
 
-def test_flow_policies_of_before_there_were_families_are_read(tmp_path: Path) -> None:
-    file = write(tmp_path) / "config.json"
-    content = json.loads(file.read_text())
-    del content["family"]
-    file.write_text(json.dumps({**content, "format": "segue/flow-policy/1"}))
+def as_written_before(folder: Path, layout: str) -> None:
+    """Make a checkpoint one of an older layout, in which policies held their normalisation themselves."""
+    file = folder / "policy.safetensors"
+    tensors = {name.replace("units.", ""): value for name, value in load_file(file).items()}
+    save_file(tensors, file)
+    trust(folder)
+    content = json.loads((folder / "config.json").read_text()) | {"format": layout}
+    if layout == "segue/flow-policy/1":
+        del content["family"]
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("layout", ["segue/flow-policy/1", "segue/policy/1"])
+def test_policies_of_older_layouts_are_read(tmp_path: Path, layout: str) -> None:
+    as_written_before(write(tmp_path), layout)
+    assert "observation.mean" in load_file(tmp_path / "last" / "policy.safetensors")
     found = checkpoint.load(tmp_path)
-    assert found.info["family"] == "flow"
+    assert (found.info["family"], found.info["format"]) == ("flow", "segue/policy/2")
     assert same(found.policy(), policy())
+
+
+def test_a_run_of_an_older_layout_goes_on_as_it_would_have(tmp_path: Path) -> None:
+    episodes, made = demonstrations(), recipe(updates=8, relative=True)
+    results = []
+    for before in (False, True):
+        run = tmp_path / str(before)
+        train_policy(episodes, made, "legato", LegatoObjective(3, 3), run=run, console=QUIET)
+        if before:
+            for stage in (run / "first-stage", run / "legato"):
+                as_written_before((stage / "last").resolve(), "segue/policy/1")
+            (run / "legato" / "last").unlink()
+            (run / "legato" / "last").symlink_to("000002")
+            as_written_before(run / "legato" / "000002", "segue/policy/1")
+        results.append(train_policy(episodes, made, "legato", LegatoObjective(3, 3), run=run, console=QUIET))
+    assert same(*results)
+
+
+def test_latent_policies_of_the_older_layout_are_read(tmp_path: Path) -> None:
+    episodes = demonstrations()
+    codec = ChunkAutoencoder.for_episodes(AutoencoderConfig(8, episodes.action_names, 2), episodes)
+    made = policy_for(config_for("flow", episodes, horizon=8, autoencoder=codec), episodes, codec)
+    folder = checkpoint.save(tmp_path, 5, made, {}, RESUME)
+    as_written_before(folder, "segue/policy/1")
+    names = load_file(folder / "policy.safetensors")
+    assert {"policy.observation.mean", "policy.action.mean", "autoencoder.action.mean"} <= names.keys()
+    assert same(checkpoint.load(tmp_path).policy(), made)
 
 
 @pytest.mark.parametrize("content", ['{"format": "lerobot/act"}', "{}", "[1, 2]", "null"])
 def test_a_foreign_config_is_refused(tmp_path: Path, content: str) -> None:
     (write(tmp_path) / "config.json").write_text(content)
-    with pytest.raises(CheckpointError, match="segue/policy/1"):
+    with pytest.raises(CheckpointError, match="segue/policy/2"):
         checkpoint.load(tmp_path)
 
 
@@ -167,10 +211,10 @@ def test_an_extra_tensor_is_refused(tmp_path: Path) -> None:
 def test_a_missing_section_or_tensor_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     tensors = load_file(folder / "policy.safetensors")
-    del tensors["observation.mean"]
+    del tensors["units.observation.mean"]
     save_file(tensors, folder / "policy.safetensors")
     trust(folder)
-    with pytest.raises(CheckpointError, match=r"observation\.mean"):
+    with pytest.raises(CheckpointError, match=r"units\.observation\.mean"):
         checkpoint.load(folder).policy()
     config = json.loads((folder / "config.json").read_text())
     del config["policy"]

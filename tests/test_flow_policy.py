@@ -48,7 +48,7 @@ def chunk(flow: FlowPolicy, strategy: Strategy, what: Continuation, seed: int = 
 def test_units_there_and_back(relative: bool) -> None:
     flow, observation = policy(relative=relative), torch.as_tensor(observations(6))
     actions = torch.rand(6, HORIZON, 2) * 2 - 1
-    torch.testing.assert_close(flow.to_robot(flow.to_policy(actions, observation), observation), actions)
+    torch.testing.assert_close(flow.units.to_robot(flow.units.to_policy(actions, observation), observation), actions)
 
 
 def test_relative_actions_are_taken_from_the_state_they_command() -> None:
@@ -57,16 +57,16 @@ def test_relative_actions_are_taken_from_the_state_they_command() -> None:
     actions = torch.rand(3, HORIZON, 2)
     moved = observation.clone()
     moved[:, :2] += shift
-    torch.testing.assert_close(flow.to_policy(actions + shift, moved), flow.to_policy(actions, observation))
+    torch.testing.assert_close(flow.units.to_policy(actions + shift, moved), flow.units.to_policy(actions, observation))
     plain = policy(relative=False)
-    torch.testing.assert_close(plain.to_policy(actions, moved), plain.to_policy(actions, observation))
+    torch.testing.assert_close(plain.units.to_policy(actions, moved), plain.units.to_policy(actions, observation))
 
 
 def test_units_leave_their_argument_alone() -> None:
     flow, observation, actions = policy(relative=True), torch.as_tensor(observations(1)), torch.rand(1, HORIZON, 2)
     kept = actions.clone()
-    flow.to_policy(actions, observation)
-    flow.to_robot(actions, observation)
+    flow.units.to_policy(actions, observation)
+    flow.units.to_robot(actions, observation)
     assert torch.equal(actions, kept)
 
 
@@ -77,7 +77,7 @@ def test_a_prefix_keeps_its_robot_units_under_another_observation(relative: bool
     for seed in (1, 2):
         observation = torch.as_tensor(observations(1, seed))
         prefix = prefix_of(flow, observation, [what])
-        back = flow.to_robot(prefix.reference, observation)[0].numpy()
+        back = flow.units.to_robot(prefix.reference, observation)[0].numpy()
         np.testing.assert_allclose(back[:5], what.prefix, atol=1e-6)
         np.testing.assert_allclose(back[5:], np.broadcast_to(what.prefix[-1], (3, 2)), atol=1e-6)
         assert (prefix.known.tolist(), prefix.delay.tolist()) == ([5], [2])
@@ -98,7 +98,7 @@ def test_the_normalizer_of_actions_is_fitted_to_what_the_network_sees(relative: 
         np.arange(len(episodes.action))[:, None] + np.arange(HORIZON),
         np.repeat(episodes.ends, np.diff(episodes.ends, prepend=0))[:, None] - 1,
     )
-    units = flow.to_policy(torch.as_tensor(episodes.action[frames]), torch.as_tensor(episodes.observation))
+    units = flow.units.to_policy(torch.as_tensor(episodes.action[frames]), torch.as_tensor(episodes.observation))
     torch.testing.assert_close(units.mean((0, 1)), torch.zeros(2), atol=1e-5, rtol=0)
     assert (units.std((0, 1)) < 1).all()
 
@@ -139,7 +139,7 @@ def test_positions_outside_of_the_mask_do_not_count(predicts: str) -> None:
     x, v, t, w = torch.randn(4, HORIZON, 2), torch.randn(4, HORIZON, 2), torch.rand(4), torch.rand(4, HORIZON)
     mask = torch.rand(4, HORIZON) < 0.5
     mask[0] = False
-    context = flow.encode(torch.as_tensor(observations(4)))
+    context = flow.units.encode(torch.as_tensor(observations(4)))
     loss = flow.loss(TrainingPair(x, t, w, v, mask), context)
     elsewhere = torch.where(mask[..., None], v, v + 100)
     assert torch.equal(flow.loss(TrainingPair(x, t, w, elsewhere, mask), context), loss)

@@ -119,16 +119,16 @@ def test_in_the_identity_codec_training_is_the_same_to_the_bit(tmp_path: Path, o
 
 def test_units_there_and_back() -> None:
     made, actions, observation = policy(blocks()), torch.randn(3, HORIZON, ACTION), torch.zeros(3, 4)
-    latents = made.to_policy(actions, observation)
-    assert latents.shape == (3, *made.chunk_shape) == (3, HORIZON // STRIDE, STRIDE * ACTION)
-    torch.testing.assert_close(made.to_robot(latents, observation), actions, atol=1e-5, rtol=0)
-    assert (made.stride, made.config.horizon, made.config.action_names) == (STRIDE, HORIZON, ACTION_NAMES)
+    latents = made.units.to_policy(actions, observation)
+    assert latents.shape == (3, *made.units.chunk_shape) == (3, HORIZON // STRIDE, STRIDE * ACTION)
+    torch.testing.assert_close(made.units.to_robot(latents, observation), actions, atol=1e-5, rtol=0)
+    assert (made.units.stride, made.config.horizon, made.config.action_names) == (STRIDE, HORIZON, ACTION_NAMES)
 
 
 def test_the_statistics_are_those_of_the_latents_of_all_windows() -> None:
     made, episodes = policy(blocks()), demonstrations()
     windows = torch.as_tensor(Windows(episodes, HORIZON).actions)
-    units = made.to_policy(windows, torch.as_tensor(episodes.observation))
+    units = made.units.to_policy(windows, torch.as_tensor(episodes.observation))
     torch.testing.assert_close(units.mean((0, 1)), torch.zeros(STRIDE * ACTION), atol=1e-4, rtol=0)
     assert (units.std((0, 1)) < 1).all()
 
@@ -178,7 +178,7 @@ def test_a_continuation_keeps_its_control_steps() -> None:
     made = policy(blocks())
     prefix = prefix_of(made, torch.as_tensor(observations(1)), [continuation(6, 3)])
     assert (prefix.known.tolist(), prefix.delay.tolist(), prefix.stride) == ([6], [3], STRIDE)
-    assert prefix.reference.shape == (1, *made.chunk_shape)
+    assert prefix.reference.shape == (1, *made.units.chunk_shape)
     assert prefix.votes.shape == (1, HORIZON)
 
 
@@ -206,7 +206,7 @@ def test_own_chunks_are_aligned_in_control_steps() -> None:
     chunks = DemonstratedChunks(episodes, made)
     chunks.own = (torch.arange(25)[:, None] + torch.arange(HORIZON))[..., None].expand(-1, -1, ACTION).float()
     batch = chunks.batch(torch.arange(25), made, (1, 9), torch.Generator().manual_seed(0))
-    own = made.to_robot(batch.own, chunks.observation)[..., 0].round()
+    own = made.units.to_robot(batch.own, chunks.observation)[..., 0].round()
     assert len(batch.own_known.unique()) > 3
     for frame, known in enumerate(batch.own_known.tolist()):
         assert own[frame, :known].tolist() == list(range(frame, frame + known))

@@ -138,7 +138,7 @@ def test_all_policies_have_the_same_budget_and_none_has_seen_the_held_out_episod
     assert len(budgets) == 9
     learned = held_out(POINT.demonstrations(), 3)[0]
     policy = checkpoint.load(done / "seed-0" / "regression-high" / "regression").policy()
-    np.testing.assert_allclose(policy.observation.mean, learned.observation.mean(0), atol=1e-6)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(policy.units.observation.mean, learned.observation.mean(0), atol=1e-6)  # type: ignore[attr-defined]
 
 
 def test_a_finished_protocol_is_not_trained_again(

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from segue.data.bundled import adroit_door
-from segue.policies.flow import FlowPolicy, config_for
+from segue.policies.families import config_for, policy_for
+from segue.policies.flow import FlowPolicy
 from segue.training.config import TrainingConfig
 
 RATIOS = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "ratios.py"))
@@ -28,8 +29,10 @@ def test_each_takes_its_turn_in_every_round() -> None:
 def small() -> FlowPolicy:
     torch.manual_seed(0)
     episodes = adroit_door()
-    config = config_for(episodes, horizon=32, relative=False, network_settings={"width": 8, "depth": 1})
-    return FlowPolicy.for_episodes(config, episodes)
+    config = config_for("flow", episodes, horizon=32, network_settings={"width": 8, "depth": 1})
+    made = policy_for(config, episodes)
+    assert isinstance(made, FlowPolicy)
+    return made
 
 
 def test_everything_that_is_timed_runs(small: FlowPolicy) -> None:

@@ -35,7 +35,7 @@ def policy(**family_settings: Any) -> RegressionPolicy:
 
 
 def sample(made: RegressionPolicy, observation: torch.Tensor, strategy: Strategy | None = None) -> torch.Tensor:
-    noise = torch.randn(len(observation), *made.chunk_shape)
+    noise = torch.randn(len(observation), *made.units.chunk_shape)
     with torch.no_grad():
         return made.continue_chunk(strategy or Naive(), observation, nothing_known(noise), noise, 1)
 
@@ -101,7 +101,7 @@ def test_a_policy_with_bins_says_centres_of_the_demonstrated_range() -> None:
     chunk = sample(made, observation)
     assert isinstance(made.head, Bins)
     torch.testing.assert_close(made.head.centres(made.head.tokens(chunk)), chunk)
-    units = made.to_policy(torch.as_tensor(demonstrations().action)[:, None], torch.zeros(94, 4))
+    units = made.units.to_policy(torch.as_tensor(demonstrations().action)[:, None], torch.zeros(94, 4))
     torch.testing.assert_close(units.flatten(0, 1).amin(0), made.head.low)
 
 
@@ -159,7 +159,7 @@ def test_a_linear_map_is_learned(tmp_path: Path, head: str, settings: dict[str, 
     trained = train_policy(episodes, made, "regression", Regression(), run=tmp_path, console=Console(quiet=True))
     assert isinstance(trained, RegressionPolicy)
     assert [path.name for path in tmp_path.iterdir()] == ["regression"]
-    said = trained.to_robot(sample(trained, torch.as_tensor(episodes.observation)), torch.zeros(94, 4))[:, 0]
+    said = trained.units.to_robot(sample(trained, torch.as_tensor(episodes.observation)), torch.zeros(94, 4))[:, 0]
     error = (said - torch.as_tensor(episodes.action)).abs() / torch.as_tensor(episodes.action.std(0))
     assert error.mean() < worst
 

@@ -187,7 +187,7 @@ def test_own_chunks_are_aligned_with_the_demonstrated_ones() -> None:
     chunks.own = ahead[..., None].expand(-1, -1, 2).float()
     index = torch.arange(len(chunks))
     batch = chunks.batch(index, policy, (1, 9), torch.Generator().manual_seed(0))
-    own = policy.to_robot(batch.own, chunks.observation)[..., 0].round()
+    own = policy.units.to_robot(batch.own, chunks.observation)[..., 0].round()
     ages = torch.as_tensor(Windows(episodes, horizon).age)
     assert (batch.own_known[ages == 0] == 0).all()
     assert (batch.own_known >= 0).all()

@@ -128,7 +128,7 @@ class Method:
                     change="give the autoencoder of the run",
                 )
             return ContinuingPolicy(policy, self.strategy, seed=seed, finishing=self.refinement.strategy(codec))
-        if policy.stride > 1 and isinstance(self.strategy, AVERAGES):
+        if policy.units.stride > 1 and isinstance(self.strategy, AVERAGES):
             return ContinuingPolicy(policy, Naive(), seed=seed, finishing=self.strategy)
         return ContinuingPolicy(policy, self.strategy, seed=seed)
 

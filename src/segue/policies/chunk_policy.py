@@ -55,19 +55,21 @@ def prefix_of(policy: Policy, observation: Tensor, continuations: Sequence[Conti
                 change="continue chunks of this policy's own actions, in robot units",
             )
     reference = torch.as_tensor(
-        np.stack([hold_last(c.prefix, horizon) for c in continuations]), dtype=observation.dtype, device=policy.device
+        np.stack([hold_last(c.prefix, horizon) for c in continuations]),
+        dtype=observation.dtype,
+        device=policy.units.device,
     )
     votes = np.stack([_votes(c, horizon) for c in continuations])
 
     def integers(values: list[int]) -> Tensor:
-        return torch.tensor(values, device=policy.device)
+        return torch.tensor(values, device=policy.units.device)
 
     return Prefix(
-        reference=policy.to_policy(reference, observation),
+        reference=policy.units.to_policy(reference, observation),
         known=integers([min(c.known, horizon) for c in continuations]),
         delay=integers([c.delay for c in continuations]),
-        votes=torch.as_tensor(votes, device=policy.device),
-        stride=policy.stride,
+        votes=torch.as_tensor(votes, device=policy.units.device),
+        stride=policy.units.stride,
     )
 
 
@@ -117,15 +119,15 @@ class ContinuingPolicy:
         Raises:
             SpecError: Observations or prefixes do not fit the policy.
         """
-        noise = torch.stack([torch.randn(self.policy.chunk_shape, generator=g) for g in generators])
+        noise = torch.stack([torch.randn(self.policy.units.chunk_shape, generator=g) for g in generators])
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
         with torch.inference_mode(False), torch.no_grad():
-            observation = torch.as_tensor(observations, dtype=torch.float32, device=self.policy.device)
+            observation = torch.as_tensor(observations, dtype=torch.float32, device=self.policy.units.device)
             prefix = prefix_of(self.policy, observation, continuations)
             chunk = self.policy.continue_chunk(
-                self.strategy, observation, prefix, noise.to(self.policy.device), self.denoising_steps
+                self.strategy, observation, prefix, noise.to(self.policy.units.device), self.denoising_steps
             )
-            actions = self.policy.to_robot(chunk, observation)
+            actions = self.policy.units.to_robot(chunk, observation)
             if self.finishing is not None:
                 actions = finished(self.finishing, actions, continuations)
             return actions.cpu().numpy()

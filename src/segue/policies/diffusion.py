@@ -6,19 +6,17 @@ The networks of the flow policies serve here too. They are told ``t = 1 - (k + 1
 everywhere.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from segue.core.chunk import Array
 from segue.errors import MissingExtraError, SpecError
+from segue.policies.config import FamilyConfig
 from segue.policies.networks import build_network
-from segue.policies.normalizer import Normalizer
 from segue.policies.policy import mean_error, refuse_guidance
-from segue.policies.units import check_observation, shifted
+from segue.policies.units import NormalizedUnits
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import Demonstrated, TrainingPair
 
@@ -58,28 +56,15 @@ def flow_time(step: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DiffusionPolicyConfig:
-    """Everything about a diffusion policy but its weights; plain JSON.
+class DiffusionPolicyConfig(FamilyConfig):
+    """A diffusion policy.
 
     Attributes:
-        horizon: H, actions per chunk.
-        dt: Control period [s].
-        observation_names: One per observation dimension.
-        action_names: One per action dimension.
-        relative_to: Per action dimension, the index of the observation that it is taken relative to, or None for an
-            absolute action.
         network: Name of the network. The paper's is ``unet``.
-        network_settings: Its settings, where they differ from the defaults.
         denoising_steps: N, DDIM steps per inference.
     """
 
-    horizon: int
-    dt: float
-    observation_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    relative_to: tuple[int | None, ...]
     network: str = "unet"
-    network_settings: Mapping[str, Any] = field(default_factory=dict)
     denoising_steps: int = 10
 
     @property
@@ -89,66 +74,30 @@ class DiffusionPolicyConfig:
 
 
 class DiffusionPolicy(nn.Module):
-    """A diffusion policy on state observations, sampled by deterministic DDIM.
+    """A diffusion policy, sampled by deterministic DDIM; its weights are drawn from torch's global generator.
 
     Attributes:
         bound: Largest magnitude of a demonstrated chunk in policy units, scalar.
     """
 
-    stride = 1
     bound: Tensor
 
-    def __init__(self, config: DiffusionPolicyConfig, observation: Normalizer, action: Normalizer) -> None:
+    def __init__(self, config: DiffusionPolicyConfig, units: NormalizedUnits) -> None:
         super().__init__()
         scheduler()  # a missing package should be known before minutes of training
-        self.config = config
-        self.observation, self.action = observation, action
+        self.config, self.units = config, units
         self.register_buffer("bound", torch.ones(()))
         self.network: nn.Module = build_network(
             config.network,
             config.network_settings,
             horizon=config.horizon,
             action=len(config.action_names),
-            context=len(config.observation_names),
+            context=units.context,
         )
 
-    @classmethod
-    def fitted(cls, config: DiffusionPolicyConfig, observations: Array, chunks: Array) -> "DiffusionPolicy":
-        """Fresh weights (from torch's global generator), normalisation and bound fitted to the demonstrations.
-
-        Args:
-            config: Of the policy.
-            observations: Shape (frames, observation).
-            chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
-        """
-        policy = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
-        policy.bound.copy_(policy.action(torch.as_tensor(chunks)).abs().max())
-        return policy
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.action.mean.device
-
-    @property
-    def chunk_shape(self) -> tuple[int, int]:
-        """Horizon and actions."""
-        return self.config.horizon, len(self.config.action_names)
-
-    def encode(self, observation: Tensor) -> Tensor:
-        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
-        check_observation(observation, self.config.observation_names)
-        return self.observation(observation)
-
-    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
-        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
-        check_observation(observation, self.config.observation_names)
-        return self.action(shifted(actions, observation, self.config.relative_to, -1))
-
-    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
-        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
-        check_observation(observation, self.config.observation_names)
-        return shifted(self.action.inverse(chunk), observation, self.config.relative_to, 1)
+    def fit(self, chunks: Tensor) -> None:
+        """Take the bound of the demonstrated chunks, policy units (frames, horizon, action)."""
+        self.bound.copy_(chunks.abs().max())
 
     def noise_in(self, x: Tensor, step: Tensor, context: Tensor) -> Tensor:
         """Estimate of ``E[noise | x]``. x (batch, horizon, action), diffusion step (batch,)."""
@@ -177,7 +126,7 @@ class DiffusionPolicy(nn.Module):
             )
         ddim = scheduler(float(self.bound))
         ddim.set_timesteps(steps)
-        context, x = self.encode(observation), noise
+        context, x = self.units.encode(observation), noise
         for step in ddim.timesteps:
             k = int(step)
             said = self.noise_in(x, x.new_full((len(x),), k), context)

@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 
+from segue.core.chunk import Array
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.policies.config import FamilyConfig
 from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.regression import Regression, RegressionPolicy, RegressionPolicyConfig
-from segue.policies.units import demonstrated_chunks, described
+from segue.policies.units import NormalizedUnits, demonstrated_chunks, described
 from segue.strategies.objective import Objective
-
-FamilyConfig = FlowPolicyConfig | DiffusionPolicyConfig | RegressionPolicyConfig
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,20 @@ def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: NamedCodec
         episodes: Demonstrations.
         autoencoder: The policy lives in its latent space, and has the statistics of the latents.
     """
-    kind = _family(config.family).policy
     if autoencoder is None:
-        chunks = demonstrated_chunks(episodes, config.horizon, config.relative_to)
-        return kind.fitted(config, episodes.observation, chunks)
+        return _fitted(config, episodes, demonstrated_chunks(episodes, config.horizon, config.relative_to))
     chunks = torch.as_tensor(Windows(episodes, config.horizon * autoencoder.stride).actions)
     with torch.no_grad():
         latents = torch.cat([autoencoder.encode(part) for part in chunks.split(4096)]).numpy()
-    return LatentPolicy(kind.fitted(config, episodes.observation, latents), autoencoder)
+    return LatentPolicy(_fitted(config, episodes, latents), autoencoder)
+
+
+def _fitted(config: FamilyConfig, episodes: Episodes, chunks: Array) -> Policy:
+    """Policy in the space of these chunks, (frames, positions, dimension), anchored as the configuration says."""
+    units = NormalizedUnits.fitted(config, episodes.observation, chunks)
+    policy = _family(config.family).policy(config, units)
+    policy.fit(units.action(torch.as_tensor(chunks)))
+    return policy
 
 
 def description(policy: Policy) -> dict[str, Any]:
@@ -160,8 +166,7 @@ def blank(described: Mapping[str, Any]) -> Policy:
     for name in ("observation_names", "action_names", "relative_to"):
         fields[name] = tuple(fields[name])
     config = kind.config(**fields)
-    sizes = len(config.observation_names), len(config.action_names)
-    policy = kind.policy(config, *map(Normalizer.identity, sizes))
+    policy = kind.policy(config, NormalizedUnits.blank(config))
     if "autoencoder" not in described:
         return policy
     fields = {**described["autoencoder"], "action_names": tuple(described["autoencoder"]["action_names"])}

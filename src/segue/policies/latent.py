@@ -1,7 +1,7 @@
 """A policy of any family in the latent space of an autoencoder of chunks (arXiv 2605.24931, section 4.1).
 
-    actions (H, A) -- autoencoder.encode --> latents (H / f, d_z) -- policy.to_policy --> chunk in policy units
-    actions (H, A) <-- autoencoder.decode -- latents (H / f, d_z) <-- policy.to_robot --  chunk in policy units
+    actions (H, A) -- autoencoder.encode --> latents (H / f, d_z) -- inside.to_policy --> chunk in policy units
+    actions (H, A) <-- autoencoder.decode -- latents (H / f, d_z) <-- inside.to_robot --  chunk in policy units
 
 The policy inside takes the latents for its actions: they have names, statistics and a horizon like any others.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segue.errors import SpecError
 from segue.policies.autoencoder import AutoencoderConfig, Codec
-from segue.policies.policy import Module, Policy, PolicyConfig
+from segue.policies.policy import Module, Policy, PolicyConfig, Units
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
@@ -76,6 +76,46 @@ class LatentPolicyConfig:
         return self.policy.denoising_steps
 
 
+@dataclass(frozen=True)
+class LatentUnits:
+    """Units of a latent policy: actions go through the autoencoder, latents through the units of the policy inside.
+
+    Attributes:
+        inside: Of the policy inside, for which the latents are the actions.
+        autoencoder: Between actions and latents.
+    """
+
+    inside: Units
+    autoencoder: NamedCodec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.inside.device
+
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """Positions and latents."""
+        return self.inside.chunk_shape
+
+    @property
+    def stride(self) -> int:
+        """f, control steps per position."""
+        return self.inside.stride * self.autoencoder.stride
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+        return self.inside.encode(observation)
+
+    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+        """Robot units (batch, horizon, action) to normalised latents (batch, positions, latent)."""
+        return self.inside.to_policy(self.autoencoder.encode(actions), observation)
+
+    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+        """Normalised latents (batch, positions, latent) to robot units (batch, horizon, action)."""
+        return self.autoencoder.decode(self.inside.to_robot(chunk, observation))
+
+
 class LatentPolicy(nn.Module):
     """A policy whose actions are latents, and the frozen autoencoder that they belong to.
 
@@ -89,9 +129,10 @@ class LatentPolicy(nn.Module):
 
     def __init__(self, policy: Policy, autoencoder: NamedCodec) -> None:
         super().__init__()
-        if policy.chunk_shape[1] != autoencoder.latent:
+        dimensions = policy.units.chunk_shape[1]
+        if dimensions != autoencoder.latent:
             raise SpecError(
-                got=f"a policy with {policy.chunk_shape[1]} dimensions for {autoencoder.latent} latents per position",
+                got=f"a policy with {dimensions} dimensions for {autoencoder.latent} latents per position",
                 expected="one dimension per latent",
                 change="build the policy for this autoencoder, see `policy_for`",
             )
@@ -104,19 +145,9 @@ class LatentPolicy(nn.Module):
         return LatentPolicyConfig(self.policy.config, self.autoencoder.config)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.policy.device
-
-    @property
-    def chunk_shape(self) -> tuple[int, int]:
-        """Positions and latents."""
-        return self.policy.chunk_shape
-
-    @property
-    def stride(self) -> int:
-        """f, control steps per position."""
-        return self.policy.stride * self.autoencoder.stride
+    def units(self) -> "LatentUnits":
+        """Through the autoencoder to those of the policy inside."""
+        return LatentUnits(self.policy.units, self.autoencoder)
 
     def train(self, mode: bool = True) -> Self:
         """Put the policy inside into training or out of it; the autoencoder stays out of it."""
@@ -128,18 +159,6 @@ class LatentPolicy(nn.Module):
         """Whether the weights of the policy inside are to be learned; the autoencoder's never are."""
         self.policy.requires_grad_(requires_grad)
         return self
-
-    def encode(self, observation: Tensor) -> Tensor:
-        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
-        return self.policy.encode(observation)
-
-    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
-        """Robot units (batch, horizon, action) to normalised latents (batch, positions, latent)."""
-        return self.policy.to_policy(self.autoencoder.encode(actions), observation)
-
-    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
-        """Normalised latents (batch, positions, latent) to robot units (batch, horizon, action)."""
-        return self.autoencoder.decode(self.policy.to_robot(chunk, observation))
 
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
         """That of the policy inside. Scalar."""

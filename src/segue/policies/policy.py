@@ -1,8 +1,8 @@
 """The seam between a trained network and everything that trains, runs or measures it: one protocol for every family.
 
-    observation -- encode --> context ----------------+
-    actions -- to_policy --> chunk, policy units -----+-- loss              in training
-    prefix  -- to_policy --> chunk, policy units -----+-- continue_chunk --> to_robot --> actions
+    observation -- units.encode --> context -------------+
+    actions -- units.to_policy --> chunk, policy units --+-- loss              in training
+    prefix  -- units.to_policy --> chunk, policy units --+-- continue_chunk --> units.to_robot --> actions
 
 A chunk in policy units has ``positions`` positions of ``stride`` control steps each: one in action space, f in the
 latent space of an autoencoder.
@@ -90,13 +90,8 @@ class Module(Protocol):
         ...
 
 
-class Policy(Module, Protocol):
-    """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""
-
-    @property
-    def config(self) -> PolicyConfig:
-        """Everything but the weights."""
-        ...
+class Units(Protocol):
+    """What stands between the robot and a policy: observations in, actions both ways."""
 
     @property
     def device(self) -> torch.device:
@@ -123,6 +118,20 @@ class Policy(Module, Protocol):
 
     def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
         """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
+        ...
+
+
+class Policy(Module, Protocol):
+    """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""
+
+    @property
+    def config(self) -> PolicyConfig:
+        """Everything but the weights."""
+        ...
+
+    @property
+    def units(self) -> Units:
+        """What stands between it and the robot."""
         ...
 
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:

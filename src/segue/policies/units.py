@@ -1,15 +1,81 @@
-"""Between robot units and those of a policy: names are checked, actions anchored to the observation at hand."""
+"""Between robot units and those of a policy, the part that policies of every family hold.
+
+Robot units stay outside: observations are normalised on the way in, and actions both ways, anchored to the observation
+at hand where they are relative to it.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from segue.core.chunk import Array
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError
+from segue.policies.config import FamilyConfig
+from segue.policies.normalizer import Normalizer
+
+
+class NormalizedUnits(nn.Module):
+    """Units of the policies in action space: one position per control step, `segue.policies.policy.Units`.
+
+    Args:
+        config: Of the policy.
+        observation: Normalisation of observations.
+        action: Normalisation of actions, after they are anchored.
+
+    Attributes:
+        context: Numbers that an observation is encoded to.
+    """
+
+    stride = 1
+
+    def __init__(self, config: FamilyConfig, observation: Normalizer, action: Normalizer) -> None:
+        super().__init__()
+        self.observation, self.action = observation, action
+        self._names, self._relative_to = config.observation_names, config.relative_to
+        self.chunk_shape = config.horizon, len(config.action_names)
+        self.context = len(config.observation_names)
+
+    @classmethod
+    def fitted(cls, config: FamilyConfig, observations: Array, chunks: Array) -> "NormalizedUnits":
+        """Normalisation fitted to demonstrations.
+
+        Args:
+            config: Of the policy.
+            observations: Shape (frames, observation).
+            chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
+        """
+        return cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
+
+    @classmethod
+    def blank(cls, config: FamilyConfig) -> "NormalizedUnits":
+        """Statistics still to be loaded."""
+        sizes = len(config.observation_names), len(config.action_names)
+        return cls(config, *map(Normalizer.identity, sizes))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the statistics are, and the weights with them."""
+        return self.action.mean.device
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+        check_observation(observation, self._names)
+        return self.observation(observation)
+
+    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
+        check_observation(observation, self._names)
+        return self.action(shifted(actions, observation, self._relative_to, -1))
+
+    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
+        check_observation(observation, self._names)
+        return shifted(self.action.inverse(chunk), observation, self._relative_to, 1)
 
 
 def check_observation(observation: Tensor, names: Sequence[str]) -> None:

@@ -11,10 +11,11 @@ run/
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from segue.errors import CheckpointError, SpecError, UnknownNameError
 from segue.policies.families import blank, description
 from segue.policies.policy import Module, Policy
 
-FORMAT = "segue/policy/1"
-FLOW_FORMAT = "segue/flow-policy/1"
-"""Of before there were other families: the same without the family."""
+FORMAT = "segue/policy/2"
+OLDER = ("segue/flow-policy/1", "segue/policy/1")
+"""Formats that are read as well, see `migrated`: of before there were families, and of before there were units."""
+_IN_UNITS = re.compile(r"^(policy\.)?((?:observation|action)\.(?:mean|scale))$")
 POLICY, RESUME = "policy.safetensors", "resume.safetensors"
 
 
@@ -194,7 +196,19 @@ def load_resume(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
 
 def _load(folder: Path, expected: str) -> Checkpoint:
     info = _read_info(folder, expected)
-    return Checkpoint(folder.resolve(), info, _read_tensors(folder / POLICY, info))
+    return migrated(Checkpoint(folder.resolve(), info, _read_tensors(folder / POLICY, info)))
+
+
+def migrated(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint of an older format as one of `FORMAT`; the numbers stay what they are.
+
+    The family is named, and the normalisation, which the policy held itself, stands under its units.
+    """
+    if checkpoint.info["format"] not in OLDER:
+        return checkpoint
+    info = {"family": "flow", **checkpoint.info, "format": FORMAT}
+    weights = {_IN_UNITS.sub(r"\1units.\2", name): value for name, value in checkpoint.weights.items()}
+    return replace(checkpoint, info=info, weights=weights)
 
 
 def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
@@ -213,9 +227,8 @@ def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
             expected="the file as `segue train` wrote it",
             change="copy the folder again; an earlier checkpoint beside it may still be whole",
         ) from error
-    if isinstance(info, dict) and info.get("format") == FLOW_FORMAT:
-        info |= {"format": FORMAT, "family": "flow"}
-    if not isinstance(info, dict) or info.get("format") != expected:
+    accepted = (FORMAT, *OLDER) if expected == FORMAT else (expected,)
+    if not isinstance(info, dict) or info.get("format") not in accepted:
         found = info.get("format") if isinstance(info, dict) else None
         raise CheckpointError(
             got=f"{file} of format {found!r}",

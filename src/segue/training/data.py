@@ -18,8 +18,8 @@ class DemonstratedChunks:
     """
 
     def __init__(self, episodes: Episodes, policy: Policy) -> None:
-        windows, device = Windows(episodes, policy.config.horizon), policy.device
-        self.stride = policy.stride
+        windows, device = Windows(episodes, policy.config.horizon), policy.units.device
+        self.stride = policy.units.stride
         self.observation = torch.as_tensor(episodes.observation, device=device)
         self.chunks = _in_policy_units(windows, self.observation, policy)
         # A position of several control steps counts if all of them were demonstrated.
@@ -35,10 +35,12 @@ class DemonstratedChunks:
         """Sample the policy's chunk at every observation, kept in robot units."""
         chunks = []
         for observation in self.observation.split(batch):
-            noise = torch.randn((len(observation), *policy.chunk_shape), generator=generator).to(observation.device)
-            prefix = nothing_known(noise, policy.stride)
+            noise = torch.randn((len(observation), *policy.units.chunk_shape), generator=generator).to(
+                observation.device
+            )
+            prefix = nothing_known(noise, policy.units.stride)
             chunk = policy.continue_chunk(Naive(), observation, prefix, noise, steps)
-            chunks.append(policy.to_robot(chunk, observation))
+            chunks.append(policy.units.to_robot(chunk, observation))
         self.own = torch.cat(chunks)
 
     @torch.no_grad()
@@ -59,7 +61,7 @@ class DemonstratedChunks:
         position = (torch.arange(horizon, device=index.device) + steps[:, None]).clamp(max=horizon - 1)
         own = self.own[index - steps].gather(1, position[..., None].expand(-1, -1, action))
         known = torch.where(steps > 0, (horizon - steps).clamp(min=0), 0)
-        return Demonstrated(chunks, valid, policy.to_policy(own, self.observation[index]), known, self.stride)
+        return Demonstrated(chunks, valid, policy.units.to_policy(own, self.observation[index]), known, self.stride)
 
 
 @torch.no_grad()
@@ -68,4 +70,4 @@ def _in_policy_units(windows: Windows, observation: Tensor, policy: Policy, batc
     action = torch.as_tensor(windows.episodes.action, device=observation.device)
     frames = torch.as_tensor(windows.frames, device=observation.device)
     parts = zip(frames.split(batch), observation.split(batch), strict=True)
-    return torch.cat([policy.to_policy(action[frame], seen) for frame, seen in parts])
+    return torch.cat([policy.units.to_policy(action[frame], seen) for frame, seen in parts])

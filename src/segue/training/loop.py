@@ -113,7 +113,7 @@ def train(
             generator = generator_of(config.seed, update, accelerator.process_index, purpose=0)
             index = torch.randint(0, len(chunks), (share,), generator=generator).to(accelerator.device)
             pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
-            context = policy.encode(chunks.observation[index])
+            context = policy.units.encode(chunks.observation[index])
             noise = torch.randn(context.shape, generator=generator).to(context.device)
             loss = loss_of(pair, context + config.observation_noise * noise)
             for group in optimizer.param_groups:
