@@ -11,7 +11,8 @@ from torch import Tensor
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
 from segue.errors import SpecError
-from segue.policies.policy import Policy
+from segue.policies.observation import Seen, of_one, on_device
+from segue.policies.policy import Observation, Policy
 from segue.strategies.hooks import Prefix, Strategy
 
 
@@ -40,8 +41,8 @@ def _votes(continuation: Continuation, horizon: int) -> NDArray[np.int64]:
     return votes
 
 
-def prefix_of(policy: Policy, observation: Tensor, continuations: Sequence[Continuation]) -> Prefix:
-    """Continuations in policy units, anchored to the observation of now. observation (batch, observation).
+def prefix_of(policy: Policy, observation: Observation, continuations: Sequence[Continuation]) -> Prefix:
+    """Continuations in policy units, anchored to the observation of now, batch axis first.
 
     Raises:
         SpecError: A prefix has another number of action dimensions than the policy.
@@ -56,7 +57,7 @@ def prefix_of(policy: Policy, observation: Tensor, continuations: Sequence[Conti
             )
     reference = torch.as_tensor(
         np.stack([hold_last(c.prefix, horizon) for c in continuations]),
-        dtype=observation.dtype,
+        dtype=torch.float32,
         device=policy.units.device,
     )
     votes = np.stack([_votes(c, horizon) for c in continuations])
@@ -104,13 +105,13 @@ class ContinuingPolicy:
         config = self.policy.config
         return PolicySpec(config.horizon, config.dt, config.observation_names, config.action_names)
 
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units for an observation (observation,)."""
-        return self.next_chunks(observation[None], [continuation], [self._generator])[0]
+    def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
+        """Actions (horizon, action) in robot units for an observation (observation,), or one of named parts."""
+        return self.next_chunks(of_one(observation), [continuation], [self._generator])[0]
 
     def next_chunks(
         self,
-        observations: Array,
+        observations: Seen,
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Array:
@@ -122,7 +123,7 @@ class ContinuingPolicy:
         noise = torch.stack([torch.randn(self.policy.units.chunk_shape, generator=g) for g in generators])
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
         with torch.inference_mode(False), torch.no_grad():
-            observation = torch.as_tensor(observations, dtype=torch.float32, device=self.policy.units.device)
+            observation = on_device(observations, self.policy.units.device)
             prefix = prefix_of(self.policy, observation, continuations)
             chunk = self.policy.continue_chunk(
                 self.strategy, observation, prefix, noise.to(self.policy.units.device), self.denoising_steps

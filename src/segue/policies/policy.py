@@ -9,7 +9,7 @@ latent space of an autoencoder.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,12 @@ from segue.core.flow import unguided
 from segue.errors import SpecError
 from segue.strategies.hooks import Hooks, Prefix, Strategy
 from segue.strategies.objective import TrainingPair
+
+Observation: TypeAlias = Any
+"""What a policy sees, robot units, batch axis first: a tensor (batch, observation), or a mapping of named tensors and
+texts (`segue.policies.observation`). Each policy says in its own types which of the two."""
+Context: TypeAlias = Any
+"""What `Policy.encode` makes of it for the network: a tensor, or a cache of keys and values."""
 
 
 class PolicyConfig(Protocol):
@@ -108,15 +114,15 @@ class Units(Protocol):
         """Control steps per position."""
         ...
 
-    def encode(self, observation: Tensor) -> Tensor:
-        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+    def encode(self, observation: Observation) -> Context:
+        """Context of an inference, made once and used at every step."""
         ...
 
-    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+    def to_policy(self, actions: Tensor, observation: Observation) -> Tensor:
         """Robot units (batch, horizon, action) to policy units (batch, positions, dimension)."""
         ...
 
-    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+    def to_robot(self, chunk: Tensor, observation: Observation) -> Tensor:
         """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
         ...
 
@@ -134,18 +140,18 @@ class Policy(Module, Protocol):
         """What stands between it and the robot."""
         ...
 
-    def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
+    def loss(self, pair: TrainingPair, context: Context) -> Tensor:
         """Mean over samples of the mean error over the positions that count. Scalar."""
         ...
 
     def continue_chunk(
-        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
+        self, strategy: Strategy, observation: Observation, prefix: Prefix, noise: Tensor, steps: int
     ) -> Tensor:
         """One chunk per observation, policy units.
 
         Args:
             strategy: How the previous chunk is continued.
-            observation: Shape (batch, observation), robot units.
+            observation: Robot units, batch axis first.
             prefix: The previous chunk, policy units.
             noise: Standard normal, shape (batch, positions, dimension); a family without noise ignores it.
             steps: N, calls of the network; a family that answers in one call ignores it.
