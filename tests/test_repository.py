@@ -4,6 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,9 @@ FLOORS: dict[str, set[str]] = {
     "runtime": {"errors", "core"},
     "envs": {"errors", "core", "data"},
     "evaluation": {"errors", "core", "data", "strategies", "policies", "training", "runtime", "envs"},
+    "integrations": {
+        *("errors", "core", "data", "strategies", "policies", "training", "runtime", "envs", "evaluation"),
+    },
     "commands": {
         *("errors", "core", "data", "strategies", "policies", "training", "runtime", "envs", "evaluation"),
     },
@@ -50,6 +54,7 @@ OPTIONAL = (
     "simplejpeg",
     "rerun",
     "diffusers",
+    "lerobot",
 )
 
 
@@ -139,7 +144,8 @@ def test_every_name_in_all_exists(file: Path) -> None:
         assert hasattr(module, name), name
 
 
-SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+SOURCES = [*MODULES, *PLUGINS, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -155,6 +161,15 @@ def test_functions_are_short(file: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             assert (node.end_lineno or 0) - first.lineno < 60, node.name
+
+
+def test_the_plugin_is_of_this_version_and_asks_for_no_other() -> None:
+    ours, plugin = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        for folder in (".", "plugins/lerobot_policy_segue")
+    )
+    assert plugin["version"] == ours["version"]
+    assert f"segue[lerobot]=={ours['version']}" in plugin["dependencies"]
 
 
 def test_the_tree_names_no_place_outside_of_itself() -> None:

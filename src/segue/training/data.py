@@ -54,14 +54,24 @@ class DemonstratedChunks:
         chunks, valid = self.chunks[index], self.valid[index]
         if self.own is None:
             return Demonstrated(chunks, valid, chunks, torch.zeros_like(index), self.stride)
-        _, horizon, action = self.own.shape
         low, high = elapsed
         steps = torch.randint(low, high + 1, (len(index),), generator=generator).to(index.device)
         steps = torch.minimum(steps, self.age[index])
-        position = (torch.arange(horizon, device=index.device) + steps[:, None]).clamp(max=horizon - 1)
-        own = self.own[index - steps].gather(1, position[..., None].expand(-1, -1, action))
-        known = torch.where(steps > 0, (horizon - steps).clamp(min=0), 0)
+        own, known = carried_on(self.own[index - steps], steps)
         return Demonstrated(chunks, valid, policy.units.to_policy(own, self.observation[index]), known, self.stride)
+
+
+def carried_on(own: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Chunks of some steps ago at the positions of now, the last action held, and how many of these they know.
+
+    Args:
+        own: Shape (batch, horizon, action), robot units.
+        steps: Shape (batch,), how old each is; 0 for none.
+    """
+    _, horizon, action = own.shape
+    position = (torch.arange(horizon, device=own.device) + steps[:, None]).clamp(max=horizon - 1)
+    known = torch.where(steps > 0, (horizon - steps).clamp(min=0), 0)
+    return own.gather(1, position[..., None].expand(-1, -1, action)), known
 
 
 @torch.no_grad()

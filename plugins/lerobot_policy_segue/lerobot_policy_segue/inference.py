@@ -1,0 +1,146 @@
+"""`--inference.type=segue`: Segue's plan in the place of LeRobot's queue, for every policy of chunks.
+
+LeRobot has no registry of engines yet: making one is a function that knows its own two. It is replaced by one that
+knows ours too, in the versions in which its callers are known.
+"""
+
+# pyright: reportMissingImports=false
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lerobot import __version__
+from lerobot.policies.rtc import reanchor_relative_rtc_prefix
+from lerobot.policies.rtc.configuration_rtc import RTCConfig
+from lerobot.policies.utils import prepare_observation_for_inference
+from lerobot.processor import NormalizerProcessorStep, RelativeActionsProcessorStep
+from lerobot.rollout import context
+from lerobot.rollout.inference import InferenceEngine, InferenceEngineConfig, factory
+from lerobot.rollout.inference.rtc import supports_rtc_inference
+from lerobot.utils.feature_utils import build_dataset_frame
+from torch import Tensor
+
+from segue.core.chunk import Continuation
+from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine
+from segue.integrations.lerobot.versions import TESTED, check_version
+
+
+@InferenceEngineConfig.register_subclass("segue")
+@dataclass
+class SegueInferenceConfig(InferenceEngineConfig):
+    """Chunks are joined at the action that the robot has reached.
+
+    Attributes:
+        execution_horizon: s, steps from one request to the next; None for half of the chunk.
+        initial_delay: Steps of delay to plan for before any was observed.
+        delay_window: Delays remembered.
+        delay_quantile: Of the window that is planned for; 1 is the longest.
+        rtc: Settings of LeRobot's guidance, for policies that have it.
+    """
+
+    execution_horizon: int | None = None
+    initial_delay: int = 1
+    delay_window: int = 10
+    delay_quantile: float = 1.0
+    rtc: RTCConfig = field(default_factory=RTCConfig)
+
+    def __post_init__(self) -> None:
+        check_version(__version__, "--inference.type=segue")
+
+    @property
+    def settings(self) -> EngineSettings:
+        """How chunks are executed."""
+        return EngineSettings(self.execution_horizon, self.initial_delay, self.delay_window, self.delay_quantile)
+
+
+InferenceEngine.register(PlanEngine)
+
+
+class Pipeline:
+    """From an observation of the robot to a chunk, through LeRobot's processors.
+
+    Args:
+        policy: Of LeRobot.
+        preprocessor: Before it.
+        postprocessor: After it.
+        hw_features: Of the robot.
+        robot_type: Its name.
+        task: In words.
+        device: Of the policy.
+    """
+
+    def __init__(
+        self, policy: Any, preprocessor: Any, postprocessor: Any, hw_features: dict, robot_type: str, task: str,
+        device: str | None,
+    ) -> None:  # fmt: skip
+        self.policy, self.preprocessor, self.postprocessor = policy, preprocessor, postprocessor
+        self.hw_features, self.robot_type, self.task = hw_features, robot_type, task
+        self.device = torch.device(device or "cpu")
+        self.continues = supports_rtc_inference(policy)
+        steps = preprocessor.steps
+        self._relative = next((s for s in steps if isinstance(s, RelativeActionsProcessorStep) and s.enabled), None)
+        self._normalizer = next((s for s in steps if isinstance(s, NormalizerProcessorStep)), None)
+
+    def reset(self) -> None:
+        """Start a new episode."""
+        for each in (self.policy, self.preprocessor, self.postprocessor):
+            each.reset()
+
+    @torch.no_grad()
+    def infer(self, observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
+        """A chunk for an observation, see `segue.integrations.lerobot.engine`."""
+        frame = build_dataset_frame(self.hw_features, dict(observation), prefix="observation")
+        batch = prepare_observation_for_inference(frame, self.device, self.task, self.robot_type)
+        batch["task"] = [self.task]
+        batch = self.preprocessor(batch)
+        known = {}
+        if self.continues:
+            known = {
+                "inference_delay": continuation.delay,
+                "prev_chunk_left_over": self._anchored(leftover, continuation),
+            }
+        chunk = self.policy.predict_action_chunk(batch, **known)
+        raw = chunk.squeeze(0).clone()
+        return Inferred(raw, self.postprocessor(chunk).squeeze(0).float().cpu().numpy())
+
+    def _anchored(self, leftover: Tensor | None, continuation: Continuation) -> Tensor | None:
+        """The leftover relative to the state of now, where actions are relative to it."""
+        if leftover is None or self._relative is None:
+            return leftover
+        return reanchor_relative_rtc_prefix(
+            prev_actions_absolute=torch.from_numpy(continuation.prefix),
+            current_state=self._relative.get_cached_state(),
+            relative_step=self._relative,
+            normalizer_step=self._normalizer,
+            policy_device=self.device,
+        )
+
+
+_lerobot_s_own = factory.create_inference_engine
+
+
+def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> InferenceEngine:
+    """LeRobot's function, and one engine more. Arguments are LeRobot's."""
+    if not isinstance(config, SegueInferenceConfig):
+        return _lerobot_s_own(config, **parts)
+    policy, shutdown = parts["policy"], parts["shutdown_event"]
+    pipeline = Pipeline(
+        policy, parts["preprocessor"], parts["postprocessor"], parts["hw_features"],
+        parts["robot_wrapper"].robot_type, parts["task"], parts["device"],
+    )  # fmt: skip
+    if pipeline.continues:
+        policy.config.rtc_config = config.rtc
+        if hasattr(policy, "init_rtc_processor"):
+            policy.init_rtc_processor()
+    return PlanEngine(
+        pipeline.infer,
+        config.settings,
+        reset_policy=pipeline.reset,
+        end=(lambda: None) if shutdown is None else shutdown.set,
+    )
+
+
+if __version__ in TESTED:
+    factory.create_inference_engine = context.create_inference_engine = create_inference_engine

@@ -1,0 +1,207 @@
+"""Our runtime as an inference engine of `lerobot-rollout`: what LeRobot asks of one, decided by `runtime.plan`.
+
+    control thread   observe, get_action   observe, get_action   observe, get_action
+    plan             request k    hold     deliver, tick         tick
+    worker           |---- preprocess, policy, postprocess ----|
+
+The plan is touched by the control thread alone. A chunk is joined at the action that the robot has reached, counted in
+actions that were really taken, so that no clock, latency estimate or cold start moves it. Without an action to take the
+engine answers None, LeRobot sends nothing, and the robot keeps its last target.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.runtime.delay import WindowQuantile
+from segue.runtime.plan import Delivery, Event, Plan, Request
+
+MAX_FAILURES = 10
+"""Inferences that may fail one after the other before the rollout is ended."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """One chunk.
+
+    Attributes:
+        raw: Shape (horizon, action), the policy's output space: what the next leftover is cut from.
+        actions: Shape (horizon, action), robot units.
+    """
+
+    raw: Tensor
+    actions: Array
+
+
+Infer = Callable[[Mapping[str, Any], Tensor | None, Continuation], Inferred]
+"""Observation, leftover in the policy's output space (None for a first chunk), and the same in robot units."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How chunks are executed.
+
+    Attributes:
+        execution_horizon: s, steps from one request to the next; None for half of the chunk.
+        initial_delay: Steps of delay to plan for before any was observed.
+        delay_window: Delays remembered.
+        delay_quantile: Of the window that is planned for; 1 is the longest.
+    """
+
+    execution_horizon: int | None = None
+    initial_delay: int = 1
+    delay_window: int = 10
+    delay_quantile: float = 1.0
+
+
+class PlanEngine:
+    """An inference engine around a plan; its methods are those of LeRobot's `InferenceEngine`.
+
+    The first chunk says how long chunks are, so that any policy of chunks will do.
+
+    Args:
+        infer: From an observation to a chunk; called in the worker.
+        settings: How chunks are executed.
+        reset_policy: Called in the worker at the start of an episode.
+        end: Called when the policy has failed for good.
+        worker: Where inference runs; a thread of its own by default.
+    """
+
+    def __init__(
+        self,
+        infer: Infer,
+        settings: EngineSettings,
+        *,
+        reset_policy: Callable[[], None],
+        end: Callable[[], None],
+        worker: Executor | None = None,
+    ) -> None:
+        self._infer, self._settings, self._reset_policy, self._end = infer, settings, reset_policy, end
+        self._worker = ThreadPoolExecutor(1, "segue-inference") if worker is None else worker
+        self._plan: Plan | None = None
+        self._first: Future[Inferred] | None = None
+        self._flight: tuple[Request, Future[Inferred]] | None = None
+        self._raw: Tensor | None = None
+        self._observation: Mapping[str, Any] | None = None
+        self._failures, self._running = 0, False
+        self._count = dict.fromkeys(("actions", "chunks", "holds"), 0)
+
+    @property
+    def ready(self) -> bool:
+        """Always: what the first inference takes is waited for in the loop, holding."""
+        return True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the policy has failed for good."""
+        return self._failures >= MAX_FAILURES
+
+    def start(self) -> None:
+        """Nothing to start: the worker starts with the first inference."""
+
+    def stop(self) -> None:
+        """Take no more; an inference under way ends by itself."""
+        self._running = False
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        logger.info("segue: %(actions)d actions from %(chunks)d chunks, %(holds)d steps without one", self._count)
+
+    def pause(self) -> None:
+        """Answer no actions until `resume`."""
+        self._running = False
+
+    def resume(self) -> None:
+        """Go on."""
+        self._running = True
+
+    def reset(self) -> None:
+        """Start a new episode; chunks under way will be stale."""
+        if self._plan is not None:
+            self._plan.reset()
+        self._first = self._raw = self._observation = None
+        self._worker.submit(self._reset_policy)
+
+    def notify_observation(self, obs: Mapping[str, Any]) -> None:
+        """The observation of this step."""
+        self._observation = obs
+
+    def get_action(self, obs_frame: Mapping[str, Any] | None) -> Tensor | None:
+        """The action of this step, shape (action,), robot units; None for none. ``obs_frame`` is not needed."""
+        if not self._running or self.failed or self._observation is None:
+            return None
+        self._take()
+        if self._plan is None:
+            self._ask_first(self._observation)
+            return None
+        if request := self._plan.request():
+            self._flight = request, self._worker.submit(
+                self._infer, self._observation, self._leftover(request), request.continuation
+            )  # fmt: skip
+        tick = self._plan.tick()
+        self._count["holds" if tick.event is Event.HELD else "actions"] += 1
+        return None if tick.action is None else torch.from_numpy(tick.action.copy())
+
+    def _leftover(self, request: Request) -> Tensor | None:
+        """What is left of the chunk in the policy's output space: as much as in robot units."""
+        known = request.continuation.known
+        return None if self._raw is None or not known else self._raw[len(self._raw) - known :]
+
+    def _ask_first(self, observation: Mapping[str, Any]) -> None:
+        """Ask for the chunk that says how long chunks are."""
+        if self._first is None:
+            nothing = nothing_to_continue(0, 0, 1)
+            self._first = self._worker.submit(self._infer, observation, None, nothing)
+
+    def _take(self) -> None:
+        """Take what has arrived."""
+        if self._first is not None and self._first.done():
+            first, self._first = self._first, None
+            if (inferred := self._outcome(first)) is not None:
+                self._plan = self._planned_for(inferred)
+                request = self._plan.request()
+                assert request is not None, "a new plan asks at once"
+                self._deliver(request, inferred)
+        if self._flight is not None and self._flight[1].done():
+            (request, flight), self._flight = self._flight, None
+            inferred = self._outcome(flight)
+            assert self._plan is not None, "only a plan makes requests"
+            if inferred is None:
+                self._plan.abandon(request)
+            else:
+                self._deliver(request, inferred)
+
+    def _deliver(self, request: Request, inferred: Inferred) -> None:
+        assert self._plan is not None, "only a plan makes requests"
+        if self._plan.deliver(request, inferred.actions) is Delivery.TAKEN:
+            self._raw = inferred.raw
+            self._count["chunks"] += 1
+
+    def _outcome(self, done: Future[Inferred]) -> Inferred | None:
+        """The chunk, or None for an inference that failed."""
+        error = done.exception()
+        if error is None:
+            self._failures = 0
+            return done.result()
+        self._failures += 1
+        logger.error("segue: inference failed (%d of %d)", self._failures, MAX_FAILURES, exc_info=error)
+        if self.failed:
+            self._end()
+        return None
+
+    def _planned_for(self, first: Inferred) -> Plan:
+        """A plan for chunks like the first.
+
+        Raises:
+            TimingError: The settings do not fit chunks of this length.
+        """
+        horizon, action = first.actions.shape
+        settings = self._settings
+        delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
+        return Plan(horizon, action, settings.execution_horizon or max(horizon // 2, 1), delay)

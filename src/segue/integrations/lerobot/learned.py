@@ -1,0 +1,212 @@
+"""What is learned under LeRobot's training loop: one of our policies, its averaged weights, and how far it is.
+
+    update   0 ........ plain_updates ........ steps
+             plain flow matching | the objective
+
+LeRobot normalises at its own door, so that the policy inside takes numbers as they come: what it calls robot units are
+LeRobot's normalised ones. A latent policy is the exception: its autoencoder knows the robot's units, and LeRobot hands
+over actions as they are.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from segue.errors import SpecError
+from segue.evaluation.methods import LATENT, Method, method, objective
+from segue.integrations.lerobot.batches import demonstrated_in, seen_in, with_own
+from segue.integrations.lerobot.leftover import continued
+from segue.policies.families import family_of
+from segue.policies.flow import FlowPolicy, FlowPolicyConfig
+from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
+from segue.policies.normalizer import Normalizer
+from segue.policies.policy import Policy
+from segue.policies.units import NormalizedUnits
+from segue.strategies.naive import FlowMatching
+from segue.training.loop import average_into
+
+
+class Choices(Protocol):
+    """What a configuration of LeRobot says about one of our policies.
+
+    Attributes:
+        horizon: H, actions per chunk.
+        fps: Control steps per second.
+        network: Name of the network.
+        network_settings: Its settings, where they differ from the defaults.
+        predicts: ``action`` or ``velocity``.
+        denoising_steps: N, solver steps per inference.
+        objective: What the policy is trained with after the plain updates.
+        plain_updates: Updates of plain flow matching before.
+        method: How chunks are continued, with settings behind colons: ``legato:gain=0.5``.
+        own_elapsed: Steps that the policy's own chunks are old in training.
+        own_steps: Solver steps for them.
+        observation_noise: Standard deviation of the noise on normalised observations in training.
+        ema: Limit of the decay of the weights' moving average.
+    """
+
+    horizon: int
+    fps: float
+    network: str
+    network_settings: dict[str, int]
+    predicts: str
+    denoising_steps: int
+    objective: str
+    plain_updates: int
+    method: str
+    own_elapsed: list[int]
+    own_steps: int
+    observation_noise: float
+    ema: float
+
+
+def check_choices(choices: Choices) -> None:
+    """Raise `SpecError` or `UnknownNameError` for an objective or method that does not exist or does not fit."""
+    family = family_of(objective(choices.objective))
+    if family != "flow":
+        raise SpecError(
+            got=f"objective {choices.objective!r}, which trains {family} policies",
+            expected="an objective of flow policies: plain, legato, training-time-rtc or literal-legato",
+            change="name one of these, or train with `segue train --family " + family + "`",
+        )
+    needed = method(choices.method).policy.removeprefix(LATENT)
+    if needed not in ("plain", choices.objective):
+        raise SpecError(
+            got=f"method {choices.method!r} with objective {choices.objective!r}",
+            expected=f"a policy that is trained with {needed!r}",
+            change=f"set objective to {needed!r}, or the method to one that continues any policy, such as rtc",
+        )
+
+
+def flow_policy(
+    choices: Choices,
+    observation_names: Sequence[str],
+    action_names: Sequence[str],
+    autoencoder: NamedCodec | None = None,
+    latents: Normalizer | None = None,
+) -> Policy:
+    """The policy with fresh weights, from torch's global generator.
+
+    Args:
+        choices: Configuration.
+        observation_names: One per observation dimension.
+        action_names: One per action dimension.
+        autoencoder: The policy lives in its latent space; None for action space.
+        latents: Statistics of the latents; None where they are still to be loaded.
+
+    Raises:
+        SpecError: Sizes or settings do not fit together.
+    """
+    names, horizon = tuple(action_names), choices.horizon
+    if autoencoder is not None:
+        _check_autoencoder(autoencoder, len(names), horizon)
+        names, horizon = latent_names(autoencoder.latent), horizon // autoencoder.stride
+    config = FlowPolicyConfig(
+        horizon=horizon,
+        dt=1 / choices.fps,
+        observation_names=tuple(observation_names),
+        action_names=names,
+        relative_to=(None,) * len(names),
+        network=choices.network,
+        network_settings=dict(choices.network_settings),
+        predicts=choices.predicts,
+        denoising_steps=choices.denoising_steps,
+    )
+    units = NormalizedUnits.blank(config)
+    if latents is not None:
+        units.action = latents
+    policy = FlowPolicy(config, units)
+    return policy if autoencoder is None else LatentPolicy(policy, autoencoder)
+
+
+def _check_autoencoder(autoencoder: NamedCodec, action: int, horizon: int) -> None:
+    found = len(autoencoder.config.action_names)
+    if found != action or horizon % autoencoder.stride:
+        raise SpecError(
+            got=f"an autoencoder of {found} action dimensions and {autoencoder.stride} steps per position",
+            expected=f"{action} action dimensions, and a stride that divides the horizon {horizon}",
+            change="train it with `segue train-autoencoder` on this data set, and choose the horizon to fit",
+        )
+
+
+class LearnedChunks(nn.Module):
+    """A policy in training, and the average of its weights, which is what runs.
+
+    Args:
+        choices: Configuration.
+        policy: Fresh or blank.
+    """
+
+    updates: Tensor
+
+    def __init__(self, choices: Choices, policy: Policy) -> None:
+        super().__init__()
+        check_choices(choices)
+        self.choices, self.policy = choices, policy
+        self.average = copy.deepcopy(policy).eval().requires_grad_(False)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def train(self, mode: bool = True) -> Self:
+        """Put the policy into training or out of it; the average stays out of it."""
+        super().train(mode)
+        self.average.eval()
+        return self
+
+    @property
+    def in_plain_stage(self) -> bool:
+        """Whether the next update is one of plain flow matching."""
+        return int(self.updates) < self.choices.plain_updates
+
+    @property
+    def method(self) -> Method:
+        """How chunks are continued."""
+        return method(self.choices.method)
+
+    def check_continues(self) -> None:
+        """Raise `SpecError` where the method needs what the policy has not learned yet."""
+        done, plain = int(self.updates), self.choices.plain_updates
+        if done <= plain and self.method.policy.removeprefix(LATENT) != "plain":
+            raise SpecError(
+                got=f"method {self.choices.method!r} on a policy of {done} updates, all of them plain",
+                expected=f"a policy that is trained with {self.choices.objective!r} beyond its {plain} plain updates",
+                change="train for more steps or with fewer --policy.plain_updates, or run it with --policy.method=rtc",
+            )
+
+    def optimised(self) -> list[nn.Parameter]:
+        """Weights to be learned; an autoencoder's are not."""
+        return [each for each in self.policy.parameters() if each.requires_grad]
+
+    def loss(self, batch: Mapping[str, Tensor], keys: Sequence[str]) -> Tensor:
+        """Mean error of a batch of LeRobot, under the objective of the stage. Scalar.
+
+        Args:
+            batch: Normalised, see `segue.integrations.lerobot.batches`.
+            keys: Of the observation's vectors.
+        """
+        choices, generator = self.choices, torch.default_generator
+        aim = FlowMatching() if self.in_plain_stage else objective(choices.objective)
+        seen = seen_in(batch, keys)
+        demonstrated = demonstrated_in(batch, self.policy, seen)
+        if aim.own_share > 0 and choices.own_elapsed:
+            demonstrated = with_own(demonstrated, self.average, seen, choices.own_elapsed, choices.own_steps, generator)
+        pair = aim.pair(demonstrated, generator)
+        context = self.policy.units.encode(seen.now)
+        noise = torch.randn(context.shape, generator=generator).to(context.device)
+        return self.policy.loss(pair, context + choices.observation_noise * noise)
+
+    def update(self) -> None:
+        """Count an optimiser step, and average the weights."""
+        done = int(self.updates)
+        average_into(self.average, self.policy, min(self.choices.ema, (1 + done) / (10 + done)))
+        self.updates += 1
+
+    def chunks(self, batch: Mapping[str, Tensor], keys: Sequence[str], leftover: Tensor | None, delay: int) -> Tensor:
+        """Chunks that continue a leftover, see `segue.integrations.lerobot.leftover`. (batch, horizon, action)."""
+        if leftover is not None:
+            self.check_continues()
+        observation = seen_in(batch, keys).now
+        bound = self.method.bound(self.average)
+        return continued(bound, observation, leftover, delay, [torch.default_generator] * len(observation))

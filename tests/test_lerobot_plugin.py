@@ -1,0 +1,171 @@
+"""The plugin against what LeRobot asks of one, without LeRobot (`tests/with_lerobot` has it with LeRobot)."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import leftover_contract as contract
+import lerobot_fakes as fakes
+from point_mass import demonstrations
+from segue.data.lerobot.writer import save
+from segue.errors import SpecError, UnknownNameError
+from segue.policies.autoencoder import AutoencoderConfig
+from segue.policies.latent import LatentPolicy
+from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lerobot() -> Iterator[None]:
+    with fakes.installed():
+        yield
+
+
+@pytest.fixture(scope="module")
+def plugin(lerobot: None) -> ModuleType:
+    import lerobot_policy_segue  # pyright: ignore[reportMissingImports]
+
+    return lerobot_policy_segue
+
+
+def config(plugin: ModuleType, **choices: Any) -> Any:
+    settings = {"horizon": contract.HORIZON, "network_settings": {"width": 16, "depth": 1}, "plain_updates": 2}
+    made = plugin.SegueConfig(**settings | choices)
+    made.input_features = {"observation.state": fakes.PolicyFeature(fakes.FeatureType.STATE, (contract.STATE,))}
+    made.output_features = {"action": fakes.PolicyFeature(fakes.FeatureType.ACTION, (contract.ACTION,))}
+    return made
+
+
+def policy(plugin: ModuleType, updates: int = 4, **choices: Any) -> Any:
+    from lerobot_policy_segue.modeling_segue import SeguePolicy  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    made = SeguePolicy(config(plugin, **choices))
+    contract.train(made, updates)
+    return made
+
+
+def test_lerobot_finds_the_policies_and_the_engine(plugin: ModuleType) -> None:
+    assert fakes.PreTrainedConfig.known == {"segue": plugin.SegueConfig, "segue_delayed": plugin.SegueDelayedConfig}
+    assert fakes.InferenceEngineConfig.known == {"segue": plugin.SegueInferenceConfig}
+    for kind in fakes.PreTrainedConfig.known.values():
+        assert kind.__name__.endswith("Config")
+        assert kind.__module__.split(".")[-1].startswith("configuration_")
+
+
+@pytest.mark.parametrize("executed", [0, 6, 15])
+def test_the_stock_engine_s_leftover_is_the_reference(plugin: ModuleType, executed: int) -> None:
+    queue = fakes.ActionQueue(fakes.RTCConfig())
+    contract.check_the_leftover_is_continued(policy(plugin), queue, fakes.cut_or_padded, executed)
+    contract.check_what_is_left_matters(policy(plugin))
+
+
+@pytest.mark.parametrize("method", ["legato", "rtc", "legato:gain=1:fade=1"])
+def test_chunks_are_made_under_inference_mode(plugin: ModuleType, method: str) -> None:
+    contract.check_inference_mode(policy(plugin, method=method))
+
+
+def test_plain_updates_come_first_and_the_checkpoint_knows_how_many_there_were(plugin: ModuleType) -> None:
+    made = policy(plugin, updates=0)
+    stages = []
+    for update in range(4):
+        stages.append(made.forward(contract.training_batch(update))[1]["stage"])
+        made.update()
+    assert stages == [1, 1, 2, 2]
+    again = policy(plugin, updates=0)
+    again.load_state_dict(made.state_dict())
+    assert not again.learned.in_plain_stage
+
+
+def test_a_policy_that_cannot_continue_yet_says_so(plugin: ModuleType) -> None:
+    made = policy(plugin, updates=2)
+    assert made.supports_rtc()
+    with pytest.raises(SpecError, match="2 updates, all of them plain"):
+        made.init_rtc_processor()
+    policy(plugin, updates=2, method="rtc").init_rtc_processor()
+    policy(plugin, updates=3).init_rtc_processor()
+
+
+def test_training_learns_and_the_average_is_what_runs(plugin: ModuleType) -> None:
+    made = policy(plugin, updates=0, observation_noise=0.0)
+    first = {name: each.clone() for name, each in made.learned.average.named_parameters()}
+    losses = contract.train(made, 120)
+    assert sum(losses[-20:]) < 0.9 * sum(losses[:20])
+    moved = [not torch.equal(first[name], each) for name, each in made.learned.average.named_parameters()]
+    assert all(moved)
+    chunk = contract.predicted(made, contract.observation(0), None, 0)
+    with torch.no_grad():
+        for each in made.get_optim_params():
+            each.zero_()
+    assert torch.equal(contract.predicted(made, contract.observation(0), None, 0), chunk)
+
+
+def test_synchronous_execution_takes_its_share_of_each_chunk(plugin: ModuleType) -> None:
+    made = policy(plugin, n_action_steps=3)
+    batch = contract.observation(0)
+    torch.manual_seed(0)
+    chunks = [made.predict_action_chunk(batch) for _ in range(2)]
+    torch.manual_seed(0)
+    taken = torch.stack([made.select_action(batch) for _ in range(6)], dim=1)
+    assert torch.equal(taken, torch.cat([chunk[:, :3] for chunk in chunks], dim=1))
+
+
+def test_a_latent_policy_encodes_the_leftover_again(plugin: ModuleType, tmp_path: Path) -> None:
+    from lerobot_policy_segue.modeling_segue import SeguePolicy  # pyright: ignore[reportMissingImports]
+
+    episodes = demonstrations(lengths=(40, 40, 40))
+    save(episodes, tmp_path / "data", task="reach")
+    wanted = AutoencoderConfig(contract.HORIZON, episodes.action_names, latent=2, network_settings={"width": 8})
+    train_autoencoder(episodes, wanted, AutoencoderTraining(updates=2, batch=4), run=tmp_path / "autoencoder")
+    meta = SimpleNamespace(fps=10, root=tmp_path / "data")
+    torch.manual_seed(0)
+    made = SeguePolicy(config(plugin, autoencoder=str(tmp_path / "autoencoder")), dataset_meta=meta)
+    assert made.config.normalization_mapping["ACTION"] == "IDENTITY"
+    contract.train(made, 4)
+    left = torch.randn(10, contract.ACTION)
+    new = contract.predicted(made, contract.observation(0), left, 3)
+    assert torch.equal(new[:3], left[:3])
+    latent = made.learned.policy
+    assert isinstance(latent, LatentPolicy)
+    again = SeguePolicy(config(plugin, autoencoder_config=asdict(latent.autoencoder.config)))
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(contract.predicted(again.eval(), contract.observation(0), left, 3), new)
+    held = torch.cat([left, left[-1:].expand(6, -1)])
+    assert torch.equal(contract.predicted(made, contract.observation(0), held, contract.HORIZON), held)
+
+
+@pytest.mark.parametrize(
+    ("choices", "error"),
+    [
+        ({"objective": "legatto"}, UnknownNameError),
+        ({"method": "rtx"}, UnknownNameError),
+        ({"objective": "plain"}, SpecError),  # for the method legato
+        ({"objective": "diffusion", "method": "rtc"}, SpecError),
+        ({"n_action_steps": 17}, SpecError),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused(plugin: ModuleType, choices: dict[str, Any], error: type) -> None:
+    with pytest.raises(error):
+        config(plugin, **choices)
+
+
+def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:
+    made = config(plugin)
+    made.input_features["observation.images.top"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (3, 48, 64))
+    with pytest.raises(SpecError, match=r"policy\.input_features"):
+        made.validate_features()
+
+
+def test_an_untested_lerobot_has_the_policies_and_no_engine() -> None:
+    with fakes.installed("0.7.0"):
+        import lerobot_policy_segue  # pyright: ignore[reportMissingImports]
+        from lerobot.rollout import context  # pyright: ignore[reportMissingImports]
+
+        lerobot_policy_segue.SegueConfig()
+        with pytest.raises(SpecError, match=r"LeRobot 0\.7\.0"):
+            lerobot_policy_segue.SegueInferenceConfig()
+        assert context.create_inference_engine is fakes.create_inference_engine
