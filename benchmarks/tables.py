@@ -4,7 +4,8 @@
     python benchmarks/tables.py --check    changes nothing; exit status 1 when README.md is not what the results say
 
 The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
-results/seams/TASK compare chunks of actions with latent ones at the seams, in columns of their own.
+results/seams/TASK compare chunks of actions with latent ones at the seams, in columns of their own, and those of
+results/rates/TASK a high with a low action rate.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segue.evaluation import results, table
+from segue.evaluation import rates_report, results, table
 from segue.evaluation.frontier import TRADE, frontier_lines
 
-SEAMS = "seams/"
+SEAMS, RATES = "seams/", "rates/"
 COLUMNS = ("score", *TRADE)
 AT_SEAMS = (
     "success",
@@ -40,6 +41,9 @@ def block(path: Path, name: str) -> str:
     origin = f"`{content['command']}`"
     if content.get("commit"):
         origin += f" at commit {content['commit']}"
+    if name.startswith(RATES):
+        facts = ", ".join(rates_report.facts(content))
+        return f"{origin}: {facts}.\n\n{rates_report.markdown(content, summary)}"
     facts = ", ".join(fact for fact in table.facts(content, summary) if fact)
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else COLUMNS
@@ -49,6 +53,8 @@ def block(path: Path, name: str) -> str:
 
 def missing(name: str) -> str:
     """The command that measures what is not there yet."""
+    if name.startswith(RATES):
+        return f"segue bench rates --env {name.removeprefix(RATES)}"
     return "make seams" if name.startswith(SEAMS) else f"segue bench {name}"
 
 

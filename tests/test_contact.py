@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from segue.core.smoothness import jerk
-from segue.envs import board_writing, contact_demonstrations, peeling, wipe
+from segue.envs import board_writing, contact_demonstrations, demonstrator, peeling, wipe
 from segue.envs.contact import PIECES, ContactTask, Touch, smoothed
 from segue.envs.contact_demonstrations import Style
 from segue.envs.panda import FLAT, SOFT, STIFF
@@ -223,7 +223,7 @@ def test_evaluation_never_meets_a_demonstrations_initial_state(table: ContactTas
     for seed in range(5):
         table.reset(seed)
         states.append(tuple(table.observe().tolist()))
-        table.start(np.random.default_rng([contact_demonstrations._DEMONSTRATION, 0, seed]))
+        table.start(np.random.default_rng([demonstrator.DEMONSTRATION, 0, seed]))
         states.append(tuple(table.observe().tolist()))
     assert len(set(states)) == len(states)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from segue.data.episodes import Episodes
+from segue.envs import demonstrator
 from segue.envs import metaworld_demonstrations as scripted
 from segue.envs.metaworld import MetaWorld
 from segue.envs.robot import Outcome
@@ -79,7 +80,7 @@ def test_evaluation_never_meets_a_demonstrations_initial_state():
     for seed in range(5):
         simulator.reset(seed)
         goals.append(tuple(simulator.observe()[-3:]))
-        simulator.start(np.random.default_rng([scripted._DEMONSTRATION, 0, seed]))
+        simulator.start(np.random.default_rng([demonstrator.DEMONSTRATION, 0, seed]))
         goals.append(tuple(simulator.observe()[-3:]))
     assert len(set(goals)) == len(goals)
 

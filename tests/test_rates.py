@@ -30,7 +30,7 @@ TINY = ("mlp", {"width": 16})
 POINT = Task("point", "a point mass", 0.1, 12, 8, 4, PointMass, lambda: demonstrations((30, 24, 40, 26, 34)))
 RATES = Rates(
     "point", factor=2, horizon=8, execution_horizon=4, delay=2, latent=3, updates=4, autoencoder_updates=3, batch=8,
-    episodes=2, held_out_every=3, networks=Networks(TINY, TINY, TINY, TINY),
+    episodes=2, held_out_every=3, bins=8, networks=Networks(TINY, TINY, TINY, TINY, TINY),
 )  # fmt: skip
 DOOR = 28
 
@@ -72,13 +72,17 @@ def test_every_family_has_every_form_that_it_can_have() -> None:
         "diffusion: latent, Legato", "regression: latent, Legato"
     }  # fmt: skip
     waiting = {each.row for each in missing if each.why.startswith("synchronous")}
-    assert waiting == {row.label for row in found if FORMS[row.form].continues}
+    assert waiting == {row.label for row in found if FORMS[row.form].asynchronous_only}
+    assert {each.row for each in missing if "57,344 scores" in each.why} == {
+        "bins: high rate", "bins: low rate, held", "bins: latent"
+    }  # fmt: skip
 
 
 def test_displacements_have_no_linear_row_and_a_wide_network_no_wider_one() -> None:
     found, missing = rows(rates_for(task("metaworld/pick-place"), 4, delay=0.08), 4, (0, 1, 2))
     assert not {name for name in names(found) if name.endswith(("linear", "wide"))}
     assert {each.row for each in missing if "held displacement" in each.why} >= {"flow: low rate, linear"}
+    assert {name for name in names(found) if name.startswith("bins")} == {"bins-direct", "bins-held", "bins-latent"}
     assert [each.why for each in missing if each.row == "flow: high rate, wide network"] == [
         "the network of every row has a width of 512, and a chunk 128 numbers"
     ]
@@ -105,7 +109,7 @@ def test_every_row_is_measured_along_episodes_and_in_the_simulator(content: dict
     wanted = names(rows(RATES, 2, ())[0])
     assert {row["name"] for row in content["rates"]["rows"]} == wanted
     assert {cell["method"] for cell in content["cells"]} == {
-        *wanted, *(row + rates_run.SYNC for row in wanted if not row.endswith(("rtr", "legato")))
+        *wanted, *(row + rates_run.SYNC for row in wanted if row.endswith(("direct", "held", "linear", "latent")))
     }  # fmt: skip
     for row in content["rates"]["rows"]:
         measured = row["open_loop"]["motion"]
@@ -126,6 +130,17 @@ def test_controls_have_no_policy_in_them(content: dict[str, Any]) -> None:
     assert controls["noise at the high rate"]["jerk"] > noise[0]["jerk"] > noise[1]["jerk"]
 
 
+def test_rounding_is_within_half_a_bin_and_within_half_a_digit() -> None:
+    chunks = np.random.default_rng(0).normal(3, 2, (5, 8, 2))
+    width = (chunks.max((0, 1)) - chunks.min((0, 1))) / 8
+    assert np.all(np.abs(rates_run.in_bins(chunks, 8) - chunks) <= width / 2 + 1e-6)
+    assert len(np.unique(rates_run.in_bins(chunks, 8)[..., 0])) <= 8
+    mean, scale = chunks.mean((0, 1)), chunks.std((0, 1)) + 0.01
+    error = np.abs(rates_run.in_bfloat16_steps(chunks) - chunks) / scale
+    assert np.all(error <= 2.0**-9 * np.maximum(np.abs(chunks - mean) / scale, 0.01) * 2 + 1e-6)
+    assert error.max() > 2.0**-10
+
+
 def test_all_policies_have_the_same_budget_and_none_has_seen_the_held_out_episodes(done: Path) -> None:
     infos = [checkpoint.load(path.parent).info for path in sorted((done / "seed-0").glob("*-*/*/last"))]
     budgets: dict[str, int] = {}
@@ -135,7 +150,7 @@ def test_all_policies_have_the_same_budget_and_none_has_seen_the_held_out_episod
         if path.parent.name != "legato":  # shares the first stage of the plain one
             budgets[run] = budgets.get(run, 0) + info["update"]
     assert set(budgets.values()) == {RATES.updates}
-    assert len(budgets) == 9
+    assert len(budgets) == 12
     learned = held_out(POINT.demonstrations(), 3)[0]
     policy = checkpoint.load(done / "seed-0" / "regression-high" / "regression").policy()
     np.testing.assert_allclose(policy.units.observation.mean, learned.observation.mean(0), atol=1e-6)  # type: ignore[attr-defined]
@@ -185,6 +200,17 @@ def test_the_tables_and_the_page_show_every_row(content: dict[str, Any], tmp_pat
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_the_table_for_a_readme_has_a_line_per_row_and_control(content: dict[str, Any]) -> None:
+    head, rule, *lines = rates_report.markdown(content, summarise(content)).splitlines()
+    labels = [line.split(" | ")[0].strip("| ") for line in lines]
+    rates = content["rates"]
+    assert labels == [f"*{each['label']}*" for each in rates["controls"]] + [row["label"] for row in rates["rows"]]
+    assert {line.count("|") for line in (head, rule, *lines)} == {head.count("|")}
+    shown = next(line for line in lines if line.startswith("| flow: high rate |"))
+    row = next(row for row in rates["rows"] if row["name"] == "flow-direct")
+    assert shown.split(" | ")[1] == rates_report.short(row["open_loop"]["motion"]["deviation"])
+
+
 def test_the_report_of_these_results_is_their_own(done: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     shown = CliRunner().invoke(cli.app, ["report", str(done / "results.json"), "--out", str(page)])
@@ -202,7 +228,7 @@ def test_latent_policies_are_trained_after_their_autoencoder() -> None:
     (first, direct), (second, latent) = spread
     assert "autoencoder" in first
     assert "latent" in second
-    assert len(direct) == 2 * (1 + 6)
+    assert len(direct) == 2 * (1 + 8)
     assert [(job.seed, job.family) for job in latent if job.family == "flow"] == [(0, "flow"), (1, "flow")]
     assert {job.objectives for job in latent if job.family == "flow"} == {("plain", "legato")}
 

@@ -12,18 +12,15 @@ Each episode draws a speed, a depth, a shift along the surface, the end at which
 execution noise. Noise moves the arm, but the action that is recorded is the clean one (DART, arXiv 1703.09327).
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segue.data.episodes import Episodes, load, save
+from segue.data.episodes import Episodes
 from segue.envs.contact import ContactTask, smoothed
+from segue.envs.demonstrator import Frames, cached, successes
 from segue.envs.panda import Vector
-from segue.errors import DataError
 
 RECIPE = 1  # part of the cached file's name; raise it with every change to what is recorded
 MAX_STEPS = 1500
@@ -35,7 +32,6 @@ HOVER = 0.02  # [m]
 ROUNDING = 0.15  # [s], over which the timed way is averaged, so that speed and direction change gently
 NOISE_TIME = 0.2  # [s], over which execution noise changes
 NORMAL_NOISE, TILT_NOISE = 0.2, 0.01  # standard deviation of execution noise, in depths and [rad]
-_DEMONSTRATION = 1  # first word of the random seed; `ContactTask.reset` takes another one
 
 
 @dataclass(frozen=True)
@@ -84,55 +80,27 @@ def demonstrations(simulator: Callable[[], ContactTask], name: str, episodes: in
         MissingExtraError: robosuite is not installed.
         DataError: The expert fails too often.
     """
-    cache = Path(os.environ.get("SEGUE_CACHE") or Path.home() / ".cache" / "segue")
-    path = cache / "contact" / f"{name}-{episodes}-seed{seed}-recipe{RECIPE}.npz"
-    if path.is_file():
-        return load(path)
-    made = record(simulator(), episodes, seed)
-    save(made, path)
-    return made
+    return cached(
+        f"contact/{name}-{episodes}-seed{seed}-recipe{RECIPE}.npz", lambda: record(simulator(), episodes, seed)
+    )
 
 
 def record(task: ContactTask, episodes: int, seed: int) -> Episodes:
     """Like `demonstrations`, without the cache. The same arguments give the same frames."""
-    observations, actions, lengths = [], [], []
-    for attempt in range(2 * episodes):
-        generator = np.random.default_rng([_DEMONSTRATION, seed, attempt])
-        task.start(generator)
-        observation, action = play(task, draw_style(task, generator), generator)
-        if not task.outcome().success:
-            continue
-        observations.append(observation)
-        actions.append(action)
-        lengths.append(len(action))
-        if len(lengths) == episodes:
-            break
-    else:
-        raise DataError(
-            f"{len(lengths)} successes of the scripted expert in {2 * episodes} episodes of {task.spec.name}",
-            f"{episodes}",
-            "use a stiffer arm; the expert's depths are made for kp = 4000",
-        )
-    return Episodes(
-        observation=np.concatenate(observations),
-        action=np.concatenate(actions),
-        ends=np.cumsum(lengths, dtype=np.int64),
-        dt=task.spec.dt,
-        observation_names=task.spec.observation_names,
-        action_names=task.spec.action_names,
+    return successes(
+        task,
+        lambda generator: play(task, draw_style(task, generator), generator),
+        episodes=episodes,
+        attempts=2 * episodes,
+        seed=seed,
         state_of_action=tuple(range(len(task.spec.action_names))),
         source=f"scripted expert of Segue, robosuite 1.5 (MIT), task {task.spec.name}, seed {seed}",
+        change="use a stiffer arm; the expert's depths are made for kp = 4000",
     )
 
 
-def play(
-    task: ContactTask, style: Style, generator: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One episode from the task's present state, until shortly after success.
-
-    Returns:
-        Observations (frames, observation), each as seen when its action was chosen, and clean actions (frames, action).
-    """
+def play(task: ContactTask, style: Style, generator: np.random.Generator) -> Frames:
+    """One episode from the task's present state, until shortly after success."""
     spec = task.spec
     noisy = float(style.noise > 0)
     scale = np.array([style.noise, style.noise, noisy * NORMAL_NOISE * style.depth, noisy * TILT_NOISE])

@@ -6,23 +6,20 @@ noise moves the arm, but the action that is recorded is the clean one (DART, arX
 demonstrations show how to come back.
 """
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data.episodes import Episodes, load, save
+from segue.data.episodes import Episodes
+from segue.envs.demonstrator import Frames, cached, successes
 from segue.envs.metaworld import STEP, MetaWorld
-from segue.errors import DataError
 
 RECIPE = 1  # part of the cached file's name; raise it with every change to what is recorded
 MAX_STEPS = 300
 KEPT_AFTER_SUCCESS = 10  # [steps]
-_DEMONSTRATION = 1  # first word of the random seed; `MetaWorld.reset` takes another one
 _VIA_REACHED = 0.02  # [m]
 _VIA_STEPS = 40  # give up on a via point that something is in the way of
 # Where an expert fails nearly always if it is slowed down, or if it has to start from elsewhere
@@ -72,57 +69,26 @@ def demonstrations(task: str, episodes: int = 300, seed: int = 0) -> Episodes:
         MissingExtraError: metaworld is not installed.
         DataError: The expert fails too often.
     """
-    cache = Path(os.environ.get("SEGUE_CACHE") or Path.home() / ".cache" / "segue")
-    path = cache / "metaworld" / f"{task}-{episodes}-seed{seed}-recipe{RECIPE}.npz"
-    if path.is_file():
-        return load(path)
-    made = record(task, episodes, seed)
-    save(made, path)
-    return made
+    return cached(f"metaworld/{task}-{episodes}-seed{seed}-recipe{RECIPE}.npz", lambda: record(task, episodes, seed))
 
 
 def record(task: str, episodes: int, seed: int) -> Episodes:
     """Like `demonstrations`, without the cache. The same arguments give the same frames."""
-    simulator = MetaWorld(task)
-    expert = scripted_expert(task)
-    observations, actions, lengths = [], [], []
-    for attempt in range(4 * episodes):
-        generator = np.random.default_rng([_DEMONSTRATION, seed, attempt])
-        simulator.start(generator)
-        observation, action = play(simulator, expert, draw_style(task, generator), generator)
-        if not simulator.outcome().success:
-            continue
-        observations.append(observation)
-        actions.append(action)
-        lengths.append(len(action))
-        if len(lengths) == episodes:
-            break
-    else:
-        raise DataError(
-            f"{len(lengths)} successes of the scripted expert in {4 * episodes} episodes of {task}",
-            f"{episodes}",
-            "ask for fewer episodes, or take another task",
-        )
-    return Episodes(
-        observation=np.concatenate(observations),
-        action=np.concatenate(actions),
-        ends=np.cumsum(lengths, dtype=np.int64),
-        dt=simulator.spec.dt,
-        observation_names=simulator.spec.observation_names,
-        action_names=simulator.spec.action_names,
+    simulator, expert = MetaWorld(task), scripted_expert(task)
+    return successes(
+        simulator,
+        lambda generator: play(simulator, expert, draw_style(task, generator), generator),
+        episodes=episodes,
+        attempts=4 * episodes,
+        seed=seed,
         state_of_action=(None,) * len(simulator.spec.action_names),
         source=f"scripted expert of MetaWorld 3 (MIT), task {task}, seed {seed}",
+        change="ask for fewer episodes, or take another task",
     )
 
 
-def play(
-    simulator: MetaWorld, expert: Expert, style: Style, generator: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One episode from the simulator's present state, until shortly after success.
-
-    Returns:
-        Observations (frames, observation), each as seen when its action was chosen, and clean actions (frames, 4).
-    """
+def play(simulator: MetaWorld, expert: Expert, style: Style, generator: np.random.Generator) -> Frames:
+    """One episode from the simulator's present state, until shortly after success."""
     via = _via_point(simulator.raw, style) if style.side else None
     observations, actions, left = [], [], KEPT_AFTER_SUCCESS
     with warnings.catch_warnings():

@@ -31,7 +31,12 @@ from segue.strategies.reuse_then_refine import ReuseThenRefine
 
 LONG = 400
 """Episodes of more steps than this are those of contact tasks, whose simulators are ten times as slow [steps]."""
-FAMILIES = ("flow", "diffusion", "regression")
+POLICIES = {"flow": "flow", "diffusion": "diffusion", "regression": "regression", "bins": "regression"}
+"""Families of the protocol, and the family of policies that each is: bins are a regression with another head."""
+FAMILIES = tuple(POLICIES)
+CONTINUOUS = ("flow", "diffusion", "regression")
+MOST_SCORES = 16_384
+"""Scores of bins per chunk; with more of them, the last layer would be nearly all of a network."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,10 @@ class Networks:
     """Network of each family, by name and settings; all rows of a family have the same."""
 
     flow: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
-    diffusion: tuple[str, Mapping[str, Any]] = ("unet", {"width": 32, "condition_width": 64})
+    diffusion: tuple[str, Mapping[str, Any]] = ("unet", {"width": 16, "condition_width": 64})
     regression: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
-    wide: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 1024})
+    bins: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
+    wide: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 1024, "depth": 2})
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,11 @@ class Rates:
         updates: Optimiser steps of every policy.
         autoencoder_updates: Optimiser steps of the autoencoder, which all latent rows share.
         batch: Chunks per step of every policy.
+        learning_rate: Peak of every policy's, twice the usual one, as budgets are small.
         episodes: Per cell.
         training_seeds: Policies of each kind.
         held_out_every: k: every k-th episode trains nothing.
+        bins: Of the discretised head, per dimension.
         networks: Of each family.
     """
 
@@ -72,10 +80,12 @@ class Rates:
     latent: int = 16
     updates: int = 2400
     autoencoder_updates: int = 2400
-    batch: int = 256
+    batch: int = 128
+    learning_rate: float = 2e-3
     episodes: int = 50
     training_seeds: int = 1
     held_out_every: int = 5
+    bins: int = 64
     networks: Networks = field(default_factory=Networks)
 
     def __post_init__(self) -> None:
@@ -86,6 +96,14 @@ class Rates:
                     expected="whole periods of the low rate",
                     change=f"take a multiple of {self.factor}",
                 )
+
+    @property
+    def synchronous_horizon(self) -> int:
+        """Steps executed from a chunk when the robot waits for the next one: half of it.
+
+        With the s of asynchronous execution it would stand still for as long as it moves.
+        """
+        return max(self.execution_horizon, self.horizon // 2)
 
 
 def rates_for(settings: Task, actions: int, *, delay: float) -> Rates:
@@ -111,7 +129,7 @@ def rates_for(settings: Task, actions: int, *, delay: float) -> Rates:
 
 def quick(rates: Rates) -> Rates:
     """The same in minutes: what comes out says whether everything runs, not what is better."""
-    return replace(rates, updates=120, autoencoder_updates=240, batch=128, episodes=rates.episodes // 8)
+    return replace(rates, updates=120, autoencoder_updates=240, batch=64, episodes=rates.episodes // 8)
 
 
 Serve = Callable[[Policy, Rates, Sequence[int]], ServingPolicy]
@@ -161,31 +179,47 @@ class Form:
         serve: How chunks of the high rate come of it.
         families: Which have this row.
         objective: What the policy is trained with; None for its family's plain one.
-        continues: Whether it makes use of the previous chunk, which synchronous execution has none of.
+        asynchronous_only: Why it is not measured synchronously, too; empty where it is.
     """
 
     name: str
     label: str
     space: str
     serve: Serve = _plain
-    families: tuple[str, ...] = FAMILIES
+    families: tuple[str, ...] = CONTINUOUS
     objective: str | None = None
-    continues: bool = False
+    asynchronous_only: str = ""
 
 
+_CONTINUES = "the robot waits at the end of a chunk, so that there is nothing left to continue"
+_VARIANT = "measured for the row that this one is a variant of"
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
-        Form("direct", "high rate", "high"),
-        Form("direct-wide", "high rate, wide network", "wide", families=("flow",)),
-        Form("held", "low rate, held", "low", _expanded(held)),
+        Form("direct", "high rate", "high", families=FAMILIES),
+        Form("direct-wide", "high rate, wide network", "wide", families=("flow",), asynchronous_only=_VARIANT),
+        Form("held", "low rate, held", "low", _expanded(held), families=FAMILIES),
         Form("linear", "low rate, linear", "low", _expanded(linear)),
-        Form("cubic", "low rate, cubic", "low", _expanded(cubic)),
-        Form("latent", "latent", "latent"),
-        Form("latent-rtr", "latent, Reuse-then-Refine", "latent", _refined, continues=True),
-        Form("latent-legato", "latent, Legato", "latent", _continued, objective="legato", continues=True),
-        Form("direct-bfloat16", "high rate, bfloat16 head", "high", _rounded, families=("regression",)),
-        Form("latent-bfloat16", "latent, bfloat16 head", "latent", _rounded, families=("regression",)),
+        Form("cubic", "low rate, cubic", "low", _expanded(cubic), asynchronous_only=_VARIANT),
+        Form("latent", "latent", "latent", families=FAMILIES),
+        Form("latent-rtr", "latent, Reuse-then-Refine", "latent", _refined, asynchronous_only=_CONTINUES),
+        Form("latent-legato", "latent, Legato", "latent", _continued, objective="legato", asynchronous_only=_CONTINUES),
+        Form(
+            "direct-bfloat16",
+            "high rate, bfloat16 head",
+            "high",
+            _rounded,
+            families=("regression",),
+            asynchronous_only=_VARIANT,
+        ),
+        Form(
+            "latent-bfloat16",
+            "latent, bfloat16 head",
+            "latent",
+            _rounded,
+            families=("regression",),
+            asynchronous_only=_VARIANT,
+        ),
     )
 }
 
@@ -215,7 +249,7 @@ class Row:
     @property
     def objective(self) -> str:
         """Name of the training objective."""
-        return FORMS[self.form].objective or ("plain" if self.family == "flow" else self.family)
+        return FORMS[self.form].objective or ("plain" if self.family == "flow" else POLICIES[self.family])
 
     @property
     def space(self) -> str:
@@ -255,9 +289,8 @@ def rows(rates: Rates, actions: int, summed: Sequence[int]) -> tuple[list[Row], 
                 missing.append(NotApplicable(row.label, why))
                 continue
             found.append(row)
-            if form.continues:
-                why = "synchronous: the robot waits at the end of a chunk, so that there is nothing left to continue"
-                missing.append(NotApplicable(row.label, why))
+            if form.asynchronous_only:
+                missing.append(NotApplicable(row.label, f"synchronous: {form.asynchronous_only}"))
     return found, missing
 
 
@@ -266,6 +299,9 @@ def _why_not(row: Row, form: Form, rates: Rates, actions: int, summed: Sequence[
         return "Legato steers a velocity field, which only flow policies have"
     if form.name == "linear" and summed:
         return "a straight path is the held displacement: see that row"
+    scores = rates.horizon * actions * rates.bins
+    if row.family == "bins" and scores > MOST_SCORES:
+        return f"a chunk of the high rate would be {scores:,} scores of bins, nearly all of the network"
     width = rates.networks.flow[1].get("width", 0)
     if form.space == "wide" and width >= rates.horizon * actions:
         return f"the network of every row has a width of {width}, and a chunk {rates.horizon * actions} numbers"

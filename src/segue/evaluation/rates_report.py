@@ -11,8 +11,10 @@ from segue.errors import DataError, MissingExtraError
 from segue.evaluation.rates_run import AUTOENCODER, SYNC
 from segue.evaluation.table import Summary, head, provenance, shown, summarise
 
-SYNCHRONOUS = ("success", "completion_time", "jerk_measured")
+SYNCHRONOUS = ("score", "success", "completion_time", "jerk_measured")
 ASYNCHRONOUS = (*SYNCHRONOUS, "seam_jump")
+MARKDOWN_OPEN_LOOP = ("deviation", "jerk_step")
+MARKDOWN_CLOSED_LOOP = (("s", ("score", "jerk_measured")), ("a", ("score", "success", *ASYNCHRONOUS[2:])))
 OPEN_LOOP = ("deviation", "acceleration_step", "jerk_step", "jerk")
 
 
@@ -117,6 +119,24 @@ def closed_loop_table(content: Mapping[str, Any], summary: Summary) -> Table:
     return table
 
 
+def markdown(content: Mapping[str, Any], summary: Summary) -> str:
+    """Both tables as one in Markdown: the first group's deviation and jerk per step, then the simulator's verdict."""
+    rates, delay = _section(content), summary.delays[0]
+    group = rates["groups"][0]
+    open_loop = [open_loop_head(measure, group["unit"]) for measure in MARKDOWN_OPEN_LOOP]
+    closed = [f"{mode}: {head(metric)}" for mode, metrics in MARKDOWN_CLOSED_LOOP for metric in metrics]
+    lines = [f"| row | {' | '.join([*open_loop, *closed])} |", "|:---|" + "---:|" * (len(open_loop) + len(closed))]
+    for each in [*rates["controls"], *rates["rows"]]:
+        cells = [short(each["open_loop"][group["name"]][measure]) for measure in MARKDOWN_OPEN_LOOP]
+        for mode, metrics in MARKDOWN_CLOSED_LOOP:
+            name = each.get("name", "") + (SYNC if mode == "s" else "")
+            measured = [_cell(summary, name, delay, metric) for metric in metrics]
+            cells += [f"{value} ({interval})" if interval else value.replace("n/a", "") for value, interval in measured]
+        label = each["label"] if "name" in each else f"*{each['label']}*"
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _places(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Method and metric of each closed-loop cell of a row."""
     synchronous = [(row["name"] + SYNC, metric) for metric in SYNCHRONOUS]
@@ -148,7 +168,7 @@ def write_page(content: Mapping[str, Any], path: Path) -> Path:
     rates, summary = _section(content), summarise(content)
     text = environment.get_template("rates.html.j2").render(
         title=content["title"],
-        facts=_facts(content),
+        facts=facts(content),
         delay=f"{1000 * rates['delay_seconds']:.0f} ms",
         columns=[title for _, _, title in _columns(rates)],
         groups=[(group["name"], sum(column[0] == group["name"] for column in _columns(rates)))
@@ -165,7 +185,7 @@ def write_page(content: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _facts(content: Mapping[str, Any]) -> list[str]:
+def facts(content: Mapping[str, Any]) -> list[str]:
     """What was compared, in a few words each."""
     rates, budget = _section(content), content["budget"]
     rate = 1 / content["task"]["dt"]

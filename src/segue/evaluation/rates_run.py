@@ -22,10 +22,12 @@ from segue.evaluation.bench import counted
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import objective
 from segue.evaluation.open_loop import demonstrated, measures, noisy, noisy_knots, walk
-from segue.evaluation.rates import FAMILIES, FORMS, Rates, Row, rows
+from segue.evaluation.rates import FAMILIES, FORMS, POLICIES, Rates, Row, rows
 from segue.evaluation.rollout import Timing, rollout
 from segue.evaluation.sweep import FIRST_SEED, result, scales, simulators
 from segue.policies.autoencoder import AutoencoderConfig, refine
+from segue.policies.heads import Bins
+from segue.policies.normalizer import Normalizer
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, held_out, load_autoencoder, train_autoencoder
@@ -36,6 +38,8 @@ QUIET = Console(quiet=True)
 SYNC = "-sync"
 """Behind the name of a row: synchronous execution."""
 AUTOENCODER = "autoencoder alone"
+TOKENS = 256
+"""Bins per dimension of OpenVLA (arXiv 2406.09246)."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,12 @@ def _train(job: Training) -> None:
         updates=rates.updates,
         network=network,
         network_settings=settings,
-        family=job.family,
+        family=POLICIES[job.family],
+        family_settings={"head": "bins", "head_settings": {"bins": rates.bins}} if job.family == "bins" else {},
         autoencoder=autoencoder if job.space == "latent" else None,
-        training=TrainingConfig(batch=rates.batch, warmup=max(min(100, rates.updates // 10), 1)),
+        training=TrainingConfig(
+            batch=rates.batch, learning_rate=rates.learning_rate, warmup=max(min(100, rates.updates // 10), 1)
+        ),
     )
     for name in job.objectives:
         train_policy(
@@ -149,9 +156,11 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
     units = scales(rates.task)
     seeds = list(range(FIRST_SEED, FIRST_SEED + rates.episodes))
     cells = []
-    for handover in [Handover.CONTINUE] if form.continues else [Handover.WAIT, Handover.CONTINUE]:
-        timing = Timing(rates.horizon, rates.execution_horizon, Fixed(rates.delay), handover, settings.max_steps)
-        name = row.name + SYNC if handover is Handover.WAIT else row.name
+    for handover in [Handover.CONTINUE] if form.asynchronous_only else [Handover.WAIT, Handover.CONTINUE]:
+        waits = handover is Handover.WAIT
+        steps = rates.synchronous_horizon if waits else rates.execution_horizon
+        timing = Timing(rates.horizon, steps, Fixed(rates.delay), handover, settings.max_steps)
+        name = row.name + SYNC if waits else row.name
         records = rollout(serving, robot, seeds, timing, units)
         cells.append(result({"method": name, "delay": rates.delay, "training_seed": seed}, timing, seeds, records))
     error = walked.predicted - walked.actual
@@ -164,6 +173,20 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
         "seam_jump": float(np.mean(jumps)) if jumps else None,
         "cells": cells,
     }
+
+
+def in_bfloat16_steps(chunks: Real) -> Real:
+    """Chunks (chunks, horizon, action) as a policy in half precision says them: rounded in normalised units."""
+    normalise = Normalizer.fit(chunks)
+    rounded = normalise(torch.as_tensor(chunks, dtype=torch.float32)).bfloat16().float()
+    return normalise.inverse(rounded).double().numpy()
+
+
+def in_bins(chunks: Real, bins: int) -> Real:
+    """Chunks (chunks, horizon, action) rounded to the centres of equal bins over their range per dimension."""
+    head, exact = Bins(chunks.shape[2], bins), torch.as_tensor(chunks, dtype=torch.float32)
+    head.fit(exact)
+    return head.centres(head.tokens(exact)).double().numpy()
 
 
 def _open_loop(rates: Rates, predicted: Real, actual: Real) -> dict[str, dict[str, float | None]]:
@@ -183,7 +206,7 @@ def _methods(wanted: Sequence[Row], rates: Rates) -> list[dict[str, Any]]:
         form = FORMS[row.form]
         described = {"policy": f"{row.family}-{row.space}/{row.objective}", "settings": {}, "default": False}
         citation = "arXiv 2605.24931" if row.space == "latent" else ""
-        if not form.continues:
+        if not form.asynchronous_only:
             found.append({"name": row.name + SYNC, "label": f"{row.label}, sync", **described, "citation": citation})
         found.append({"name": row.name, "label": row.label, **described, "citation": citation})
     return found
@@ -229,6 +252,8 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
     chunks: dict[str, Real] = {
         "demonstrations": truth.chunks,
         AUTOENCODER: decoded,
+        "demonstrations rounded to bfloat16": in_bfloat16_steps(truth.chunks),
+        **{f"demonstrations in {bins} bins": in_bins(truth.chunks, bins) for bins in (rates.bins, TOKENS)},
         **{f"low rate alone, {name}": knots(how, 0 * scale) for name, how in connected.items()},
         "noise at the high rate": noisy(truth, scale, seed=0),
         **{f"the same noise on low-rate knots, {name}": knots(how, scale) for name, how in connected.items()},
