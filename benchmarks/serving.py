@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.observation import Observation
 from segue.runtime import messages, pictures, wire
 from segue.runtime.address import Address
 from segue.runtime.client import RemotePolicy
@@ -62,12 +63,9 @@ class Silent:
 
 
 class SilentWatching(Silent):
-    """The same, shown pictures before."""
+    """The same, shown pictures too."""
 
-    cameras = CAMERAS
-
-    def see(self, pictures: Mapping[str, Picture], prompt: str = "") -> None:
-        """Look away."""
+    spec = replace(SPEC, cameras=CAMERAS)
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,9 @@ class Payload:
 def answered(frame: bytes) -> bytes:
     """As Segue answers."""
     found = wire.entries(frame)
-    card = Card(SPEC, cameras=CAMERAS if "head" in found else {})
+    card = Card(replace(SPEC, cameras=CAMERAS if "head" in found else {}))
     question = messages.decode_question(found, card)
-    pictures.decoded(question.pictures, card.cameras)
+    pictures.decoded(question.pictures, card.spec.cameras)
     return messages.encode_answer(Silent.actions, question, SPEC, {"infer_ms": 0.1, "wait_ms": 0.1})
 
 
@@ -176,9 +174,8 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
     call = channel.unary_unary(METHOD)
 
     def segue(name: str) -> object:
-        if name != "state":
-            clients[name].see(payload.pictures)
-        return clients[name].next_chunk(payload.observation, payload.continuation)
+        seen = payload.observation if name == "state" else Observation(payload.observation, payload.pictures)
+        return clients[name].next_chunk(seen, payload.continuation)
 
     def zeromq(name: str) -> object:
         sockets["zmq"].send(payload.question(name))

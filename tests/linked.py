@@ -4,7 +4,9 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from segue.runtime.plan import Handover
 from segue.runtime.process_link import Backoff, ProcessLink
 
 SPEC = PolicySpec(6, 0.02, ("x", "y", "goal"), ("dx", "dy"))
+CAMERAS = {"front": (3, 5), "wrist": (2, 4)}
 PATIENCE = 60.0  # [s]; no test waits for it unless something is wrong
 
 
@@ -53,6 +56,19 @@ class Echo:
 
 def echo(horizon: int = 6) -> Echo:
     return Echo(PolicySpec(horizon, SPEC.dt, SPEC.observation_names, SPEC.action_names))
+
+
+class Looking(Echo):
+    """Says what it sees: the first pixel of one camera, and one pixel of the other."""
+
+    def next_chunk(self, observation: Any, continuation: Continuation) -> Array:
+        chunk = np.full((self.spec.horizon, 2), observation.pictures["front"][0, 0, 0], np.float32)
+        chunk[:3, 1] = observation.pictures["wrist"][1, 2]
+        return chunk
+
+
+def looking() -> Looking:
+    return Looking(replace(SPEC, cameras=CAMERAS))
 
 
 def waiting() -> tuple[Echo, Handover]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.chunk import Continuation, PolicySpec
-from segue.runtime.pictures import Picture
+from segue.core.observation import Picture
 
 SPEC = PolicySpec(8, 0.02, ("shoulder", "elbow", "wrist"), ("target shoulder", "target elbow"))
 WAIT = 60.0
@@ -52,17 +53,18 @@ class Gate(Affine):
 
 
 class Watching(Affine):
-    """Also looks at pictures: adds their mean to the actions."""
+    """Also looks at pictures, and is told what to do."""
 
-    cameras: Mapping[str, tuple[int, int]] = {"front": (16, 24), "wrist": (16, 16)}
+    spec = replace(SPEC, cameras={"front": (16, 24), "wrist": (16, 16)})
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: Mapping[str, Picture] = {}
         self.prompt = ""
 
-    def see(self, pictures: Mapping[str, Picture], prompt: str = "") -> None:
-        self.seen, self.prompt = pictures, prompt
+    def next_chunk(self, observation: Any, continuation: Continuation) -> NDArray:
+        self.seen, self.prompt = observation.pictures, observation.prompt
+        return super().next_chunk(observation.state, continuation)
 
 
 def openpi_array(array: NDArray[Any]) -> dict[bytes, Any]:

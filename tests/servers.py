@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from websockets.server import ServerProtocol
 from websockets.sync.server import ServerConnection, serve
 
 from segue.core.chunk import PolicySpec, nothing_to_continue
+from segue.core.observation import Cameras
 from segue.runtime.address import Address
 from segue.runtime.client import RemotePolicy
 from segue.runtime.handshake import Card, encode_card
-from segue.runtime.pictures import Cameras
 from segue.runtime.server import PolicyServer, running
 from served import SPEC, WAIT, openpi_frame, openpi_read
 
@@ -86,7 +87,7 @@ def bare(*handlers: Callable[[socket.socket, ServerProtocol], None], cameras: Ca
                     protocol.receive_data(endpoint.recv(4096))
                 assert isinstance(events[0], Request)
                 protocol.send_response(protocol.accept(events[0]))
-                protocol.send_binary(encode_card(Card(SPEC, cameras=cameras or {})))
+                protocol.send_binary(encode_card(Card(replace(SPEC, cameras=cameras or {}))))
                 for data in protocol.data_to_send():
                     endpoint.sendall(data)
                 handler(endpoint, protocol)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.core.chunk import Continuation
+from segue.core.observation import Observation, seen, state_of
 from segue.errors import SpecError
 from segue.runtime.channel import (
     Channel,
@@ -137,8 +138,11 @@ def request(rng: np.random.Generator, sizes: Sizes, known: int, previous: bool) 
     return Request(7, 2**40, 123, Continuation(123, prefix, 3, 5, rng.integers(1, 9, known), last))
 
 
+CAMERAS = st.dictionaries(st.sampled_from(["front", "wrist"]), st.tuples(st.integers(1, 5), st.integers(1, 5)))
+
+
 @given(
-    st.builds(Sizes, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)),
+    st.builds(Sizes, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), CAMERAS),
     st.integers(0, 9),
     st.booleans(),
     st.integers(0, 2**32 - 1),
@@ -146,12 +150,16 @@ def request(rng: np.random.Generator, sizes: Sizes, known: int, previous: bool) 
 def test_requests_come_through_whole(sizes: Sizes, known: int, previous: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     sent = request(rng, sizes, min(known, sizes.horizon), previous)
-    observation = rng.standard_normal(sizes.observation).astype(np.float32)
-    message = pack_request(sent, observation, 12.5)
+    state = rng.standard_normal(sizes.observation).astype(np.float32)
+    shown = {name: rng.integers(0, 256, (*size, 3), np.uint8) for name, size in sizes.cameras.items()}
+    message = pack_request(sent, seen(state, shown), 12.5, sizes.cameras)
     assert len(message) <= sizes.request
-    got, seen, captured = unpack_request(message, sizes)
+    got, observed, captured = unpack_request(message, sizes)
     assert (got.epoch, got.number, got.step, captured) == (sent.epoch, sent.number, sent.step, 12.5)
-    assert np.array_equal(seen, observation)
+    assert np.array_equal(state_of(observed), state)
+    assert isinstance(observed, Observation) == bool(shown)
+    if isinstance(observed, Observation):
+        assert all(np.array_equal(observed.pictures[name], picture) for name, picture in shown.items())
     ours, theirs = sent.continuation, got.continuation
     assert (ours.start, ours.delay, ours.execution_horizon) == (theirs.start, theirs.delay, theirs.execution_horizon)
     assert np.array_equal(ours.prefix, theirs.prefix)

@@ -9,6 +9,7 @@ from websockets.sync.server import ServerConnection
 
 from point_mass import policy as point_mass_policy
 from segue.core.chunk import Continuation, nothing_to_continue
+from segue.core.observation import Observation
 from segue.errors import RemoteError, SpecError
 from segue.evaluation.methods import METHODS
 from segue.policies.chunk_policy import ContinuingPolicy
@@ -88,9 +89,10 @@ def test_an_openpi_server_is_asked_as_openpi_asks() -> None:
     with fake(openpi) as url:
         with pytest.raises(SpecError, match="give the spec"):
             RemotePolicy(url, patience=WAIT)
-        with remote(url, spec=SPEC, prompt="fold", state="state", cameras={"cam": (2, 3)}) as there:
-            there.see({"cam": np.zeros((2, 3, 3), np.uint8)})
-            actions = there.next_chunk(STATE, Continuation(4, np.ones((4, 2), np.float32), 1, 4))
+        spec = replace(SPEC, cameras={"cam": (2, 3)})
+        with remote(url, spec=spec, prompt="fold", state="state") as there:
+            seen = Observation(STATE, {"cam": np.zeros((2, 3, 3), np.uint8)})
+            actions = there.next_chunk(seen, Continuation(4, np.ones((4, 2), np.float32), 1, 4))
             there.reset()
     assert actions.tolist() == np.arange(16).reshape(8, 2).tolist()
     assert heard[0].keys() == {"state", "prompt", "cam"}
@@ -104,11 +106,10 @@ def test_pictures_go_along(quality: int | None) -> None:
     policy = Watching()
     shown = {"front": np.full((16, 24, 3), 90, np.uint8), "wrist": np.full((16, 16, 3), 30, np.uint8)}
     with served(policy) as server, remote(server.url, jpeg_quality=quality) as there:
-        assert there.cameras == policy.cameras
-        with pytest.raises(SpecError, match="no picture of front, wrist"):
+        assert there.spec.cameras == policy.spec.cameras
+        with pytest.raises(SpecError, match="no picture of 'front'"):
             there.next_chunk(STATE, FIRST)
-        there.see(shown, "push")
-        there.next_chunk(STATE, FIRST)
+        there.next_chunk(Observation(STATE, shown, "push"), FIRST)
     assert policy.prompt == "push"
     for name, picture in shown.items():
         assert np.abs(policy.seen[name].astype(int) - picture).max() <= 2

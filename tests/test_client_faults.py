@@ -17,6 +17,7 @@ from websockets.server import ServerProtocol
 from websockets.sync.server import ServerConnection
 
 from segue.core.chunk import Continuation
+from segue.core.observation import Observation
 from segue.errors import RemoteError, SpecError, WireError
 from segue.runtime import messages
 from segue.runtime.client import RemotePolicy
@@ -191,10 +192,9 @@ def test_fault_14_a_server_that_stops_reading_does_not_hold_the_client() -> None
         assert gave_up.wait(WAIT)
 
     with bare(stall, cameras={"cam": (2048, 2048)}) as url, remote(url) as there:
-        there.see({"cam": np.zeros((2048, 2048, 3), np.uint8)})
         there.deadline = SOON
         with pytest.raises(RemoteError, match="no answer"):
-            there.next_chunk(STATE, FIRST)
+            there.next_chunk(Observation(STATE, {"cam": np.zeros((2048, 2048, 3), np.uint8)}), FIRST)
         gave_up.set()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segue.core.observation import stacked, state_of
 from segue.envs import board_writing, peeling, wipe
 from segue.envs.adroit_door import AdroitDoor
 from segue.envs.metaworld import MetaWorld
@@ -48,7 +49,7 @@ def test_an_episode_repeats_bit_for_bit_whatever_came_before(simulator: Simulato
         for action in actions:
             simulator.send(action)
             seen.append(simulator.observe())
-        return np.stack(seen)
+        return state_of(stacked(seen))
 
     first = play()
     simulator.reset(8)
@@ -73,7 +74,7 @@ def test_seeds_give_different_states(simulator: Simulator):
     states = []
     for seed in range(5):
         simulator.reset(seed)
-        states.append(tuple(simulator.observe().tolist()))
+        states.append(tuple(state_of(simulator.observe()).tolist()))
     assert len(set(states)) == 5
 
 

@@ -27,7 +27,7 @@ def request(frame: bytes) -> None:
 
 
 def request_with_pictures(frame: bytes) -> None:
-    messages.decode_question(wire.entries(frame), Card(SPEC, cameras=Watching.cameras))
+    messages.decode_question(wire.entries(frame), Card(Watching.spec))
 
 
 def answer(frame: bytes) -> None:

@@ -150,7 +150,7 @@ def test_what_others_write_about_time_does_not_matter(timing: Any) -> None:
 
 
 def test_a_card_arrives_as_it_was_written() -> None:
-    card = Card(SPEC, "legato", "0123", {"front": (480, 640)})
+    card = Card(replace(SPEC, cameras={"front": (480, 640)}), "legato", "0123")
     assert decode_card(encode_card(card)) == card
     large = PolicySpec(64, 0.01, tuple(map(str, range(4000))), tuple(map(str, range(4000))))
     assert decode_card(encode_card(Card(large))) == Card(large)
@@ -182,6 +182,7 @@ def test_fault_15_half_a_card_is_refused(content: Any) -> None:
     ("change", "message"),
     [
         ({"horizon": 9}, "horizon 9"),
+        ({"cameras": {"front": (4, 4)}}, r"cameras \{'front': \(4, 4\)\}"),
         ({"dt": 0.1}, "dt 0.1"),
         ({"action_names": SPEC.action_names[::-1]}, r"action_names in another order: \[0\] is 'target elbow'"),
         ({"observation_names": ("shoulder", "elbow")}, r"2 observation_names.*\n.*'wrist'"),

@@ -160,6 +160,9 @@ def check_fits(hello: Hello, spec: RobotSpec) -> None:
             got = f"{len(theirs)} {kind}s" if at is None else f"{theirs[at]!r} as {kind} {at}"
             expected = f"{len(ours)}" if at is None else f"{ours[at]!r}"
             raise SpecError(f"a policy with {got}", f"{expected}, as {spec.name} has it", "run the policy of this task")
+    if hello.spec.cameras != spec.cameras:
+        theirs, ours = (", ".join(map(str, each.items())) or "none" for each in (hello.spec.cameras, spec.cameras))
+        raise SpecError(f"a policy of the cameras {theirs}", f"{ours}, as {spec.name}", "run the policy of this task")
     if abs(hello.spec.dt - spec.dt) > 1e-6:
         raise SpecError(
             f"a policy for {1 / hello.spec.dt:g} Hz",

@@ -9,14 +9,13 @@ a slice and the real inference delay a difference of two integers.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.observation import Array, Cameras
 from segue.errors import SpecError, TimingError
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +104,14 @@ class PolicySpec:
         dt: Control period that its actions are meant for [s].
         observation_names: One per observation dimension.
         action_names: One per action dimension.
+        cameras: Pictures that it sees beside the state; without any, observations are plain arrays.
     """
 
     horizon: int
     dt: float
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
+    cameras: Cameras = field(default_factory=dict)
 
 
 class ChunkPolicy(Protocol):
@@ -121,8 +122,13 @@ class ChunkPolicy(Protocol):
         """What it sees and answers."""
         ...
 
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units for an observation (observation,)."""
+    def next_chunk(self, observation: Any, continuation: Continuation) -> Array:
+        """Actions (horizon, action) in robot units.
+
+        Args:
+            observation: `Observed`: the state, shape (observation,), or for a policy with cameras an `Observation`.
+            continuation: What is to be continued.
+        """
         ...
 
     def reset(self) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.observation import Observed, state_of
 from segue.data.episodes import Episodes
 from segue.envs.robot import Array, Outcome, RobotSpec, Simulator
 from segue.errors import DataError
@@ -20,15 +21,15 @@ class Recorder:
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator, self.spec = simulator, simulator.spec
-        self._frames: list[tuple[Array, Array]] = []
+        self._frames: list[tuple[Observed, Array]] = []
 
     def reset(self, seed: int) -> None:
         """Start an episode, forgetting the one before."""
         self._simulator.reset(seed)
         self._frames = []
 
-    def observe(self) -> Array:
-        """What is measured now. Shape (observation,)."""
+    def observe(self) -> Observed:
+        """What is measured now."""
         return self._simulator.observe()
 
     def send(self, action: NDArray) -> None:
@@ -65,12 +66,12 @@ class Recorder:
         return self._simulator.frame()
 
     @property
-    def frames(self) -> list[tuple[Array, Array]]:
+    def frames(self) -> list[tuple[Observed, Array]]:
         """Observation and command of each step of the episode so far."""
         return list(self._frames)
 
 
-def recorded(spec: RobotSpec, episodes: list[list[tuple[Array, Array]]], source: str) -> Episodes:
+def recorded(spec: RobotSpec, episodes: list[list[tuple[Observed, Array]]], source: str) -> Episodes:
     """Recorded frames as episodes; those without a frame are left out.
 
     Raises:
@@ -84,7 +85,7 @@ def recorded(spec: RobotSpec, episodes: list[list[tuple[Array, Array]]], source:
         for name in spec.action_names
     ]
     return Episodes(
-        observation=np.stack([observation for frames in kept for observation, _ in frames]),
+        observation=np.stack([state_of(observed) for frames in kept for observed, _ in frames]),
         action=np.stack([action for frames in kept for _, action in frames]),
         ends=np.cumsum([len(frames) for frames in kept], dtype=np.int64),
         dt=spec.dt,

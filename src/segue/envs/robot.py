@@ -5,15 +5,15 @@ and knows how the task went. Everything above this module works with these two, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.observation import Array, Cameras, Observed, check_pictures, state_of
 from segue.errors import SpecError
 
-Array = NDArray[np.float32]
 Command = Literal["position", "velocity"]
 
 
@@ -30,6 +30,7 @@ class RobotSpec:
         action_high: Shape (action,), robot units.
         command: What an action commands: a target position, or a displacement per step.
         pose_names: One per dimension of the measured motion, unit included.
+        cameras: Pictures that it sees beside the state; without any, it observes plain arrays.
 
     Raises:
         SpecError: Names, limits or period do not fit together.
@@ -43,6 +44,7 @@ class RobotSpec:
     action_high: Array
     command: Command
     pose_names: tuple[str, ...]
+    cameras: Cameras = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.dt) and self.dt > 0):
@@ -111,8 +113,8 @@ class Robot(Protocol):
         """What it measures and takes."""
         ...
 
-    def observe(self) -> Array:
-        """What is measured now. Shape (observation,), float32."""
+    def observe(self) -> Observed:
+        """What is measured now: the state, shape (observation,), float32; with cameras, an `Observation`."""
         ...
 
     def send(self, action: NDArray) -> None:
@@ -185,7 +187,10 @@ def check_robot(robot: Robot) -> None:
 
 
 def _check_observation(robot: Robot) -> Array:
-    observation, names = robot.observe(), robot.spec.observation_names
+    """The observed state, looked at; the pictures are looked at too."""
+    observed, names = robot.observe(), robot.spec.observation_names
+    check_pictures(observed, robot.spec.cameras)
+    observation = state_of(observed)
     if not isinstance(observation, np.ndarray) or observation.shape != (len(names),):
         raise SpecError(
             f"observation of shape {np.shape(observation)}",

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.envs.robot import Array, Outcome, RobotSpec, Simulator
+from segue.core.observation import Observed
+from segue.envs.robot import Outcome, RobotSpec, Simulator
 from segue.envs.tasks import task
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import Method
@@ -36,7 +37,7 @@ class Filmed:
         self._simulator.reset(seed)
         self._steps, self.pictures = 0, [self._simulator.frame()]
 
-    def observe(self) -> Array:
+    def observe(self) -> Observed:
         """Of the simulator."""
         return self._simulator.observe()
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from segue.core.chunk import Array, Chunk
+from segue.core.observation import stacked
 from segue.core.seams import Seam
 from segue.core.smoothness import Real
 from segue.data.episodes import Episodes
@@ -206,7 +207,7 @@ def _infer(policy: BatchChunkPolicy, running: Sequence[_Episode], timing: Timing
         return
     started = time.perf_counter()
     chunks = policy.next_chunks(
-        np.stack([episode.simulator.observe() for episode, _ in asking]),
+        stacked([episode.simulator.observe() for episode, _ in asking]),
         [request.continuation for _, request in asking],
         [episode.noise for episode, _ in asking],
     )

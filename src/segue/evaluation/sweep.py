@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from segue.core.chunk import check_timing
+from segue.core.observation import Cameras
 from segue.core.seams import seam_jump
 from segue.envs.robot import Simulator
 from segue.envs.tasks import Task, task
@@ -112,8 +113,20 @@ def check(cell: Cell, policy: Policy) -> None:
             f"{robot.action_names[0]!r}",
             change="evaluate a policy on the task that it was trained for",
         )
+    if policy.config.cameras != robot.cameras:
+        raise SpecError(
+            got=f"a policy that sees {_named(policy.config.cameras)}",
+            expected=f"{_named(robot.cameras)}, as {cell.task} shows",
+            change="evaluate a policy on the task that it was trained for",
+        )
     delay = 0 if cell.method.handover is Handover.WAIT else cell.own_delay.typical
     check_timing(policy.config.horizon, delay, cell.steps)
+
+
+def _named(cameras: Cameras) -> str:
+    """Cameras and their sizes, for people."""
+    sizes = [f"{name!r} of {height} x {width}" for name, (height, width) in cameras.items()]
+    return "the pictures " + ", ".join(sizes) if sizes else "no pictures"
 
 
 def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
 from segue.errors import SpecError
 from segue.policies.observation import Seen, of_one, on_device
-from segue.policies.policy import Observation, Policy
+from segue.policies.policy import Observed, Policy
 from segue.strategies.hooks import Prefix, Strategy
 
 
@@ -22,11 +22,11 @@ class BatchChunkPolicy(Protocol):
 
     def next_chunks(
         self,
-        observations: Array,
+        observations: Any,
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Array:
-        """Actions (batch, horizon, action); robot i draws its noise from its own generator."""
+        """Actions (batch, horizon, action) for `Observed` of a batch; robot i draws from its own generator."""
         ...
 
 
@@ -41,7 +41,7 @@ def _votes(continuation: Continuation, horizon: int) -> NDArray[np.int64]:
     return votes
 
 
-def prefix_of(policy: Policy, observation: Observation, continuations: Sequence[Continuation]) -> Prefix:
+def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Continuation]) -> Prefix:
     """Continuations in policy units, anchored to the observation of now, batch axis first.
 
     Raises:
@@ -103,10 +103,10 @@ class ContinuingPolicy:
     def spec(self) -> PolicySpec:
         """That of the policy."""
         config = self.policy.config
-        return PolicySpec(config.horizon, config.dt, config.observation_names, config.action_names)
+        return PolicySpec(config.horizon, config.dt, config.observation_names, config.action_names, config.cameras)
 
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units for an observation (observation,), or one of named parts."""
+        """Actions (horizon, action) in robot units for a state (observation,), or an `Observation` with pictures."""
         return self.next_chunks(of_one(observation), [continuation], [self._generator])[0]
 
     def next_chunks(
@@ -166,13 +166,13 @@ class FinishedPolicy:
         """That of the policy below."""
         return self.policy.spec
 
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+    def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         """The policy's chunk, finished. Shape (horizon, action)."""
         return self._finished(self.policy.next_chunk(observation, _free(continuation))[None], [continuation])[0]
 
     def next_chunks(
         self,
-        observations: Array,
+        observations: Observed,
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Array:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from segue.core.observation import Cameras
+
 
 @dataclass(frozen=True)
 class FamilyConfig(ABC):
@@ -28,6 +30,11 @@ class FamilyConfig(ABC):
     relative_to: tuple[int | None, ...]
     network: str = "mlp"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cameras(self) -> Cameras:
+        """Pictures that it sees."""
+        return {}
 
     @property
     @abstractmethod

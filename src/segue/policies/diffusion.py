@@ -7,7 +7,7 @@ everywhere.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -108,9 +108,7 @@ class DiffusionPolicy(nn.Module):
         """Squared error of the noise, mean over samples of the mean over the positions that count. Scalar."""
         return mean_error((self.network(pair.x, pair.t, pair.w, context) - pair.target).square(), pair.mask)
 
-    def continue_chunk(
-        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
-    ) -> Tensor:
+    def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
         """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
 
         Raises:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.observation import Observed
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ServingPolicy
@@ -59,14 +60,14 @@ class ExpandedPolicy:
         below = self.policy.spec
         return replace(below, horizon=below.horizon * self.factor, dt=below.dt / self.factor)
 
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+    def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         """Actions (horizon, action) of the higher rate."""
         low = self.policy.next_chunk(observation, at_periods(continuation, self.factor, self.summed))
         return self._expanded(low[None], [continuation])[0]
 
     def next_chunks(
         self,
-        observations: Array,
+        observations: Observed,
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Array:

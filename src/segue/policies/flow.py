@@ -1,6 +1,7 @@
 """Flow policies: an observation is encoded once, then the velocity of the noisy chunk is asked for step by step."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -59,9 +60,7 @@ class FlowPolicy(nn.Module):
         output = self.network(pair.x, pair.t, pair.w, context)
         return mean_error(self._prediction.error(output, pair.x, pair.t[:, None, None], pair.target), pair.mask)
 
-    def continue_chunk(
-        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
-    ) -> Tensor:
+    def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
         """One chunk per observation, policy units (batch, horizon, action). The strategy's three hooks at work."""
         hooks = strategy.hooks(prefix)
         context = self.units.encode(observation)

@@ -7,11 +7,12 @@ The policy inside takes the latents for its actions: they have names, statistics
 """
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
+from segue.core.observation import Cameras
 from segue.errors import SpecError
 from segue.policies.autoencoder import AutoencoderConfig, Codec
 from segue.policies.policy import Module, Policy, PolicyConfig, Units
@@ -71,6 +72,11 @@ class LatentPolicyConfig:
         return self.autoencoder.action_names
 
     @property
+    def cameras(self) -> Cameras:
+        """Pictures that the policy inside sees."""
+        return self.policy.cameras
+
+    @property
     def denoising_steps(self) -> int:
         """N of the policy inside."""
         return self.policy.denoising_steps
@@ -103,15 +109,15 @@ class LatentUnits:
         """f, control steps per position."""
         return self.inside.stride * self.autoencoder.stride
 
-    def encode(self, observation: Tensor) -> Tensor:
-        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
+    def encode(self, observation: Any) -> Tensor:
+        """Context of an inference, (batch, context)."""
         return self.inside.encode(observation)
 
-    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+    def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
         """Robot units (batch, horizon, action) to normalised latents (batch, positions, latent)."""
         return self.inside.to_policy(self.autoencoder.encode(actions), observation)
 
-    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+    def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
         """Normalised latents (batch, positions, latent) to robot units (batch, horizon, action)."""
         return self.autoencoder.decode(self.inside.to_robot(chunk, observation))
 
@@ -164,8 +170,6 @@ class LatentPolicy(nn.Module):
         """That of the policy inside. Scalar."""
         return self.policy.loss(pair, context)
 
-    def continue_chunk(
-        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
-    ) -> Tensor:
+    def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
         """One chunk of normalised latents per observation, from the policy inside. (batch, positions, latent)."""
         return self.policy.continue_chunk(strategy, observation, prefix, noise, steps)

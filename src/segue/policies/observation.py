@@ -1,8 +1,10 @@
-"""What a policy is shown: a vector, or named parts such as a state, pictures and a text.
+"""What a policy is shown, from one robot to tensors of a batch.
 
-one robot    (observation,)      {"observation.state": (state,), "observation.images.top": (h, w, 3), "task": text}
-of_one       (1, observation)    each part with a batch axis of one; a text becomes a list of one
-on_device    a tensor            tensors by name: numbers in single precision, pictures of bytes and texts as they are
+one robot    (observation,)      Observation: (state,), pictures (h, w, 3), a text
+of_one       (1, observation)    each with a batch axis of one
+on_device    a tensor            tensors: numbers in single precision, pictures of bytes as they are
+
+A mapping of named parts is passed on in the same way, to policies that want one; a text in it becomes a list of one.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Seen: TypeAlias = NDArray[np.floating] | Mapping[str, Any]
+from segue.core.observation import Observation, stacked
+
+Seen: TypeAlias = NDArray[np.floating] | Observation[Any] | Mapping[str, Any]
 """An observation of one robot, or a batch of them with the batch axis first."""
 
 
@@ -21,11 +25,14 @@ def of_one(observation: Seen) -> Seen:
     """A batch of one."""
     if isinstance(observation, Mapping):
         return {name: part[None] if isinstance(part, np.ndarray) else [part] for name, part in observation.items()}
-    return observation[None]
+    return stacked([observation])
 
 
-def on_device(observations: Seen, device: torch.device) -> Tensor | dict[str, Any]:
+def on_device(observations: Seen, device: torch.device) -> Any:
     """Tensors of a batch on a device."""
+    if isinstance(observations, Observation):
+        pictures = {name: _part(picture, device) for name, picture in observations.pictures.items()}
+        return Observation(on_device(observations.state, device), pictures, observations.prompt)
     if isinstance(observations, Mapping):
         return {name: _part(part, device) for name, part in observations.items()}
     return torch.as_tensor(observations, dtype=torch.float32, device=device)

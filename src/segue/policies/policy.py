@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.flow import unguided
+from segue.core.observation import Cameras
 from segue.errors import SpecError
 from segue.strategies.hooks import Hooks, Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
-Observation: TypeAlias = Any
-"""What a policy sees, robot units, batch axis first: a tensor (batch, observation), or a mapping of named tensors and
-texts (`segue.policies.observation`). Each policy says in its own types which of the two."""
+Observed: TypeAlias = Any
+"""What a policy sees, robot units, batch axis first: a tensor (batch, observation), or with pictures an `Observation`
+of tensors (`segue.core.observation`). Each policy says in its own types which of the two."""
 Context: TypeAlias = Any
 """What `Policy.encode` makes of it for the network: a tensor, or a cache of keys and values."""
 
@@ -52,6 +53,11 @@ class PolicyConfig(Protocol):
     @property
     def action_names(self) -> tuple[str, ...]:
         """One per action dimension of the robot."""
+        ...
+
+    @property
+    def cameras(self) -> Cameras:
+        """Pictures that it sees, none for a policy of the state alone."""
         ...
 
     @property
@@ -97,7 +103,11 @@ class Module(Protocol):
 
 
 class Units(Protocol):
-    """What stands between the robot and a policy: observations in, actions both ways."""
+    """What stands between the robot and a policy: observations in, actions both ways.
+
+    Observations are tensors of shape (batch, observation), or an `Observation` of tensors (`segue.core.observation`);
+    actions are anchored to its state.
+    """
 
     @property
     def device(self) -> torch.device:
@@ -114,15 +124,15 @@ class Units(Protocol):
         """Control steps per position."""
         ...
 
-    def encode(self, observation: Observation) -> Context:
+    def encode(self, observation: Observed) -> Context:
         """Context of an inference, made once and used at every step."""
         ...
 
-    def to_policy(self, actions: Tensor, observation: Observation) -> Tensor:
+    def to_policy(self, actions: Tensor, observation: Observed) -> Tensor:
         """Robot units (batch, horizon, action) to policy units (batch, positions, dimension)."""
         ...
 
-    def to_robot(self, chunk: Tensor, observation: Observation) -> Tensor:
+    def to_robot(self, chunk: Tensor, observation: Observed) -> Tensor:
         """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
         ...
 
@@ -145,7 +155,7 @@ class Policy(Module, Protocol):
         ...
 
     def continue_chunk(
-        self, strategy: Strategy, observation: Observation, prefix: Prefix, noise: Tensor, steps: int
+        self, strategy: Strategy, observation: Observed, prefix: Prefix, noise: Tensor, steps: int
     ) -> Tensor:
         """One chunk per observation, policy units.
 

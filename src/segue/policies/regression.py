@@ -79,9 +79,7 @@ class RegressionPolicy(nn.Module):
         output = self.network(pair.x, pair.t, pair.w, context)
         return mean_error(self.head.error(output, pair.target), pair.mask)
 
-    def continue_chunk(
-        self, strategy: Strategy, observation: Tensor, prefix: Prefix, noise: Tensor, steps: int
-    ) -> Tensor:
+    def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
         """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
 
         Raises:

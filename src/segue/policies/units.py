@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.chunk import Array
+from segue.core.observation import state_of
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError
@@ -62,20 +63,22 @@ class NormalizedUnits(nn.Module):
         """Where the statistics are, and the weights with them."""
         return self.action.mean.device
 
-    def encode(self, observation: Tensor) -> Tensor:
-        """Context of an inference. (batch, observation), robot units -> (batch, context)."""
-        check_observation(observation, self._names)
-        return self.observation(observation)
+    def encode(self, observation: Any) -> Tensor:
+        """Context of an inference, (batch, context)."""
+        return self.observation(self._state(observation))
 
-    def to_policy(self, actions: Tensor, observation: Tensor) -> Tensor:
+    def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
         """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
-        check_observation(observation, self._names)
-        return self.action(shifted(actions, observation, self._relative_to, -1))
+        return self.action(shifted(actions, self._state(observation), self._relative_to, -1))
 
-    def to_robot(self, chunk: Tensor, observation: Tensor) -> Tensor:
+    def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
         """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
-        check_observation(observation, self._names)
-        return shifted(self.action.inverse(chunk), observation, self._relative_to, 1)
+        return shifted(self.action.inverse(chunk), self._state(observation), self._relative_to, 1)
+
+    def _state(self, observation: Any) -> Tensor:
+        state = state_of(observation)
+        check_observation(state, self._names)
+        return state
 
 
 def check_observation(observation: Tensor, names: Sequence[str]) -> None:

@@ -18,12 +18,13 @@ import os
 import struct
 import tempfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from segue.core.chunk import Array, Continuation
+from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.observation import Cameras, Observation, Observed, Picture, check_pictures, seen, state_of
 from segue.errors import SpecError
 from segue.runtime.link import Answer
 from segue.runtime.plan import Request
@@ -43,16 +44,29 @@ class Sizes:
         observation: Observation dimensions.
         action: Action dimensions.
         horizon: H, actions per chunk.
+        cameras: Pictures beside the state.
     """
 
     observation: int
     action: int
     horizon: int
+    cameras: Cameras = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: PolicySpec) -> "Sizes":
+        """Those of a policy."""
+        return cls(len(spec.observation_names), len(spec.action_names), spec.horizon, spec.cameras)
+
+    @property
+    def pictures(self) -> int:
+        """Bytes of the pictures of all cameras."""
+        return sum(3 * height * width for height, width in self.cameras.values())
 
     @property
     def request(self) -> int:
-        """Bytes of a request: its head, votes, prefix, previous action and observation."""
-        return REQUEST.size + 8 * self.horizon + 4 * ((self.horizon + 1) * self.action + self.observation)
+        """Bytes of a request: its head, votes, prefix, previous action, state and pictures."""
+        floats = (self.horizon + 1) * self.action + self.observation
+        return REQUEST.size + 8 * self.horizon + 4 * floats + self.pictures
 
     @property
     def answer(self) -> int:
@@ -149,32 +163,50 @@ class Channel:
         )
 
 
-def pack_request(request: Request, observation: Array, captured: float) -> bytes:
+def pack_request(request: Request, observed: Observed, captured: float, cameras: Cameras | None = None) -> bytes:
     """A request as it lies in the mailbox.
 
     Args:
         request: What is asked.
-        observation: Shape (observation,).
+        observed: What the robot sees.
         captured: Monotonic time of the observation [s].
+        cameras: Whose pictures go along, in this order.
+
+    Raises:
+        SpecError: A picture is missing or of another size.
     """
+    check_pictures(observed, cameras or {})
     c = request.continuation
     head = REQUEST.pack(
         request.epoch, request.number, request.step, captured,
         c.delay, c.execution_horizon, c.known, c.previous is not None,
     )  # fmt: skip
-    floats = [c.prefix, observation] if c.previous is None else [c.prefix, c.previous, observation]
-    return b"".join((head, c.votes.astype("<i8").tobytes(), *(array.astype("<f4").tobytes() for array in floats)))
+    state = state_of(observed)
+    floats = [c.prefix, state] if c.previous is None else [c.prefix, c.previous, state]
+    numbers = [c.votes.astype("<i8").tobytes(), *(array.astype("<f4").tobytes() for array in floats)]
+    shown = observed.pictures if isinstance(observed, Observation) else {}
+    return b"".join((head, *numbers, *(shown[name].tobytes() for name in cameras or {})))
 
 
-def unpack_request(message: bytes, sizes: Sizes) -> tuple[Request, Array, float]:
+def unpack_request(message: bytes, sizes: Sizes) -> tuple[Request, Observed, float]:
     """Request, observation and its time; the way back of `pack_request`."""
     epoch, number, step, captured, delay, execution_horizon, known, has_previous = REQUEST.unpack_from(message)
     votes = np.frombuffer(message, "<i8", known, REQUEST.size)
-    floats = np.frombuffer(message, "<f4", -1, REQUEST.size + 8 * known).copy()
+    at = REQUEST.size + 8 * known
+    floats = np.frombuffer(message, "<f4", (len(message) - sizes.pictures - at) // 4, at).copy()
     prefix, rest = floats[: known * sizes.action].reshape(known, sizes.action), floats[known * sizes.action :]
     previous, observation = (rest[: sizes.action], rest[sizes.action :]) if has_previous else (None, rest)
     continuation = Continuation(step, prefix, delay, execution_horizon, votes.copy(), previous)
-    return Request(epoch, number, step, continuation), observation, captured
+    return Request(epoch, number, step, continuation), seen(observation, _pictures(message, sizes)), captured
+
+
+def _pictures(message: bytes, sizes: Sizes) -> dict[str, Picture]:
+    """The pictures at the end of a request, by camera."""
+    pictures, at = {}, len(message) - sizes.pictures
+    for name, (height, width) in sizes.cameras.items():
+        pictures[name] = np.frombuffer(message, np.uint8, 3 * height * width, at).reshape(height, width, 3).copy()
+        at += 3 * height * width
+    return pictures
 
 
 def pack_answer(request: Request, actions: Array | None, error: str, *, captured: float, finished: float) -> bytes:

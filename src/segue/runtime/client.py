@@ -24,11 +24,11 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, W
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.observation import Observation, Observed, Picture, check_pictures, state_of
 from segue.errors import RemoteError, SpecError
 from segue.runtime import messages, pictures, wire
 from segue.runtime.handshake import Card, check_spec, decode_card
 from segue.runtime.messages import STATES, Answer, Question
-from segue.runtime.pictures import Cameras, Picture
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
@@ -51,15 +51,14 @@ class RemotePolicy:
     Args:
         url: ``ws://host:port``, ``wss://host:port`` or ``unix:/path``.
         spec: What the policy must see and answer. A Segue server is compared with it, and says it if it is left out; an
-            openpi server says nothing, so that it must be given.
+            openpi server says nothing, so that it must be given, with its cameras.
         model_hash: Hash of the weights that the server must have.
         token: What the server asks clients to present.
         tls: Trusted certificates for ``wss``, unless the system's.
         deadline: Longest time for an answer, connecting included [s].
         patience: Longest time for the first connection [s].
         state: Key of the observation, for openpi servers that have another.
-        prompt: What is to be done, for policies that are told.
-        cameras: Pictures of an openpi server; a Segue server says which it needs.
+        prompt: What is to be done, for policies that are told, unless an observation says it.
         jpeg_quality: 1 to 100 to send pictures as JPEG, for networks; None sends them raw, for the same machine.
         checksum: Whether frames to and from a Segue server carry a CRC-32; raw pictures are most of its cost.
 
@@ -80,7 +79,6 @@ class RemotePolicy:
         patience: float = 10.0,
         state: str = STATES[0],
         prompt: str = "",
-        cameras: Cameras | None = None,
         jpeg_quality: int | None = None,
         checksum: bool = True,
     ) -> None:
@@ -88,12 +86,11 @@ class RemotePolicy:
         self.jpeg_quality, self.checksum = jpeg_quality, checksum
         self._state, self._model_hash, self._tls = state, model_hash, tls
         self._headers = {"Authorization": f"Api-Key {token}"} if token else None
-        self._spec, self._cameras = spec, dict(cameras or {})
+        self._spec = spec
         self._connection: ClientConnection | None = None
         self._number = self._failures = 0
         self._not_before = 0.0
         self._problem: Exception | None = None
-        self._pictures: Mapping[str, Picture] = {}
         self.timing: Mapping[str, float] = {}
         self.card: Card | None = None
         self._connected(time.monotonic() + patience)
@@ -104,17 +101,12 @@ class RemotePolicy:
         assert self._spec is not None
         return self._spec
 
-    @property
-    def cameras(self) -> Cameras:
-        """The pictures that it needs."""
-        return self._cameras
+    def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
+        """Actions (horizon, action). `timing` then says where the time went [ms].
 
-    def see(self, pictures: Mapping[str, Picture], prompt: str = "") -> None:
-        """Take the pictures that belong to the next observation, and what is to be done unless it stays the same."""
-        self._pictures, self.prompt = dict(pictures), prompt or self.prompt
-
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
-        """Actions (horizon, action) for an observation (observation,). `timing` then says where the time went [ms].
+        Args:
+            observation: The state, shape (observation,), or where `spec` names cameras an `Observation`.
+            continuation: What is to be continued.
 
         Raises:
             RemoteError: No answer within the deadline, or the server refuses to give one.
@@ -149,17 +141,16 @@ class RemotePolicy:
                 self.timing = {"round_trip_ms": 1e3 * (time.monotonic() - started), **answer.timing}
                 return answer.actions
 
-    def _question(self, observation: Array, continuation: Continuation, started: float, ends: float) -> Question:
-        missing = self._cameras.keys() - self._pictures.keys()
-        if missing:
-            raise SpecError(f"no picture of {', '.join(sorted(missing))}", "one of each camera", "call see() first")
-        seen: dict[str, Picture | memoryview] = {name: self._pictures[name] for name in self._cameras}
+    def _question(self, observed: Observed, continuation: Continuation, started: float, ends: float) -> Question:
+        check_pictures(observed, self.spec.cameras)
+        shown, prompt = (observed.pictures, observed.prompt) if isinstance(observed, Observation) else ({}, "")
+        seen: dict[str, Picture | memoryview] = {name: shown[name] for name in self.spec.cameras}
         if self.jpeg_quality is not None:
             quality = self.jpeg_quality
-            seen = {name: memoryview(pictures.encode_jpeg(self._pictures[name], quality)) for name in seen}
+            seen = {name: memoryview(pictures.encode_jpeg(shown[name], quality)) for name in seen}
         return Question(
-            np.asarray(observation, np.float32), continuation, self._number, max(ends - time.monotonic(), 0.0), started,
-            self.prompt, seen, self.checksum,
+            np.asarray(state_of(observed), np.float32), continuation, self._number,
+            max(ends - time.monotonic(), 0.0), started, prompt or self.prompt, seen, self.checksum,
         )  # fmt: skip
 
     def _await(self, connection: ClientConnection, ends: float, plain: bool) -> Answer:
@@ -249,7 +240,7 @@ class RemotePolicy:
                     f"hash {self._model_hash!r}",
                     "connect to the server with these weights",
                 )
-            self._spec, self._cameras = card.spec, dict(card.cameras)
+            self._spec = card.spec
         self.card = card
 
     def _failed(self, problem: Exception) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from segue.core.chunk import Array
+from segue.core.observation import Observed
 from segue.errors import SpecError
 from segue.runtime.link import Answer, LinkState, PolicyLink
 from segue.runtime.plan import Delivery, Plan, Request
@@ -66,7 +66,7 @@ class Conversation:
         self._before, self._asked = self._asked or self._before, None
         self._failures, self._not_before = 0, float("-inf")
 
-    def request(self, observation: Array, now: float) -> int:
+    def request(self, observation: Observed, now: float) -> int:
         """Ask if it is due and somebody is there. The number of the request, 0 or `NOT_ASKED`: see `Sink.tick`."""
         if self._link.state is not LinkState.READY or now < self._not_before:
             return NOT_ASKED

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from segue.core.chunk import ChunkPolicy, Continuation, nothing_to_continue
+from segue.core.observation import blank
 from segue.core.smoothness import Array
 from segue.runtime.clock import Clock
 
@@ -72,7 +73,7 @@ def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -
     Observations are zeros, and every chunk continues the one before, as on a robot.
     """
     spec = policy.spec
-    observation = np.zeros(len(spec.observation_names), np.float32)
+    observation = blank(len(spec.observation_names), spec.cameras)
     half = max(spec.horizon // 2, 1)
     actions = policy.next_chunk(observation, nothing_to_continue(0, len(spec.action_names), half))
     seconds = []

@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array
+from segue.core.observation import Observed, state_of
 from segue.runtime.clock import Clock
 from segue.runtime.conversation import Conversation
 from segue.runtime.ladder import Cause, Command, Health, Ladder, State
@@ -38,8 +38,8 @@ STATES, CAUSES = tuple(State), tuple(Cause)
 class Driver(Protocol):
     """What is asked of a robot; every `segue.envs.robot.Robot` is one. A call may raise, and should not block."""
 
-    def observe(self) -> Array:
-        """What is measured now. Shape (observation,)."""
+    def observe(self) -> Observed:
+        """What is measured now: a state (observation,), or with cameras an `Observation`."""
         ...
 
     def send(self, action: NDArray) -> None:
@@ -86,7 +86,7 @@ class _Due:
     tick: Tick
     command: Command
     request: int
-    observation: Array | None
+    observation: Observed | None
     pose: NDArray | None
 
 
@@ -238,7 +238,7 @@ class Executor:
                 self.slot, due.tick, epoch=self.plan.epoch, time=self._clock.now(), lateness=lateness,
                 ladder=STATES.index(due.command.state), cause=CAUSES.index(due.command.cause),
                 saturated=len(due.command.saturated), request=due.request, sent=due.command.values if sent else None,
-                observation=due.observation, pose=due.pose,
+                observation=state_of(due.observation), pose=due.pose,
             )  # fmt: skip
         return ending
 
@@ -264,16 +264,17 @@ class Executor:
         self.counts.saturated += bool(command.saturated)
         return _Due(tick, command, request, observation, pose)
 
-    def _observe(self) -> Array | None:
+    def _observe(self) -> Observed | None:
         """What is measured, or None if it cannot be believed."""
         try:
-            observation = self.robot.observe()
+            observed = self.robot.observe()
+            observation = state_of(observed)
             age = 0.0 if self._age is None else self._age()
             self._shape = self._shape or np.shape(observation)
             good = np.shape(observation) == self._shape and bool(np.isfinite(observation).all())
             if good and age <= self._tolerance.state_age:
                 self._bad_states = 0
-                return observation
+                return observed
             why = f"an observation {age:g} s old" if good else "an observation not finite, or of another shape"
         except Exception as error:
             why = f"observe: {type(error).__name__}: {error}"

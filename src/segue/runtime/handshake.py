@@ -7,7 +7,7 @@ handed it as it is. Names come in their order, which is part of what is agreed: 
 differently moves the wrong ones.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -17,7 +17,6 @@ from msgspec.msgpack import Decoder
 from segue.core.chunk import PolicySpec
 from segue.errors import SpecError
 from segue.runtime import wire
-from segue.runtime.pictures import Cameras
 
 PROTOCOL: Final = 1
 """Raised when messages change so that the other side must know."""
@@ -50,20 +49,18 @@ class Card:
         spec: Of its policy.
         model: Its name, for people.
         hash: Of its weights; equal for equal policies.
-        cameras: Pictures that it needs.
     """
 
     spec: PolicySpec
     model: str = ""
     hash: str = ""
-    cameras: Cameras = field(default_factory=dict)
 
 
 def encode_card(card: Card) -> bytes:
     """The frame that greets a client."""
     spec = card.spec
     content = _Card(PROTOCOL, spec.horizon, spec.dt, spec.observation_names, spec.action_names, card.model, card.hash,
-                    dict(card.cameras))  # fmt: skip
+                    dict(spec.cameras))  # fmt: skip
     return wire.encode({"segue": msgspec.to_builtins(content)}, checksum=True)
 
 
@@ -85,13 +82,13 @@ def decode_card(frame: bytes | str) -> Card | None:
             change="install the same version of Segue on both sides",
         )
     card = wire.read(_CARD, raw, "segue")
-    spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names)
-    return Card(spec, card.model, card.hash, card.cameras)
+    spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names, card.cameras)
+    return Card(spec, card.model, card.hash)
 
 
 def check_spec(got: PolicySpec, expected: PolicySpec) -> None:
     """Raise `SpecError` unless two specifications agree, naming what does not; names and their order are part of it."""
-    for name in ("horizon", "dt", "observation_names", "action_names"):
+    for name in ("horizon", "dt", "observation_names", "action_names", "cameras"):
         theirs, ours = getattr(got, name), getattr(expected, name)
         if theirs == ours:
             continue

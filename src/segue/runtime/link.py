@@ -10,7 +10,7 @@ error; or by the link, with an error, when the policy died, hung or was never th
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from segue.core.chunk import Array, PolicySpec
 from segue.runtime.plan import Handover, Request
@@ -78,8 +78,8 @@ class PolicyLink(Protocol):
         """Why it was last lost; empty while it never was."""
         ...
 
-    def send(self, request: Request, observation: Array) -> None:
-        """Ask; an unanswered earlier request may be dropped. Observation of shape (observation,)."""
+    def send(self, request: Request, observation: Any) -> None:
+        """Ask; an unanswered earlier request may be dropped. The observation is `Observed`."""
         ...
 
     def poll(self) -> Answer | None:

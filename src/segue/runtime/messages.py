@@ -31,10 +31,10 @@ from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
 from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.observation import Picture
 from segue.errors import WireError
 from segue.runtime import pictures, wire
 from segue.runtime.handshake import Card
-from segue.runtime.pictures import Picture
 
 STATES: Final = ("observation/state", "state")
 """Keys under which an observation is looked for."""
@@ -136,8 +136,8 @@ def decode_question(found: Mapping[str, Raw], card: Card) -> Question:
         id=_integer(found, "id", 0, _LARGEST, None),
         deadline=_seconds(found, "deadline"),
         captured=_seconds(found, "captured"),
-        prompt=wire.read(_TEXT, found["prompt"], "prompt") if "prompt" in found and card.cameras else "",
-        pictures={name: _picture(found, name, size) for name, size in card.cameras.items()},
+        prompt=wire.read(_TEXT, found["prompt"], "prompt") if "prompt" in found and card.spec.cameras else "",
+        pictures={name: _picture(found, name, size) for name, size in card.spec.cameras.items()},
         checksum=wire.CHECKSUM in found,
     )
 

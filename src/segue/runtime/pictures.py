@@ -8,36 +8,17 @@ the header is read before the decoder sees the file.
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segue.core.observation import Cameras, Picture
 from segue.errors import MissingExtraError, WireError
-
-Picture = NDArray[np.uint8]
-"""Shape (height, width, 3), red green blue."""
-Cameras = Mapping[str, tuple[int, int]]
-"""Height and width of each camera's pictures [pixels]."""
 
 _BASELINE: Final = (0xC0, 0xC1)
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
 _LARGEST_HEADER: Final = 256
-
-
-@runtime_checkable
-class SightedPolicy(Protocol):
-    """What a chunk policy also has if it looks at pictures."""
-
-    @property
-    def cameras(self) -> Cameras:
-        """The pictures that it needs."""
-        ...
-
-    def see(self, pictures: Mapping[str, Picture], prompt: str = "") -> None:
-        """Take the pictures that belong to the next observation, and what is to be done."""
-        ...
 
 
 def jpeg_size(data: bytes | memoryview, field: str) -> tuple[int, int]:

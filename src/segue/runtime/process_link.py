@@ -23,7 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from segue.core.chunk import Array, PolicySpec
+from segue.core.chunk import PolicySpec
+from segue.core.observation import Observed
 from segue.errors import PolicyError, SpecError
 from segue.runtime.channel import Channel, Sizes, anonymous_file, pack_request, unpack_answer
 from segue.runtime.link import Answer, Hello, LinkState
@@ -158,7 +159,7 @@ class ProcessLink:
         child = self._child
         return None if child is None else child.process.pid
 
-    def send(self, request: Request, observation: Array) -> None:
+    def send(self, request: Request, observation: Observed) -> None:
         """See `PolicyLink.send`."""
         now = time.monotonic()
         with self._lock:
@@ -166,9 +167,14 @@ class ProcessLink:
             if child is None or child.channel is None:
                 self._lost.append(Answer(request.epoch, request.number, None, 0.0, self.reason or "starting"))
                 return
+            try:
+                message = pack_request(request, observation, now, child.channel.sizes.cameras)
+            except SpecError as error:  # a camera that shows something else is no reason to stop the control loop
+                self._lost.append(Answer(request.epoch, request.number, None, 0.0, error.got))
+                return
             child.asked = (request, now)
             child.waiting_since = child.waiting_since or now
-            child.channel.requests.write(pack_request(request, observation, now))
+            child.channel.requests.write(message)
             child.wake()
 
     def poll(self) -> Answer | None:
@@ -257,9 +263,8 @@ class ProcessLink:
         known = self._hello
         if known is not None and (known.spec, known.handover) != (hello.spec, hello.handover):
             raise _Lost(f"another policy than before, {hello.spec}", again=False)
-        sizes = Sizes(len(hello.spec.observation_names), len(hello.spec.action_names), hello.spec.horizon)
         try:
-            child.channel = Channel.over(child.memory, sizes)
+            child.channel = Channel.over(child.memory, Sizes.of(hello.spec))
         except SpecError as error:
             raise _Lost(error.got) from error
         self._hello, child.hello = known or hello, hello
@@ -297,9 +302,10 @@ def hello_from_line(text: bytes) -> Hello:
         if "error" in value:
             raise _Lost(str(value["error"]))
         spec = value["spec"]
-        names = tuple(tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
+        observations, actions = (tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
+        cameras = {str(name): (int(height), int(width)) for name, (height, width) in spec.get("cameras", {}).items()}
         return Hello(
-            PolicySpec(int(spec["horizon"]), float(spec["dt"]), *names),
+            PolicySpec(int(spec["horizon"]), float(spec["dt"]), observations, actions, cameras),
             Handover(value["handover"]),
             float(value["inference"]),
         )

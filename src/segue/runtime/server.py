@@ -33,12 +33,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve, unix_serv
 from websockets.http11 import Request, Response
 
 from segue.core.chunk import ChunkPolicy
+from segue.core.observation import Cameras, Observation, Observed
 from segue.errors import SegueError, SpecError, WireError
 from segue.runtime import messages, pictures, wire
 from segue.runtime.address import Address
 from segue.runtime.handshake import Card, encode_card
 from segue.runtime.messages import Question
-from segue.runtime.pictures import SightedPolicy
 
 MAX_CLIENTS: Final = 16
 _OPEN_TIMEOUT: Final = 10.0
@@ -108,8 +108,7 @@ class PolicyServer:
         max_frame: int = wire.MAX_FRAME,
     ) -> None:
         self.policy, self.address = policy, address or Address()
-        cameras = policy.cameras if isinstance(policy, SightedPolicy) else {}
-        self.card = Card(policy.spec, model, hash, dict(cameras))
+        self.card = Card(policy.spec, model, hash)
         self.max_clients, self.max_frame = max_clients, min(max_frame, wire.LARGEST_FRAME)
         self._turn = asyncio.Lock()
         self._server: Server | None = None
@@ -230,9 +229,7 @@ class PolicyServer:
         if question.deadline is not None and started - arrived > question.deadline:
             return messages.refusal("expired", identity=question.id)
         try:
-            if isinstance(self.policy, SightedPolicy):
-                self.policy.see(pictures.decoded(question.pictures, self.card.cameras), question.prompt)
-            actions = self.policy.next_chunk(question.observation, question.continuation)
+            actions = self.policy.next_chunk(_observed(question, self.card.spec.cameras), question.continuation)
             done = time.monotonic()
             timing = {"infer_ms": 1e3 * (done - started), "wait_ms": 1e3 * (started - arrived)}
             return messages.encode_answer(actions, question, self.card.spec, timing)
@@ -240,6 +237,13 @@ class PolicyServer:
             code = "refused" if isinstance(error, SegueError) else "policy-failed"
             _log.exception("%s by the policy", code)
             return messages.refusal(code, identity=question.id)
+
+
+def _observed(question: Question, cameras: Cameras) -> Observed:
+    """What a question was asked on seeing; its files decoded."""
+    if not cameras:
+        return question.observation
+    return Observation(question.observation, pictures.decoded(question.pictures, cameras), question.prompt)
 
 
 async def _serve(server: PolicyServer, stop: asyncio.Event, ready: Callable[[PolicyServer], None]) -> None:

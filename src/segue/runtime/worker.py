@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue
+from segue.core.observation import blank
 from segue.errors import SegueError, SpecError
 from segue.runtime.channel import Channel, Sizes, pack_answer, unpack_request
 from segue.runtime.plan import Handover
@@ -45,9 +46,8 @@ def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status:
     try:
         policy, handover = build()
         spec = policy.spec
-        sizes = Sizes(len(spec.observation_names), len(spec.action_names), spec.horizon)
         inference = warm_up(policy)
-        channel = Channel.over(memory, sizes)
+        channel = Channel.over(memory, Sizes.of(spec))
     except Exception as error:
         traceback.print_exc()
         _say(status, {"error": line(error)})
@@ -66,7 +66,7 @@ def warm_up(policy: ChunkPolicy) -> float:
     """
     spec = policy.spec
     size = (spec.horizon, len(spec.action_names))
-    observation = np.zeros(len(spec.observation_names), np.float32)
+    observation = blank(len(spec.observation_names), spec.cameras)
     actions = _checked(policy.next_chunk(observation, nothing_to_continue(0, size[1], spec.horizon)), size)
     known = max(spec.horizon // 2, 1)
     left = actions[known:]
@@ -127,6 +127,7 @@ def spec_to_json(spec: PolicySpec) -> dict[str, Any]:
         "dt": spec.dt,
         "observation_names": list(spec.observation_names),
         "action_names": list(spec.action_names),
+        "cameras": dict(spec.cameras),
     }
 
 

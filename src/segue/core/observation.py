@@ -1,0 +1,116 @@
+"""What a robot sees: a state vector, and where a policy looks at pictures, those too.
+
+    robot without cameras --> state                             (observation,) float32, an array as it is
+    robot with cameras -----> Observation(state, pictures, prompt)    pictures (height, width, 3) uint8 by camera
+                                   |
+                 stacked(...)      |   many robots: a leading axis on state and pictures
+                                   v
+    whoever passes it on ------- looks at `state_of` at most
+                                   |
+    policy.units.encode ---------- turns it into the context, once per inference
+
+The same class holds arrays outside of a policy and tensors inside. Pictures stay uint8 until they are encoded: as
+floats they are four times as large. What there is to see is part of a policy's specification (`PolicySpec.cameras`), so
+that a policy without cameras is given plain arrays, and one with cameras is given all of them, checked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.errors import SpecError
+
+Array = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+"""Shape (height, width, 3), red green blue."""
+Cameras = Mapping[str, tuple[int, int]]
+"""Height and width of each camera's pictures [pixels]."""
+Numbers = TypeVar("Numbers", bound=Any)
+"""Arrays of NumPy, or tensors of torch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observation(Generic[Numbers]):
+    """State and pictures, of one robot or, with a leading axis on both, of a batch.
+
+    Attributes:
+        state: Shape (observation,) or (batch, observation), robot units.
+        pictures: By camera, shape (height, width, 3) or (batch, height, width, 3), uint8.
+        prompt: What is to be done, for policies that are told; of a batch, the same for all.
+    """
+
+    state: Numbers
+    pictures: Mapping[str, Numbers] = field(default_factory=dict)
+    prompt: str = ""
+
+    def __len__(self) -> int:
+        """Size of the batch."""
+        return len(self.state)
+
+    def __getitem__(self, index: Any) -> "Observation[Numbers]":
+        """Rows of a batch."""
+        return Observation(
+            self.state[index], {name: picture[index] for name, picture in self.pictures.items()}, self.prompt
+        )
+
+
+Observed = Array | Observation[Any]
+"""What is observed: a state, or a state with pictures."""
+
+
+def state_of(observed: Any) -> Any:
+    """The state of what is observed, array or tensor."""
+    return observed.state if isinstance(observed, Observation) else observed
+
+
+def stacked(observed: Sequence[Observed]) -> Observed:
+    """What several robots see, as a batch.
+
+    Raises:
+        SpecError: They see different things, or are told different things.
+    """
+    seen = [each for each in observed if isinstance(each, Observation)]
+    if not seen:
+        return np.stack([state_of(each) for each in observed])
+    names = list(seen[0].pictures)
+    if len(seen) < len(observed) or any(list(each.pictures) != names or each.prompt != seen[0].prompt for each in seen):
+        raise SpecError(
+            got="observations of different cameras or prompts",
+            expected="the same of all robots that are asked about together",
+            change="ask for them in separate calls",
+        )
+    pictures = {name: np.stack([each.pictures[name] for each in seen]) for name in names}
+    return Observation(np.stack([each.state for each in seen]), pictures, seen[0].prompt)
+
+
+def check_pictures(observed: Any, cameras: Cameras) -> None:
+    """Raise `SpecError` unless what is observed has the pictures of all cameras, in their sizes; others are let be."""
+    pictures = observed.pictures if isinstance(observed, Observation) else {}
+    for name, size in cameras.items():
+        if name not in pictures:
+            raise SpecError(
+                got=f"no picture of {name!r}" + (f"; there are {', '.join(pictures)}" if pictures else ""),
+                expected=f"an `Observation` with pictures of {', '.join(cameras)}",
+                change="give the policy the cameras that it was trained with, under the same names",
+            )
+        picture = pictures[name]
+        if tuple(picture.shape[-3:]) != (*size, 3) or not str(picture.dtype).endswith("uint8"):
+            raise SpecError(
+                got=f"pictures {name!r} of shape {tuple(picture.shape)} and type {picture.dtype}",
+                expected=f"uint8 of shape (..., {size[0]}, {size[1]}, 3), as the policy was trained with",
+                change="crop or resize them at the camera, and keep the bytes of red, green and blue",
+            )
+
+
+def seen(state: Any, pictures: Mapping[str, Any]) -> Any:
+    """The state itself where there are no pictures, else both together."""
+    return Observation(state, pictures) if pictures else state
+
+
+def blank(size: int, cameras: Cameras) -> Observed:
+    """What is seen in the dark: zeros, to warm up with."""
+    pictures = {name: np.zeros((*each, 3), np.uint8) for name, each in cameras.items()}
+    return seen(np.zeros(size, np.float32), pictures)
