@@ -7,9 +7,10 @@ Every number is the smallest of several runs: what disturbs a run can only make 
 
 import time
 from collections.abc import Callable
-from math import pi, sin
+from math import pi
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segue.runtime.ladder import Ladder
 from segue.runtime.limiter import Limiter
@@ -22,15 +23,16 @@ LIMITS = JointLimits.uniform(
 )
 
 
-def smooth() -> list[list[float]]:
+def smooth() -> NDArray[np.float64]:
     """Wanted actions inside of all limits: joints swing by 0.5 rad at up to 1 rad/s."""
-    return [[0.5 * sin((1 + joint / JOINTS) * tick * DT) for joint in range(JOINTS)] for tick in range(TICKS)]
+    rates = 1 + np.arange(JOINTS) / JOINTS
+    return 0.5 * np.sin(rates * DT * np.arange(TICKS)[:, None])
 
 
-def jumping() -> list[list[float]]:
+def jumping() -> NDArray[np.float64]:
     """Every joint jumps every 25 steps, anywhere in its range, and is never where it is wanted for long."""
     rng = np.random.default_rng(0)
-    return np.repeat(rng.uniform(-pi, pi, (TICKS // 25, JOINTS)), 25, axis=0).tolist()
+    return np.repeat(rng.uniform(-pi, pi, (TICKS // 25, JOINTS)), 25, axis=0)
 
 
 def microseconds(prepare: Callable[[], Callable[[int], object]]) -> float:
@@ -45,7 +47,7 @@ def microseconds(prepare: Callable[[], Callable[[int], object]]) -> float:
     return best
 
 
-def limiter(wanted: list[list[float]]) -> float:
+def limiter(wanted: NDArray[np.float64]) -> float:
     """One step of the limiter [us]."""
 
     def prepare() -> Callable[[int], object]:
@@ -55,9 +57,9 @@ def limiter(wanted: list[list[float]]) -> float:
     return microseconds(prepare)
 
 
-def ladder(wanted: list[list[float]]) -> float:
+def ladder(wanted: NDArray[np.float64]) -> float:
     """One step of the ladder with its limiter [us]; actions are float32 arrays, as a plan has them."""
-    actions = np.array(wanted, np.float32)
+    actions = wanted.astype(np.float32)
 
     def prepare() -> Callable[[int], object]:
         one = Ladder(LIMITS, DT, actions[0].tolist())
@@ -72,11 +74,11 @@ def stopping() -> float:
     def prepare() -> Callable[[int], object]:
         one = Limiter(LIMITS, DT, [0.0] * JOINTS)
         one.restart([0.0] * JOINTS, [3.0] * JOINTS)
-        state = one._p, one._v, one._a
+        state = one._now.all.copy()
 
         def call(tick: int) -> None:
             if tick % 10 == 0:
-                one._p, one._v, one._a = state
+                one._now.all[:] = state
             one.stop()
 
         return call

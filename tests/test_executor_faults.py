@@ -1,9 +1,16 @@
-"""Random schedules of faults, everything at once: no hang, an allowed end, and every command safe on the way."""
+"""Random schedules of faults, everything at once: no hang, an allowed end, and every command safe on the way.
 
+A schedule is a list of faults and nothing else, so that one that fails is shrunk to the few that matter.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from driven import DT, HORIZON, Cell, cell, check_safe, wave
 from segue.core.chunk import Array
@@ -12,96 +19,126 @@ from segue.runtime.ladder import State
 from segue.runtime.link import Answer, LinkState
 from segue.runtime.plan import Delivery, Request
 
-TICKS, CALM = 400, 200
-"""Slots with faults, and slots after the last one: 2 s to recover."""
+CALM = 200
+"""Slots after the last fault: 2 s to recover."""
+
+OF_THE_DRIVER = ("observe raises", "observe is slow", "observe is not finite", "send raises", "send is slow")
+OF_AN_ANSWER = ("raises", "is not finite", "is short", "is huge", "is noise")
+EVENTS = ("killed", "foreign answer", "pause", "stop")
+KINDS = (*OF_THE_DRIVER, "latency", *OF_AN_ANSWER, *EVENTS)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong.
+
+    Attributes:
+        kind: What.
+        at: Slot; for a driver's fault, number of the call.
+        lasting: Slots, or calls.
+        size: From 0 to 1: how slow, or which number of a chunk.
+    """
+
+    kind: str
+    at: int
+    lasting: int
+    size: float
+
+    @property
+    def seconds(self) -> float:
+        """How long a slow call or answer takes: mostly below a control period, at most half a second."""
+        return 0.5 * self.size**4
+
+
+Faults = Sequence[Fault]
+
+
+def schedules(slots: int) -> st.SearchStrategy[Faults]:
+    """Some forty faults in so many slots; half of them pass at once, and a run is stopped in one schedule of three."""
+    lasting = st.one_of(st.just(1), st.integers(1, 30))
+    usual = st.builds(Fault, st.sampled_from(KINDS[:-1]), st.integers(1, slots), lasting, st.floats(0, 1, width=16))
+    few = st.lists(usual, max_size=20)  # Hypothesis makes such a list of five on average, and shrinks it to none
+    stop = st.integers(1, slots).map(lambda at: [Fault("stop", at, 1, 0.0)])
+    return st.tuples(*[few] * 8, st.one_of(st.just([]), st.just([]), stop)).map(lambda all_: list(chain(*all_)))
 
 
 @dataclass
 class Schedule:
-    """What happens in one run, drawn from a seed."""
+    """What happens in one run."""
 
-    seed: int
-    rng: np.random.Generator = field(init=False)
-    faults: bool = True
-    back_at: int | None = None
+    faults: Faults
+    slots: int
+    made: Cell = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rng = np.random.default_rng(self.seed)
-        self.made: Cell = cell(self.delay, self.answer, tolerance=Tolerance(hold=1e9, stall=None))
-        robot = self.made.robot
-        for call in ("observe", "send"):
-            for number in range(1, TICKS):
-                if self.rng.random() < 0.02:
-                    robot.faults[call, number] = self.driver_fault(call)
-        if self.seed % 5 == 0:  # a driver that is out for some time
-            call, first = ("observe", "send")[self.seed % 2], int(self.rng.integers(1, TICKS))
-            fault = "nan" if call == "observe" and self.seed % 3 else OSError("bus")
-            robot.faults |= {(call, first + n): fault for n in range(int(self.rng.integers(2, 20)))}
-        self.made.clock.oversleep = lambda: float(self.rng.exponential(2e-4))
+        self.made = cell(self.delay, self.answer, tolerance=Tolerance(hold=1e9, stall=None))
+        self.made.clock.oversleep = lambda: 2e-4 * (self.made.executor.slot % 7 == 0)
+        for fault in self.faults:
+            if fault.kind in OF_THE_DRIVER:
+                call, _, what = fault.kind.partition(" ")
+                happens = {"raises": OSError("bus"), "is slow": fault.seconds, "is not finite": "nan"}[what]
+                calls = range(fault.at, min(fault.at + fault.lasting, self.slots))
+                self.made.robot.faults |= {(call, number): happens for number in calls}
 
-    def driver_fault(self, call: str) -> object:
-        kinds = [OSError("bus"), float(self.rng.exponential(0.02)), *(["nan"] if call == "observe" else [])]
-        return kinds[int(self.rng.integers(len(kinds)))]
+    def now(self, *kinds: str) -> list[Fault]:
+        """Faults of some kinds in this slot."""
+        slot = self.made.executor.slot
+        return [each for each in self.faults if each.kind in kinds and each.at <= slot < each.at + each.lasting]
+
+    @property
+    def over(self) -> bool:
+        """Whether all faults are."""
+        return self.made.executor.slot >= self.slots
 
     def delay(self, number: int) -> float:
-        if not self.faults:
-            return 0.025
-        return float(self.rng.choice([0.0, 0.005, 0.025, 0.03, 0.1, 0.5], p=[0.1, 0.1, 0.5, 0.1, 0.15, 0.05]))
+        slow = [] if self.over else self.now("latency")
+        return slow[0].seconds if slow else 0.025
 
     def answer(self, request: Request, observation: Array) -> Array | str:
         chunk = wave(request, observation)
-        kind = self.rng.integers(40) if self.faults else 0
-        if kind == 1:
-            return "RuntimeError: no"
-        if kind == 2:
-            chunk[self.rng.integers(HORIZON), self.rng.integers(2)] = self.rng.choice([np.nan, np.inf, -np.inf])
-        elif kind == 3:
-            return chunk[: self.rng.integers(HORIZON)]
-        elif kind == 4:
-            chunk *= 1e30
-        elif kind == 5:
-            chunk[:] = self.rng.standard_normal(chunk.shape)
+        for fault in [] if self.over else self.now(*OF_AN_ANSWER):
+            place = int(fault.size * (chunk.size - 1))
+            match fault.kind:
+                case "raises":
+                    return "RuntimeError: no"
+                case "is not finite":
+                    chunk.flat[place] = (np.nan, np.inf, -np.inf)[place % 3]
+                case "is short":
+                    return chunk[: place % HORIZON]
+                case "is huge":
+                    chunk[:] = np.where(chunk < 0, -1e30, 1e30)
+                case _:
+                    chunk[:] = np.random.default_rng(place).standard_normal(chunk.shape)
         return chunk
 
     def events(self) -> bool:
         """After every tick."""
         executor, link = self.made.executor, self.made.link
-        self.faults = executor.slot < TICKS
-        if link.state is not LinkState.READY and (not self.faults or executor.slot >= (self.back_at or 0)):
-            link.back()
-        if not self.faults:
-            executor.resume()
-            return False
-        chance = self.rng.random()
-        if chance < 0.01 and link.state is LinkState.READY:
+        killed = [] if self.over else self.now("killed")
+        if link.state is LinkState.READY and killed:
             link.lose("ended by signal 9")
-            self.back_at = executor.slot + int(self.rng.integers(1, 100))
-        elif chance < 0.03:
-            epoch, number = int(self.rng.integers(3)), int(self.rng.integers(40))
-            link.due.append((0.0, Answer(epoch, number, wave(link.requests[0], np.zeros(3, np.float32)), 0.0)))
-        elif chance < 0.035:
-            executor.pause()
-        elif chance < 0.10:
-            executor.resume()
+        elif link.state is not LinkState.READY and not killed:
+            link.back()
+        paused = False
+        for fault in [] if self.over else self.now(*EVENTS):
+            paused = paused or fault.kind == "pause"
+            if fault.kind == "stop":
+                executor.stop()
+            elif fault.kind == "foreign answer" and link.requests:
+                epoch, number = divmod(int(119 * fault.size), 40)
+                link.due.append((0.0, Answer(epoch, number, wave(link.requests[0], np.zeros(3, np.float32)), 0.0)))
+        executor.pause() if paused else executor.resume()
         return False
 
 
-def run(seed: int) -> tuple[Schedule, Ending]:
-    """One schedule with calm behind it; a stop at some moment in every third."""
-    schedule = Schedule(seed)
-    executor = schedule.made.executor
-    stop_at = int(schedule.rng.integers(TICKS)) if seed % 3 == 0 else None
-
-    def done() -> bool:
-        if stop_at is not None and executor.slot >= stop_at:
-            executor.stop()
-        return schedule.events()
-
-    return schedule, executor.run(seconds=(TICKS + CALM) * DT, done=done)
+def run(faults: Faults, slots: int) -> tuple[Schedule, Ending]:
+    """One schedule with calm behind it."""
+    schedule = Schedule(faults, slots)
+    return schedule, schedule.made.executor.run(seconds=(slots + CALM) * DT, done=schedule.events)
 
 
-def check(seed: int) -> None:
-    schedule, ending = run(seed)
+def check(faults: Faults, slots: int) -> None:
+    schedule, ending = run(faults, slots)
     made = schedule.made
     check_safe(made)
     state = list(State)[made.log.ticks[-1][2]["ladder"]]
@@ -109,29 +146,50 @@ def check(seed: int) -> None:
     if ending is Ending.FAULT:
         assert state is State.FAULT or made.executor.fault.startswith("send")
         return
-    assert ending is (Ending.STOPPED if seed % 3 == 0 else Ending.TIME)
+    assert ending in (Ending.STOPPED, Ending.TIME)
     assert state is State.HOLD
     if ending is Ending.TIME:
-        last = [list(State)[values["ladder"]] for slot, _, values in made.log.ticks if slot < TICKS + CALM]
+        counts = made.executor.counts
+        assert counts.ticks + counts.skipped + counts.paused + counts.failed_sends >= slots + CALM, "no slot is missing"
+        last = [list(State)[values["ladder"]] for slot, _, values in made.log.ticks if slot < slots + CALM]
         assert last[-1] is State.RUN, "recovered within two seconds of the last fault"
+
+
+def check_many(number: int, slots: int, block: int) -> None:
+    """So many schedules, the same ones every time."""
+
+    @seed(block)
+    @settings(max_examples=number, database=None)
+    @given(schedules(slots))
+    def checked(faults: Faults) -> None:
+        check(faults, slots)
+
+    checked()
 
 
 @pytest.mark.parametrize("block", range(4))
 def test_a_hundred_random_schedules(block: int) -> None:
-    for seed in range(25 * block, 25 * block + 25):
-        check(seed)
+    check_many(25, 400, block)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("block", range(10))
-def test_a_thousand_random_schedules(block: int) -> None:
-    for seed in range(1000 + 100 * block, 1100 + 100 * block):
-        check(seed)
+@pytest.mark.parametrize("block", range(20))
+def test_a_thousand_random_schedules_of_a_thousand_ticks(block: int) -> None:
+    """A million ticks of the whole executor, with random chunks and faults."""
+    check_many(50, 1000 - CALM, 1000 + block)
 
 
 def test_the_schedules_meet_every_kind_of_fault() -> None:
     """Otherwise the tests above would say little."""
-    runs = [run(seed) for seed in range(30)]
+    runs: list[tuple[Schedule, Ending]] = []
+
+    @seed(0)
+    @settings(max_examples=30, database=None)
+    @given(schedules(400))
+    def collect(faults: Faults) -> None:
+        runs.append(run(faults, 400))
+
+    collect()
     executors = [schedule.made.executor for schedule, _ in runs]
     counts = [executor.counts for executor in executors]
     said = [executor.conversation.said for executor in executors]
@@ -143,6 +201,7 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
     assert {ending for _, ending in runs} == {Ending.TIME, Ending.STOPPED, Ending.FAULT}
     reached = {list(State)[values["ladder"]] for schedule, _ in runs for _, _, values in schedule.made.log.ticks}
     assert reached >= {State.RUN, State.DEGRADED, State.STOPPING, State.HOLD}
+    assert {fault.kind for schedule, _ in runs for fault in schedule.faults} == set(KINDS)
 
 
 def test_fault_16_a_bad_network_and_a_partition() -> None:

@@ -247,6 +247,6 @@ def test_a_hundred_thousand_ticks_with_faults(seed: int) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("seed", range(100))
-def test_a_million_ticks_with_faults(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_more_ticks_with_faults(seed: int) -> None:
     assert_safe(1000 + seed, joints=7, ticks=10_000)

@@ -1,7 +1,7 @@
 """Joint limits and the limiter, judged by the commands alone."""
 
 from dataclasses import replace
-from math import inf, nan, pi, sin
+from math import cos, inf, nan, pi, sin
 
 import numpy as np
 import pytest
@@ -100,6 +100,34 @@ def test_a_moving_start_is_continued(seed: int) -> None:
     assert_inside(run(limiter, list(wild(rng, limits, dt, 60))), limits, dt, before)
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60)
+def test_a_look_at_all_joints_at_once_changes_nothing(seed: int) -> None:
+    """The same commands, to the bit, from a limiter that looks at each joint alone in every step."""
+    rng = np.random.default_rng(seed)
+    limits, dt = random_limits(rng, joints=4)
+    start = at_rest(rng.uniform(limits.low, limits.high), limits)[0].tolist()
+    both, alone = Limiter(limits, dt, start), Limiter(limits, dt, start)
+    alone._least[:] = inf
+    for wanted in wild(rng, limits, dt, 100):
+        stops = rng.random() < 0.05
+        commands = [each.stop() if stops else each.step(wanted) for each in (both, alone)]
+        assert commands[0].tolist() == commands[1].tolist()
+        assert both.saturated == alone.saturated
+        assert both.at_rest == alone.at_rest
+
+
+def test_most_steps_need_a_look_at_all_joints_at_once_only() -> None:
+    """Otherwise the test above would say little: one joint swings, the other rests."""
+    limiter = Limiter(limits_of(2), DT, [0.0, 0.0])
+    follow, looked = limiter._follow, list[int]()
+    limiter._follow = lambda: (looked.append(tick), follow())[1]
+    for tick in range(300):
+        limiter.step([0.3 * (1 - cos(tick * DT)), 0.0])
+    assert looked[0] == 0, "from rest"
+    assert len(looked) < 30
+
+
 def hundred_thousand(seed: int, joints: int, ticks: int) -> None:
     rng = np.random.default_rng(seed)
     limits, dt = random_limits(rng, joints)
@@ -114,8 +142,8 @@ def test_a_hundred_thousand_commands(seed: int) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("seed", range(100))
-def test_ten_million_commands_in_a_million_ticks(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_two_million_commands(seed: int) -> None:
     hundred_thousand(1000 + seed, joints=10, ticks=10_000)
 
 
@@ -183,8 +211,8 @@ def test_a_stop_ends_at_rest_inside_of_the_limits(seed: int) -> None:
     assert limiter.at_rest
     assert_inside(np.array(commands), limits, dt, before)
     moves = np.array(limits.displacement)
-    assert (np.array(limiter.values)[moves] == 0).all()
-    assert limiter.stop() == commands[-1] if len(commands) > 40 else True
+    assert (limiter.values[moves] == 0).all()
+    assert limiter.stop().tolist() == np.asarray(commands[-1]).tolist() if len(commands) > 40 else True
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -201,7 +229,7 @@ def test_every_joint_arrives_exactly_where_it_is_wanted(seed: int) -> None:
     for _ in range(int(min(most, 20_000))):
         limiter.step([target])
     if most < 20_000:
-        assert limiter.values == [target]
+        assert limiter.values.tolist() == [target]
 
 
 def test_a_displacement_stops_at_zero_and_a_gripper_stays() -> None:
@@ -249,17 +277,17 @@ def test_numbers_that_are_none_are_refused_and_change_nothing(bad: list[float], 
         limiter.step(bad)
     with pytest.raises(SpecError, match=message):
         limiter.restart(bad)
-    assert limiter.step([0.3, 0.3]) == other.step([0.3, 0.3])
+    assert limiter.step([0.3, 0.3]).tolist() == other.step([0.3, 0.3]).tolist()
 
 
 def test_a_start_outside_of_the_range() -> None:
     """One step at the largest speed is 0.04 rad."""
-    assert Limiter(limits_of(), DT, [1.03]).values == [1.0]
+    assert Limiter(limits_of(), DT, [1.03]).values.tolist() == [1.0]
     with pytest.raises(SpecError, match=r"'joint 0' starts at 1\.05"):
         Limiter(limits_of(), DT, [1.05])
     toward_the_end = Limiter(limits_of(), DT, [1.0])
     toward_the_end.restart([1.0], [2.0])
-    assert [toward_the_end.stop() for _ in range(3)] == [[1.0]] * 3
+    assert [toward_the_end.stop().tolist() for _ in range(3)] == [[1.0]] * 3
 
 
 def test_the_oracle_sees_violations() -> None:
@@ -276,5 +304,5 @@ def test_what_was_given_and_returned_may_be_changed() -> None:
     for tick in range(20):
         wanted = [0.5 * tick]
         command = limiter.step(wanted)
-        assert command == other.step([0.5 * tick])
+        assert command.tolist() == other.step([0.5 * tick]).tolist()
         wanted[0] = command[0] = nan

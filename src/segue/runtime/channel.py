@@ -30,10 +30,10 @@ from segue.runtime.link import Answer
 from segue.runtime.plan import Request
 
 _HEAD: Final = struct.Struct("<QII")  # generation, checksum, length
-_GENERATION: Final = struct.Struct("<Q")
 REQUEST: Final = struct.Struct("<qqqd iiii")  # epoch, number, step, captured; delay, s, known, previous is known
 ANSWER: Final = struct.Struct("<qqdd q")  # epoch, number, captured, finished; whether there are actions
 LONGEST_ERROR: Final = 240  # bytes
+_FLOAT: Final = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,10 @@ class Mailbox:
 
     def read(self) -> bytes | None:
         """The newest message if it has not been read yet; None also while one is being written."""
-        even, odd = self._generations[0][0], self._generations[1][0]
+        even, odd = self._generations
+        even, odd = even[0], odd[0]
+        if even <= self._generation >= odd:
+            return None
         for which, generation in ((0, even), (1, odd)) if even > odd else ((1, odd), (0, even)):
             if generation <= self._generation:
                 return None
@@ -127,7 +130,8 @@ def _slot(size: int) -> int:
 
 
 def _checksum(generation: int, message: bytes | memoryview) -> int:
-    return zlib.crc32(message, zlib.crc32(_GENERATION.pack(generation)))
+    """CRC-32 of a message that starts from its generation, folded to 32 bits, so that no other generation fits."""
+    return zlib.crc32(message, (generation ^ generation >> 32) & 0xFFFFFFFF)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,8 +225,8 @@ def unpack_answer(message: bytes, sizes: Sizes) -> Answer:
     seconds = max(finished - captured, 0.0)
     if not good:
         return Answer(epoch, number, None, seconds, message[ANSWER.size :].decode(errors="replace"))
-    actions = np.frombuffer(message, "<f4", sizes.horizon * sizes.action, ANSWER.size)
-    return Answer(epoch, number, actions.reshape(sizes.horizon, sizes.action), seconds)
+    actions = np.ndarray((sizes.horizon, sizes.action), _FLOAT, message, ANSWER.size)
+    return Answer(epoch, number, actions, seconds)
 
 
 def anonymous_file() -> int:

@@ -2,8 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-
-import numpy as np
+from math import ceil
 
 
 @dataclass
@@ -35,4 +34,4 @@ class WindowQuantile:
         """Delay to plan for [steps]."""
         if not self._observed:
             return self.initial
-        return int(np.quantile(self._observed, self.quantile, method="higher"))
+        return sorted(self._observed)[ceil(self.quantile * (len(self._observed) - 1))]

@@ -19,6 +19,7 @@ from enum import Enum
 from math import inf
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,8 +80,7 @@ class Tolerance:
     stall: float | None = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Due:
+class _Due(msgspec.Struct, frozen=True, eq=False):
     """A tick that has been decided, until the driver has taken its command."""
 
     tick: Tick
@@ -249,7 +249,8 @@ class Executor:
         request = NOT_ASKED
         if observation is not None and not self._stop and not self._let_go:
             request = self.conversation.request(observation, now)
-            self.conversation.deliver(now, after_request=True)
+            if request > 0:
+                self.conversation.deliver(now, after_request=True)
         tick = self.plan.tick()
         self._moved = self._moved or tick.action is not None
         self.counts.starved += self._moved and tick.action is None
@@ -270,8 +271,9 @@ class Executor:
             observed = self.robot.observe()
             observation = state_of(observed)
             age = 0.0 if self._age is None else self._age()
-            self._shape = self._shape or np.shape(observation)
-            good = np.shape(observation) == self._shape and bool(np.isfinite(observation).all())
+            shape = np.shape(observation)
+            self._shape = self._shape or shape
+            good = shape == self._shape and np.count_nonzero(np.isfinite(observation)) == np.size(observation)
             if good and age <= self._tolerance.state_age:
                 self._bad_states = 0
                 return observed

@@ -21,10 +21,9 @@ An operator's stop is not an emergency stop. That belongs into hardware, and so 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from math import isfinite
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,8 +58,10 @@ class Cause(Enum):
     ROBOT_ERROR = "the robot reports an error"
 
 
-@dataclass(frozen=True)
-class Health:
+# What is made in every control step is a frozen `msgspec.Struct`: it is made in a tenth of a frozen dataclass's time.
+
+
+class Health(msgspec.Struct, frozen=True):
     """What is known in a control step besides the action. The flags are true for as long as the condition holds.
 
     Attributes:
@@ -83,8 +84,7 @@ class Health:
 WELL = Health()
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """A change of state, in the control step in which it happened."""
 
     tick: int
@@ -93,8 +93,7 @@ class Transition:
     cause: Cause
 
 
-@dataclass(frozen=True, eq=False)
-class Command:
+class Command(msgspec.Struct, frozen=True, eq=False):
     """What to send in a control step.
 
     Attributes:
@@ -138,7 +137,8 @@ class Ladder:
     def __init__(self, limits: JointLimits, dt: float, start: Sequence[float]) -> None:
         self.limiter = Limiter(limits, dt, _at_rest(limits, start))
         self.state, self.cause, self.tick = State.HOLD, Cause.START, 0
-        self._shape = (len(limits.names),)
+        self._wanted = np.zeros(len(limits.names))
+        self._finite = np.zeros(len(limits.names), bool)
 
     def step(self, action: NDArray | None, health: Health = WELL) -> Command:
         """The command of this control step.
@@ -157,15 +157,17 @@ class Ladder:
             values = self.limiter.stop()
         transition = None if self.state is before else Transition(self.tick, before, self.state, self.cause)
         saturated = self.limiter.saturated
-        command = Command(self.tick, np.array(values), self.state, self.cause, saturated, refused, transition)
+        command = Command(self.tick, values, self.state, self.cause, saturated, refused, transition)
         self.tick += 1
         return command
 
-    def _admitted(self, action: NDArray) -> list[float] | None:
-        if not isinstance(action, np.ndarray) or action.shape != self._shape or action.dtype.kind not in "fiu":
+    def _admitted(self, action: NDArray) -> NDArray[np.float64] | None:
+        """The action in double precision, until the next one comes; None if it is none."""
+        wanted = self._wanted
+        if not isinstance(action, np.ndarray) or action.shape != wanted.shape or action.dtype.kind not in "fiu":
             return None
-        values = [float(value) for value in action.tolist()]
-        return values if all(map(isfinite, values)) else None
+        wanted[:] = action
+        return wanted if np.count_nonzero(np.isfinite(wanted, self._finite)) == len(wanted) else None
 
     def _next(self, action: bool, refused: bool, health: Health) -> tuple[State, Cause]:
         """State and cause of this step."""

@@ -13,11 +13,20 @@ There are three cases, for each joint alone:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
 
 from segue.errors import SpecError
 from segue.runtime.joint import Joint, Limit
 from segue.runtime.limits import JointLimits
+
+Numbers = Sequence[float] | NDArray[np.floating]
+
+_ROOM = 1 / 8
+"""Share of a range that the look at all joints at once keeps away from each of its ends."""
+_ROUNDING = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,15 @@ class Saturation:
 
     joint: str
     limit: Limit
+
+
+class _States:
+    """Commands of all joints with their differences, one row each, shape (4, action)."""
+
+    def __init__(self, joints: int) -> None:
+        self.all = np.zeros((4, joints))
+        self.motion = self.all[1:3]
+        self.commands, self.velocities, self.accelerations, self.jerks = self.all
 
 
 class Limiter:
@@ -37,23 +55,28 @@ class Limiter:
         start: What the robot is at, at rest. Shape (action,), see `restart`.
 
     Attributes:
-        values: The last command. Shape (action,).
         saturated: Which joints the last step has cut.
 
     Raises:
         SpecError: See `restart`; or the limits cannot be resolved at this control rate.
     """
 
-    def __init__(self, limits: JointLimits, dt: float, start: Sequence[float]) -> None:
+    def __init__(self, limits: JointLimits, dt: float, start: Numbers) -> None:
         if not (isfinite(dt) and dt > 0):
             raise SpecError(f"dt = {dt}", "a positive control period in seconds", "give 1 / rate")
         self.limits, self.dt = limits, dt
         self._joints = tuple(Joint(limits, index, dt) for index in range(len(limits.names)))
         self._rows = tuple(map(_row, self._joints))
-        self._displacements = tuple(index for index, joint in enumerate(self._joints) if joint.displacement)
+        # A step makes no arrays but the one that it returns: with 14 joints that costs as much as the arithmetic.
+        self._least, self._greatest = np.array([_box(joint) for joint in self._joints]).transpose(1, 2, 0).copy()
+        self._inside = np.zeros((2, 4, len(self._joints)), bool)
+        self._above, self._below = self._inside
+        self._now, self._new = _States(len(self._joints)), _States(len(self._joints))
+        self._fixed = ~np.array(limits.displacement) if any(limits.displacement) else None
+        self._origin = np.zeros(len(self._joints))  # zero stays where the position is not known
         self.restart(start)
 
-    def restart(self, start: Sequence[float], velocity: Sequence[float] | None = None) -> None:
+    def restart(self, start: Numbers, velocity: Numbers | None = None) -> None:
         """Go on from a measured state instead of from the last command.
 
         A position beyond its limit by less than a step at the largest speed is taken as at the limit: sensors are not
@@ -70,17 +93,16 @@ class Limiter:
         start = self._numbers("start", start)
         speeds = [0.0] * len(start) if velocity is None else self._numbers("velocity", velocity)
         values = [joint.enter(p) for joint, p in zip(self._joints, start, strict=True)]
-        states = [
-            (0.0, p) if joint.displacement else (p, joint.stoppable(p, v * self.dt))
+        moving = [
+            p if joint.displacement else joint.stoppable(p, v * self.dt)
             for joint, p, v in zip(self._joints, values, speeds, strict=True)
         ]
-        self.values = values
-        self._p, self._v = [p for p, _ in states], [v for _, v in states]
-        self._a = [0.0] * len(values)
-        self._wanted, self._behind = values, [True] * len(values)
+        self._now.all[:] = values, moving, [0.0] * len(values), [0.0] * len(values)
+        self._behind = set(range(len(values)))
+        self._wanted: list[float] | None = None
         self.saturated: tuple[Saturation, ...] = ()
 
-    def _numbers(self, what: str, values: Sequence[float]) -> list[float]:
+    def _numbers(self, what: str, values: Numbers) -> list[float]:
         names = self.limits.names
         if len(values) != len(names):
             raise SpecError(f"{what} with {len(values)} values", f"{len(names)}: {', '.join(names)}", "give all joints")
@@ -90,15 +112,20 @@ class Limiter:
         return [float(value) for value in values]
 
     @property
+    def values(self) -> NDArray[np.float64]:
+        """The last command. Shape (action,)."""
+        return self._now.commands.copy()
+
+    @property
     def at_rest(self) -> bool:
         """Whether the last command has neither velocity nor acceleration."""
-        return not (any(self._v) or any(self._a))
+        return not np.count_nonzero(self._now.motion)
 
-    def step(self, wanted: Sequence[float]) -> list[float]:
+    def step(self, wanted: Numbers) -> NDArray[np.float64]:
         """The command for a wanted action.
 
         Args:
-            wanted: Shape (action,), plain floats: ``array.tolist()`` is the quickest way to make them.
+            wanted: Shape (action,).
 
         Returns:
             Shape (action,), robot units.
@@ -106,60 +133,94 @@ class Limiter:
         Raises:
             SpecError: Wrong length or not finite. Nothing is changed.
         """
-        if len(wanted) != len(self._rows):
+        if len(wanted) != len(self._joints):
             self._numbers("action", wanted)
-        values: list[float] = []
-        speeds: list[float] = []
-        accelerations: list[float] = []
-        behind = self._behind.copy()
-        saturated: list[Saturation] = []
-        for index, ((low, high, fastest, most, jerk, c0, c1, c2), w, p, v, a) in enumerate(
-            zip(self._rows, wanted, self._p, self._v, self._a, strict=True)
-        ):
-            speed = w - p
-            acceleration = speed - v
-            peak = abs(speed) + c0 * acceleration * acceleration
-            room = peak * (c1 * peak + c2)
-            # Quick and sufficient, see docs/limits.md: then the wanted action is the command.
-            if behind[index] or not (
-                -jerk <= acceleration - a <= jerk
-                and -most <= acceleration <= most
-                and peak <= fastest
-                and low + room <= w <= high - room
-            ):
-                if not isfinite(w):
-                    self._numbers("action", wanted)
-                w, speed, acceleration, behind[index], limit = self._joints[index].follow(
-                    w, w - self._wanted[index], p, v, a, behind[index]
-                )
-                if limit:
-                    saturated.append(Saturation(self._joints[index].name, limit))
-            values.append(w)
-            speeds.append(speed)
-            accelerations.append(acceleration)
-        self._wanted, self._behind, self.saturated = list(wanted), behind, tuple(saturated)
-        self._move(values, speeds, accelerations)
-        return values
+        now, new = self._now, self._new
+        new.commands[:] = wanted
+        np.subtract(new.commands, self._positions(), new.velocities)
+        np.subtract(new.velocities, now.velocities, new.accelerations)
+        np.subtract(new.accelerations, now.accelerations, new.jerks)
+        np.less_equal(self._least, new.all, self._above)
+        np.less_equal(new.all, self._greatest, self._below)
+        if self._behind or np.count_nonzero(self._inside) < self._inside.size:
+            self._follow()
+        else:
+            self._wanted, self.saturated = None, ()
+        self._now, self._new = new, now
+        return new.commands.copy()
 
-    def _move(self, values: list[float], speeds: list[float], accelerations: list[float]) -> None:
-        self.values, self._v, self._a = values, speeds, accelerations
-        self._p = values.copy()  # the caller may change what it was given
-        for index in self._displacements:
-            self._p[index] = 0.0
+    def _positions(self) -> NDArray[np.float64]:
+        """Where the joints were commanded to be last; 0 for displacements. Not to be kept."""
+        if self._fixed is None:
+            return self._now.commands
+        np.copyto(self._origin, self._now.commands, where=self._fixed)
+        return self._origin
 
-    def stop(self) -> list[float]:
+    def _follow(self) -> None:
+        """Joint by joint, where the look at all at once does not say that the wanted action is the command."""
+        now, new = self._now, self._new
+        wanted, before = new.commands.tolist(), self._wanted or now.commands.tolist()
+        doubtful = self._behind.union(np.flatnonzero(~self._inside.all((0, 1))).tolist())
+        positions, (velocities, accelerations) = self._positions().tolist(), now.motion.tolist()
+        behind, saturated = set[int](), list[Saturation]()
+        for index in sorted(doubtful):
+            joint, w = self._joints[index], wanted[index]
+            p, v, a = positions[index], velocities[index], accelerations[index]
+            if not isfinite(w):
+                self._numbers("action", wanted)
+            if index not in self._behind and _is_free(self._rows[index], w, p, v, a):
+                continue
+            w, v, a, late, limit = joint.follow(w, w - before[index], p, v, a, index in self._behind)
+            new.commands[index], new.velocities[index], new.accelerations[index] = w, v, a
+            if late:
+                behind.add(index)
+            if limit:
+                saturated.append(Saturation(joint.name, limit))
+        self._wanted, self._behind, self.saturated = wanted, behind, tuple(saturated)
+
+    def stop(self) -> NDArray[np.float64]:
         """The command that brakes all joints; at rest, the last command."""
-        states = zip(self._joints, self._p, self._v, self._a, strict=True)
-        moved = [joint.stop(p, v, a) for joint, p, v, a in states]
-        values = [p for p, _, _ in moved]
-        self._wanted, self._behind, self.saturated = values, [True] * len(values), ()
-        self._move(values, [v for _, v, _ in moved], [a for _, _, a in moved])
-        return values
+        if not self.at_rest:
+            last = (self._positions(), *self._now.motion)
+            states = zip(self._joints, *(each.tolist() for each in last), strict=True)
+            self._now.all[:3] = np.transpose([joint.stop(p, v, a) for joint, p, v, a in states])
+        self._behind, self._wanted, self.saturated = set(range(len(self._joints))), None, ()
+        return self.values
 
 
 def _row(joint: Joint) -> tuple[float, float, float, float, float, float, float, float]:
-    """What the quick check of a joint needs, in the order of its use."""
+    """What `_is_free` needs, in the order of its use."""
     return (
         *(joint.low, joint.high, min(-joint.floor, joint.ceiling), joint.acceleration, joint.jerk),
         *(joint.peak_weight, *joint.room_weights),
     )
+
+
+def _is_free(row: tuple[float, ...], w: float, p: float, v: float, a: float) -> bool:
+    """Whether a wanted action of a joint is its command: the quick and sufficient check of docs/limits.md."""
+    low, high, fastest, most, jerk, c0, c1, c2 = row
+    speed = w - p
+    acceleration = speed - v
+    peak = abs(speed) + c0 * acceleration * acceleration
+    room = peak * (c1 * peak + c2)
+    return (
+        -jerk <= acceleration - a <= jerk
+        and -most <= acceleration <= most
+        and peak <= fastest
+        and low + room <= w <= high - room
+    )
+
+
+def _box(joint: Joint) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Least and greatest command, velocity, acceleration and jerk between which `_is_free` holds in any case.
+
+    That is, for one u up to the largest speed: ``|v| <= u - c0 a_max^2`` bounds the peak by u, and ``low + Q(u) <= w <=
+    high - Q(u)`` leaves the room that such a peak needs at most. A large u allows speed, a small one lets the joint
+    come close to the ends of its range: u is the speed whose room is a share of the range, or the largest speed.
+    """
+    low, high, fastest, most, jerk, c0, c1, c2 = _row(joint)
+    if not joint.displacement:
+        fastest = min(fastest, (sqrt(c2 * c2 + 4 * c1 * _ROOM * (high - low)) - c2) / (2 * c1))
+    room = fastest * (c1 * fastest + c2) / _ROUNDING
+    speed = fastest * _ROUNDING - c0 * most * most
+    return (low + room, -speed, -most, -jerk), (high - room, speed, most, jerk)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+import msgspec
+
 from segue.core.chunk import Array, PolicySpec
 from segue.runtime.plan import Handover, Request
 
@@ -41,8 +43,7 @@ class Hello:
     inference: float
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, eq=False):
     """What came back for a request.
 
     Attributes:

@@ -22,6 +22,7 @@ request and delivery, so that a pause (a hold) does not make a chunk older than 
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
 import numpy as np
 
 from segue.core.chunk import Array, Chunk, Continuation, check_timing
@@ -72,8 +73,7 @@ class Request:
     continuation: Continuation
 
 
-@dataclass(frozen=True, eq=False)
-class Tick:
+class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step, in a tenth of a dataclass's time
     """One control step.
 
     Attributes:
@@ -184,8 +184,9 @@ class Plan:
         prefix = np.zeros((0, self.action), np.float32)
         if self.chunk is not None and self.handover is Handover.CONTINUE:
             prefix = self.chunk.since(self.step)
-        steps = self.step + np.arange(len(prefix))
-        votes = sum(((steps >= s) & (steps < s + self.horizon) for s in self._starts), np.zeros(len(prefix), np.int64))
+        # Chunks start in the order of their requests, none of them after this step, so that they fall silent in turn.
+        ends = [start + self.horizon for start in self._starts]
+        votes = len(ends) - np.searchsorted(ends, np.arange(self.step, self.step + len(prefix)), side="right")
         delay = min(self.delay.estimate(), self.execution_horizon, len(prefix))
         return Continuation(
             self.step, prefix, delay, self.execution_horizon, np.asarray(votes, np.int64), previous=self._last

@@ -11,11 +11,12 @@ At most one inference is under way in any case, and a robot without an action al
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from segue.errors import SpecError
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):  # made in every control step
     """What a trigger sees.
 
     Attributes:
