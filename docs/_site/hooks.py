@@ -1,0 +1,131 @@
+"""What the site generator does not do by itself.
+
+    repository                      site
+    README.md, its results          results.md
+    CHANGELOG, CONTRIBUTING, ...    changelog.md, contributing.md, ...
+    docs/notebooks/*.ipynb          notebooks/*.md
+    src/segue/<floor>/*.py          reference/<floor>.md
+    $formulas$                      MathML, so that no script has to be fetched
+
+Nothing is written into docs/: these pages exist in the build only.
+"""
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "segue"
+OF_THE_ROOT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
+FLOORS = {
+    "core": "Chunks, the one sampler, schedule weights, smoothness",
+    "data": "Demonstrations: episodes, windows, readers and writers",
+    "strategies": "One paper per file: how it continues, and how it is trained",
+    "policies": "Networks, and the families of policies",
+    "training": "The loop, the recipe, checkpoints",
+    "runtime": "Plan, safety ladder, limits, executor, trace, server and client",
+    "envs": "Simulators as robots, and their experts",
+    "evaluation": "Rollouts in virtual time, statistics, reports",
+    "integrations": "Other libraries' data, policies and runtimes",
+}
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
+FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that come from elsewhere in the repository."""
+
+    def add(name: str, content: str) -> None:
+        files.append(File.generated(config, name, content=content))
+
+    for name, page in OF_THE_ROOT.items():
+        add(page, (ROOT / name).read_text())
+    add("results.md", results((ROOT / "README.md").read_text()))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        add(f"notebooks/{path.stem}.md", notebook(path))
+    add("reference/index.md", reference_index())
+    for floor in FLOORS:
+        add(f"reference/{floor}.md", reference(floor))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links that leave docs/ to where their target is on the site; unlink what is not on it."""
+    parts = FENCE.split(markdown)
+    parts[::2] = [LINK.sub(lambda found: _link(found[1], found[2], page.file.src_uri), part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def on_page_content(html_: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas as MathML."""
+
+    def formula(found: re.Match[str]) -> str:
+        return convert(html.unescape(found[3]).strip(), display="inline" if found[2] == "(" else "block")
+
+    return FORMULA.sub(formula, html_)
+
+
+def _link(text: str, target: str, source: str) -> str:
+    name, _, anchor = target.partition("#")
+    if "://" in target or not name:
+        return f"[{text}]({target})"
+    # Pages that come from the root link as if they stood there.
+    from_root = source in (*OF_THE_ROOT.values(), "results.md")
+    path = (ROOT / name if from_root else (ROOT / "docs" / source).parent / name).resolve()
+    up = "../" * source.count("/")
+    anchor = f"#{anchor}" if anchor else ""
+    if path == ROOT / "README.md":
+        return f"[{text}]({up}results.md{anchor})" if anchor else f"[{text}]({up}index.md)"
+    if path.name in OF_THE_ROOT and path.parent == ROOT:
+        return f"[{text}]({up}{OF_THE_ROOT[path.name]}{anchor})"
+    if path.suffix == ".ipynb":
+        path = path.with_suffix(".md")
+    if path.is_relative_to(ROOT / "docs") and path.suffix:
+        return f"[{text}]({up}{path.relative_to(ROOT / 'docs').as_posix()}{anchor})"
+    return text  # source files and folders are in the repository, not on the site
+
+
+def results(readme: str) -> str:
+    """The README's results as a page: its section of that name, one heading level up."""
+    [section] = re.findall(r"^## Results$.*?(?=^## )", readme, re.DOTALL | re.MULTILINE)
+    return re.sub(r"^#(#+ )", r"\1", section, flags=re.MULTILINE)
+
+
+def notebook(path: Path) -> str:
+    """A notebook's cells as Markdown."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    cells = [("".join(cell["source"]), cell["cell_type"]) for cell in content["cells"]]
+    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in cells]
+    title, *rest = parts
+    return "\n\n".join([title, f"*The notebook itself: `docs/notebooks/{path.name}`.*", *rest])
+
+
+def modules(floor: str) -> list[str]:
+    """Modules of a floor with something public in them, by dotted name."""
+    found = []
+    for path in sorted((PACKAGE / floor).rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        public = re.search(r"^(?:class|def|async def) [a-zA-Z]|^[A-Z_a-z]+(?:: .*)? = ", path.read_text(), re.MULTILINE)
+        if public and not any(part.startswith("_") for part in parts):
+            found.append(".".join(parts))
+    return found
+
+
+def reference(floor: str) -> str:
+    """A floor's modules, from their docstrings."""
+    return f"# segue.{floor}\n\n{FLOORS[floor]}.\n\n" + "\n\n".join(f"::: {name}" for name in modules(floor))
+
+
+def reference_index() -> str:
+    """The floors, and the errors that all of them raise."""
+    rows = "".join(f"| [`segue.{floor}`]({floor}.md) | {what} |\n" for floor, what in FLOORS.items())
+    note = "Imports point down only: a floor knows those above it in this table that it is built on, never the others."
+    return f"# Reference\n\n{note}\n\n| floor | |\n|---|---|\n{rows}\n::: segue.errors\n"
