@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 from point_mass import demonstrations, recipe
@@ -85,6 +87,14 @@ def test_help_shows_every_option(command: str) -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", shown.output)
     for option in OPTIONS[command]:
         assert option in text
+
+
+def test_no_part_of_a_help_text_is_taken_for_markup() -> None:
+    """What stands in brackets would vanish from the screen: a default is given as a default."""
+    commands: Any = typer.main.get_command(cli.app)
+    for name, command in commands.commands.items():
+        for text in [command.help, *(parameter.help for parameter in command.params)]:
+            assert Text.from_markup(text or "").plain == (text or ""), name
 
 
 def test_help_shows_every_command(segue: Segue) -> None:

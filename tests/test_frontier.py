@@ -48,3 +48,7 @@ def test_dominated_methods_are_named() -> None:
 
 def test_nothing_is_said_without_a_default() -> None:
     assert frontier_lines(summary({"one": BASE, "two": BASE}, None)) == []
+
+
+def test_one_method_alone_has_no_frontier_to_stand_against() -> None:
+    assert frontier_lines(summary({"ours": BASE}, "ours")) == []

@@ -1,4 +1,4 @@
-"""The command line: segue demo | train | train-autoencoder | eval | bench | serve | report | check | list."""
+"""The command line: every command with its options; what it does stands in `segue.commands`."""
 
 import sys
 from pathlib import Path
@@ -21,16 +21,27 @@ TaskName = Annotated[
     str, typer.Argument(help="adroit-door, push-t, wipe, metaworld/<task>, ...; `segue list` shows all")
 ]
 Methods = Annotated[
-    str, typer.Option(help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0")
+    str,
+    typer.Option(
+        help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0",
+        show_default="the seven of `segue demo`",
+    ),
 ]
 Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
 Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
 Rate = Annotated[float | None, typer.Option(help="Zarr stores: control rate in Hz, unless they have a dt")]
 State = Annotated[
-    str | None, typer.Option(help="Zarr stores: what the policy sees, such as data/state, or previous-action")
+    str | None,
+    typer.Option(
+        help="what the policy sees. LeRobot: a feature, unless it is observation.state; Zarr: an array, such as "
+        "data/state, or previous-action"
+    ),
 ]
-Runs = Annotated[Path, typer.Option(help="folder of trained policies")]
+ExecutionHorizon = Annotated[
+    int | None, typer.Option(min=1, help="steps executed per chunk", show_default="the task's")
+]
 
+RECIPE = "the task's recipe"
 EVERY_DELAY = "0,4,8,12"
 LATENCY = 0.08
 COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato"
@@ -52,16 +63,20 @@ def train(
     family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
     objective: Annotated[
         str | None,
-        typer.Option(help="of a flow policy: plain, training-time-rtc, legato or literal-legato [default: legato]"),
+        typer.Option(
+            help="of a flow policy: plain, training-time-rtc, legato or literal-legato", show_default="legato"
+        ),
     ] = None,
     autoencoder: Annotated[
         Path | None, typer.Option(help="run of `segue train-autoencoder`: the policy lives in its latent space")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of the run [default: runs/<task>/seed-<seed>]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the run", show_default="runs/<task>/seed-<seed>")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
-    updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps, both stages together")] = None,
-    horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
-    network: Annotated[str | None, typer.Option(help="mlp, mixer, unet or transformer")] = None,
+    updates: Annotated[
+        int | None, typer.Option(min=2, help="optimiser steps, both stages together", show_default=RECIPE)
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk", show_default=RECIPE)] = None,
+    network: Annotated[str | None, typer.Option(help="mlp, mixer, unet or transformer", show_default=RECIPE)] = None,
     relative: Annotated[bool | None, typer.Option(help="actions relative to the observed state")] = None,
     own_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="legato: share of self-conditioned references")
@@ -85,10 +100,10 @@ def train_autoencoder(
     data: Annotated[Path | None, typer.Option(help="your own demonstrations (docs/data.md)")] = None,
     rate: Rate = None,
     state: State = None,
-    out: Annotated[Path | None, typer.Option(help="folder [default: runs/<task>/seed-<seed>/autoencoder]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/autoencoder")] = None,
     horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
     stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
-    latent: Annotated[int | None, typer.Option(min=1, help="numbers per position [default: as an action]")] = None,
+    latent: Annotated[int | None, typer.Option(min=1, help="numbers per position", show_default="as an action")] = None,
     network: Annotated[str, typer.Option(help="convolutional (any horizon), or global (as published)")] = (
         "convolutional"
     ),
@@ -109,18 +124,23 @@ def train_autoencoder(
 @app.command("eval")
 def evaluate(
     task: TaskName,
-    runs: Annotated[list[Path] | None, typer.Argument(help="runs of `segue train`, one per training seed")] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="runs of `segue train`, one per training seed", show_default="runs/<task>/seed-0"),
+    ] = None,
     methods: Methods = COMPARED,
     delays: Delays = EVERY_DELAY,
     delay_model: Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")] = "fixed",
-    delay_trace: Annotated[Path | None, typer.Option(help="recorded latencies, one per line, in seconds")] = None,
+    delay_trace: Annotated[
+        Path | None, typer.Option(help="recorded latencies: a trace of run, or a text file, one per line, in seconds")
+    ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="per method, delay and training seed")] = 100,
-    execution_horizon: Annotated[int | None, typer.Option(min=1, help="steps executed per chunk")] = None,
+    execution_horizon: ExecutionHorizon = None,
     slower: Annotated[
         str, typer.Option(help="equal hardware: factors on the delay of methods, such as rtc=2.1 (make bench)")
     ] = "",
     workers: Workers = 2,
-    out: Annotated[Path | None, typer.Option(help="folder of the report [default: runs/<task>/eval]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="runs/<task>/eval")] = None,
 ) -> None:
     """Run trained policies in the simulator under inference delay, and compare methods on the same seeds."""
     from segue.commands.evaluation import eval_command
@@ -140,15 +160,15 @@ def bench(
     methods: Methods = COMPARED,
     delays: Delays = EVERY_DELAY,
     training_seeds: Annotated[
-        int | None, typer.Option(min=1, help="policies of each kind [default: 3; rates: 1]")
+        int | None, typer.Option(min=1, help="policies of each kind", show_default="3; rates: 1")
     ] = None,
     episodes: Annotated[
-        int | None, typer.Option(min=1, help="per method, delay and training seed [default: 100; rates: 50]")
+        int | None, typer.Option(min=1, help="per method, delay and training seed", show_default="100; rates: 50")
     ] = None,
-    updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps per policy")] = None,
+    updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps per policy", show_default=RECIPE)] = None,
     workers: Workers = 2,
-    runs: Annotated[Path | None, typer.Option(help="folder of the policies [default: runs/<task>]")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of the report [default: results/<task>]")] = None,
+    runs: Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/<task>")] = None,
 ) -> None:
     """Train every policy on several seeds and compare every method: the tables of the README.
 
@@ -187,7 +207,9 @@ def demo(
 @app.command()
 def report(
     results: Annotated[Path, typer.Argument(help="results.json of eval, bench or demo, or a trace of run")],
-    out: Annotated[Path | None, typer.Option(help="the HTML file [default: report.html beside the results]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="the HTML file", show_default="report.html beside the results")
+    ] = None,
     film: Annotated[Path | None, typer.Option(help="run with the policies: film one seed under each method")] = None,
     delay: Annotated[int, typer.Option(min=0, help="inference delay of the film, control steps")] = 8,
 ) -> None:
@@ -200,13 +222,15 @@ def report(
 @app.command("run")
 def run_(
     task: TaskName,
-    run: Annotated[Path | None, typer.Argument(help="run of `segue train` [default: runs/<task>/seed-0]")] = None,
+    run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
     method: Annotated[str, typer.Option(help="one of `segue list`")] = "legato",
     server: Annotated[str | None, typer.Option(help="URL of a policy server, in place of a run")] = None,
     token: Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="of driving, resets not counted")] = 60.0,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="control steps per second [default: the robot's]")] = None,
-    execution_horizon: Annotated[int | None, typer.Option(min=1, help="steps executed per chunk")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="control steps per second", show_default="the robot's")
+    ] = None,
+    execution_horizon: ExecutionHorizon = None,
     trigger: Annotated[str, typer.Option(help="when to ask: fixed, queue:<actions> or continuous")] = "fixed",
     delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
     velocity: Annotated[float, typer.Option(min=0, help="limit of every action dimension, per second")] = float("inf"),
@@ -214,7 +238,9 @@ def run_(
     jerk: Annotated[float, typer.Option(min=0, help="the same, per second cubed")] = float("inf"),
     seed: Annotated[int, typer.Option(help="of the first episode; the next ones count up")] = 10_000,
     device: Annotated[str, typer.Option(help="that the policy runs on, as torch names it")] = "cpu",
-    trace: Annotated[Path | None, typer.Option(help="file to write [default: a new one in runs/<task>/run]")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="file to write", show_default="a new one in runs/<task>/run")
+    ] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
 ) -> None:
     """Drive a simulator in real time, the policy in a process of its own, and record every tick."""
@@ -295,7 +321,7 @@ def metrics(
     every: Annotated[
         int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
     ] = None,
-    first: Annotated[int, typer.Option(min=0, help="step of the first seam [default: --every]")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="step of the first seam", show_default="--every")] = 0,
 ) -> None:
     """Measure how smooth recorded episodes are."""
     from segue.commands.recordings import metrics_command

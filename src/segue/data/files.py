@@ -30,7 +30,7 @@ def load(path: Path, *, rate: float | None = None, state: str | None = None) -> 
     if given and path.is_file():
         raise DataError(
             got=f"{' and '.join(given)} for {path}",
-            expected="these options with a Zarr store only: an .npz file says itself what it holds",
+            expected="them with Zarr stores, or --state with data sets of LeRobot: an .npz file says what it holds",
             change="leave them out",
         )
     return episodes.load(path)

@@ -15,9 +15,9 @@ TRADE = ("success", "completion_time", "jerk_measured", "seam_jump", "mode_switc
 
 
 def frontier_lines(summary: Summary) -> list[str]:
-    """One sentence per delay about the default method; none without a default."""
+    """One sentence per delay about the default method; none without a default, or without others to stand against."""
     hero = summary.default
-    if hero is None:
+    if hero is None or len(summary.labels) < 2:
         return []
     return [_line(summary, hero, delay) for delay in summary.delays]
 
