@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-CODE := src tests examples benchmarks
+CODE := src tests examples benchmarks plugins
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
 SEAM_TASK := adroit-door
 SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato
@@ -15,13 +15,21 @@ SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-faults lint bench results seams tables clean
+# LeRobot needs Python 3.12 and a torch of its own, and so an environment of its own (about 6 GB).
+LEROBOT_BIN := .venv-lerobot/bin
+LEROBOT_READY := .venv-lerobot/ready
+LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
+LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
+  $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
+
+.PHONY: help setup demo test test-faults test-lerobot lint bench results seams tables clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         train on human door demonstrations, compare seven methods under delay, write a report"
 	@echo "make test         run the tests"
 	@echo "make test-faults  run the long tests with injected faults (minutes)"
+	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
 	@echo "make lint         ruff, formatting, types"
 	@echo "make bench        time the methods against each other, and a control step part by part"
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
@@ -39,6 +47,16 @@ test: $(READY)
 
 test-faults: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m faults
+
+ifeq ($(LEROBOT_PYTHON),)
+test-lerobot:
+	@echo "skipped: no Python 3.12 on this machine, which LeRobot needs"
+	@echo "  not run: tests/with_lerobot (lerobot-train, lerobot-rollout, lerobot-eval, its engine, its data sets, its policies)"
+	@echo "  change:  install Python 3.12, or name it: make test-lerobot LEROBOT_PYTHON=/path/to/python3.12"
+else
+test-lerobot: $(LEROBOT_READY)
+	@$(LEROBOT_BIN)/python -m pytest tests/with_lerobot
+endif
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)
@@ -62,8 +80,8 @@ tables: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
-	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-lerobot .pytest_cache .ruff_cache .hypothesis build dist
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { \
@@ -80,4 +98,14 @@ $(READY): pyproject.toml constraints.txt
 	  grep -v -e '^WARNING' -e '^Looking in' .venv/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv/install.log"; \
 	  echo "  change: check network and disk (about 3 GB), then repeat; 'make clean' starts anew"; exit 1; }
+	@touch $@
+
+$(LEROBOT_READY): pyproject.toml plugins/lerobot_policy_segue/pyproject.toml
+	@test -x $(LEROBOT_BIN)/python || $(LEROBOT_PYTHON) -m venv .venv-lerobot
+	@echo "Installing LeRobot, Segue and its plugin into .venv-lerobot (once, a few minutes) ..."
+	@$(LEROBOT_BIN)/python -m pip install --quiet '$(LEROBOT)' -e '.[lerobot]' -e plugins/lerobot_policy_segue \
+	  'pytest>=8.3' 'hypothesis>=6.120' > .venv-lerobot/install.log 2>&1 || { \
+	  grep -v -e '^WARNING' -e '^Looking in' .venv-lerobot/install.log | tail -n 15; \
+	  echo "error: the packages could not be installed; the whole log is .venv-lerobot/install.log"; \
+	  echo "  change: check network and disk (about 6 GB), then repeat"; exit 1; }
 	@touch $@

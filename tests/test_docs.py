@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,14 @@ def test_make_targets_exist() -> None:
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
     assert phony is not None
     assert set(phony[1].split()) == targets
+
+
+def test_without_a_python_for_lerobot_make_says_what_is_not_run() -> None:
+    command = ["make", "test-lerobot", "LEROBOT_PYTHON="]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "skipped: no Python 3.12" in done.stdout
+    assert "not run: tests/with_lerobot" in done.stdout
+    assert (ROOT / "tests" / "with_lerobot").is_dir()
 
 
 def test_results_of_the_readme_are_those_that_make_makes() -> None:
