@@ -251,7 +251,7 @@ def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> No
 
 @pytest.mark.parametrize(
     ("name", "first", "unit", "summed"),
-    [("adroit-door", "joints", "deg", ()), ("metaworld/pick-place", "tool", "mm", (0, 1, 2))],
+    [("adroit-door", "arm slide", "mm", ()), ("metaworld/pick-place", "tool", "mm", (0, 1, 2))],
 )
 def test_actions_are_measured_in_physical_units(name: str, first: str, unit: str, summed: tuple[int, ...]) -> None:
     robot = task(name).simulator()

@@ -22,9 +22,11 @@ def groups(simulator: Simulator) -> tuple[Group, ...]:
     if isinstance(simulator, AdroitDoor):
         slide, *joints = simulator.half_range
         degrees = tuple(float(value) for value in np.rad2deg(joints))
+        fingers = 1 + sum(name.startswith(("AR", "WR")) for name in simulator.spec.action_names[1:])
         return (
-            Group("joints", tuple(range(1, 1 + len(joints))), "deg", scale=degrees),
             Group("arm slide", (0,), "mm", scale=1000 * float(slide)),
+            Group("arm and wrist", tuple(range(1, fingers)), "deg", scale=degrees[: fingers - 1]),
+            Group("fingers", tuple(range(fingers, 1 + len(joints))), "deg", scale=degrees[fingers - 1 :]),
         )
     if isinstance(simulator, MetaWorld):
         return (Group("tool", (0, 1, 2), "mm", scale=1000 * STEP, summed=True), Group("gripper", (3,), "effort"))
