@@ -6,6 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
 SEAM_TASK := adroit-door
@@ -22,14 +23,15 @@ LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
 LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
   $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
 
-.PHONY: help setup demo test test-faults test-lerobot lint bench results seams tables clean
+.PHONY: help setup demo test test-faults test-lerobot test-openpi lint bench results seams tables clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         train on human door demonstrations, compare seven methods under delay, write a report"
 	@echo "make test         run the tests"
-	@echo "make test-faults  run the long tests with injected faults (minutes)"
+	@echo "make test-faults  run the long tests with injected faults (two minutes on two cores)"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
+	@echo "make test-openpi  ask the server with openpi's own client, in an environment of its own"
 	@echo "make lint         ruff, formatting, types"
 	@echo "make bench        time the methods against each other, and a control step part by part"
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
@@ -58,6 +60,9 @@ test-lerobot: $(LEROBOT_READY)
 	@$(LEROBOT_BIN)/python -m pytest tests/with_lerobot
 endif
 
+test-openpi: $(READY) $(OPENPI)/ready
+	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/test_openpi_client.py
+
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
@@ -80,7 +85,7 @@ tables: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 
 clean:
-	rm -rf .venv .venv-lerobot .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-lerobot $(OPENPI) .pytest_cache .ruff_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
@@ -108,4 +113,13 @@ $(LEROBOT_READY): pyproject.toml plugins/lerobot_policy_segue/pyproject.toml
 	  grep -v -e '^WARNING' -e '^Looking in' .venv-lerobot/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv-lerobot/install.log"; \
 	  echo "  change: check network and disk (about 6 GB), then repeat"; exit 1; }
+	@touch $@
+
+# openpi's client needs NumPy 1, so that it cannot stand beside Segue; typing_extensions it imports without saying so.
+$(OPENPI)/ready:
+	@rm -rf $(OPENPI) && $(PYTHON) -m venv $(OPENPI)
+	@$(OPENPI)/bin/python -m pip install --quiet openpi-client 'numpy<2' typing_extensions > $(OPENPI)/install.log 2>&1 || { \
+	  tail -n 5 $(OPENPI)/install.log; \
+	  echo "error: openpi-client cannot be had for this Python"; \
+	  echo "  change: check the network, or name another: make test-openpi PYTHON=python3.11"; exit 1; }
 	@touch $@

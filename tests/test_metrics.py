@@ -20,7 +20,6 @@ from segue.evaluation.metrics import (
     demonstration_metrics,
     episode_metrics,
     hesitation,
-    motion_dimensions,
 )
 
 DT = 0.1
@@ -191,11 +190,19 @@ def test_displacements_are_summed_up_and_the_gripper_is_no_motion():
     commands = np.tile([0.5, 0.0, 1.0], (10, 1))
     path = commanded_path(commands, np.array([0.5, 1.0, 1.0]), TOOL)
     np.testing.assert_allclose(path, np.stack([np.arange(1.0, 11), np.zeros(10)], axis=1))
-    assert motion_dimensions(TOOL) == [0, 1]
+    assert TOOL.motion == TOOL.displacements == (0, 1)
 
 
 def test_every_target_position_is_part_of_the_path():
-    assert motion_dimensions(replace(ARM, action_names=("target 0", "gripper"))) == [0, 1]
+    gripping = replace(ARM, action_names=("target 0", "gripper"))
+    assert (gripping.motion, gripping.displacements) == ((0, 1), ())
+
+
+def test_a_hold_repeats_targets_and_commands_no_displacement():
+    last = np.array([[0.5, -0.5, 1.0], [0.1, 0.2, -1.0]])
+    assert TOOL.held(last).tolist() == [[0, 0, 1], [0, 0, -1]]
+    assert ARM.held(last[:, :2]).tolist() == last[:, :2].tolist()
+    assert last[0, 0] == 0.5, "what was given is not changed"
 
 
 def test_the_gripper_of_displacements_does_not_change_the_smoothness():

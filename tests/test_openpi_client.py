@@ -1,7 +1,7 @@
 """openpi's own client against the server, where an interpreter that has it is named.
 
-    python -m venv /tmp/openpi && /tmp/openpi/bin/pip install openpi-client typing_extensions
-    SEGUE_OPENPI_PYTHON=/tmp/openpi/bin/python pytest tests/test_openpi_client.py
+    make test-openpi
+    SEGUE_OPENPI_PYTHON=/somewhere/bin/python pytest tests/test_openpi_client.py
 
 It cannot be installed beside Segue: it needs NumPy 1.
 """

@@ -17,7 +17,7 @@ from segue.core.chunk import nothing_to_continue
 from segue.envs.tasks import Task, task
 from segue.errors import DataError, SpecError
 from segue.evaluation import rates_report, rates_run, results, sweep
-from segue.evaluation.action_groups import displacements, groups
+from segue.evaluation.action_groups import groups
 from segue.evaluation.rates import FORMS, Networks, Rates, Row, in_bfloat16, quick, rates_for, rows
 from segue.evaluation.table import summarise
 from segue.policies.chunk_policy import ContinuingPolicy
@@ -258,5 +258,5 @@ def test_actions_are_measured_in_physical_units(name: str, first: str, unit: str
     found = groups(robot)
     assert (found[0].name, found[0].unit) == (first, unit)
     assert sorted(i for group in found for i in group.dimensions) == list(range(len(robot.spec.action_names)))
-    assert displacements(robot.spec) == summed
+    assert robot.spec.displacements == summed
     assert found[0].summed == bool(summed)

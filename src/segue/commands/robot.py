@@ -22,7 +22,7 @@ from segue.envs import tasks
 from segue.envs.robot import Resting, RobotSpec, Simulator
 from segue.envs.tasks import Task
 from segue.errors import RobotError, SpecError
-from segue.evaluation.metrics import action_scale, cruise_speed, motion_dimensions
+from segue.evaluation.metrics import action_scale, cruise_speed
 from segue.evaluation.trace_metrics import episode_records, latencies, robot_header
 from segue.evaluation.trace_report import console_tables, measures_of
 from segue.evaluation.trace_summary import summarise_run
@@ -61,7 +61,7 @@ class Motion:
 
     def limits(self, spec: RobotSpec) -> JointLimits:
         """Limits of a robot; its positions are kept to its own range in any case."""
-        n, moving = len(spec.action_names), motion_dimensions(spec)
+        n = len(spec.action_names)
         return JointLimits(
             names=spec.action_names,
             units=("1",) * n,
@@ -70,7 +70,7 @@ class Motion:
             velocity=(self.velocity,) * n,
             acceleration=(self.acceleration,) * n,
             jerk=(self.jerk,) * n,
-            displacement=tuple(spec.command == "velocity" and i in moving for i in range(n)),
+            displacement=tuple(i in spec.displacements for i in range(n)),
         )
 
 

@@ -40,14 +40,8 @@ class Recorder:
     def hold(self) -> None:
         """One control step without an action, kept as what it commands."""
         if self._frames:
-            self._frames.append((self.observe(), self._held(self._frames[-1][1])))
+            self._frames.append((self.observe(), self.spec.held(self._frames[-1][1])))
         self._simulator.hold()
-
-    def _held(self, last: Array) -> Array:
-        if self.spec.command == "position":
-            return last
-        gripper = np.array(["gripper" in name for name in self.spec.action_names])
-        return np.where(gripper, last, 0).astype(np.float32)
 
     def stop(self) -> None:
         """End the motion."""

@@ -6,7 +6,7 @@ and knows how the task went. Everything above this module works with these two, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from segue.core.observation import Array, Cameras, Observed, check_pictures, sta
 from segue.errors import SpecError
 
 Command = Literal["position", "velocity"]
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,26 @@ class RobotSpec:
                 )
         if self.command not in get_args(Command):
             raise SpecError(f"command {self.command!r}", " or ".join(get_args(Command)), "say what an action commands")
+
+    @property
+    def displacements(self) -> tuple[int, ...]:
+        """Action dimensions that command a displacement per step, at rest when it is zero.
+
+        A gripper is none of them: its command is a force or an opening, and its sum over time is no position.
+        """
+        moves = self.command == "velocity"
+        return tuple(i for i, name in enumerate(self.action_names) if moves and "gripper" not in name)
+
+    @property
+    def motion(self) -> tuple[int, ...]:
+        """Action dimensions that make up the commanded path: the displacements, or all where targets are commanded."""
+        return self.displacements if self.command == "velocity" else tuple(range(len(self.action_names)))
+
+    def held(self, last: NDArray[Real]) -> NDArray[Real]:
+        """What a hold commands after a command (..., action): the same targets and gripper, and no displacement."""
+        held = np.array(last)
+        held[..., self.displacements] = 0
+        return held
 
     def clip(self, action: NDArray) -> Array:
         """The action inside the limits. Shape (action,).

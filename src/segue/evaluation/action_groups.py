@@ -4,14 +4,8 @@ import numpy as np
 
 from segue.envs.adroit_door import AdroitDoor
 from segue.envs.metaworld import STEP, MetaWorld
-from segue.envs.robot import RobotSpec, Simulator
-from segue.evaluation.metrics import motion_dimensions
+from segue.envs.robot import Simulator
 from segue.evaluation.open_loop import Group
-
-
-def displacements(spec: RobotSpec) -> tuple[int, ...]:
-    """Action dimensions that command a displacement per step."""
-    return tuple(motion_dimensions(spec)) if spec.command == "velocity" else ()
 
 
 def groups(simulator: Simulator) -> tuple[Group, ...]:
@@ -35,5 +29,4 @@ def groups(simulator: Simulator) -> tuple[Group, ...]:
         position = Group("tool", (0, 1, 2), "mm", scale=1000)
         tilt = tuple(range(3, len(names)))
         return (position, Group("tilt", tilt, "rad", "angle")) if tilt else (position,)
-    moving = tuple(motion_dimensions(simulator.spec))
-    return (Group("motion", moving, "robot units", summed=simulator.spec.command == "velocity"),)
+    return (Group("motion", simulator.spec.motion, "robot units", summed=simulator.spec.command == "velocity"),)

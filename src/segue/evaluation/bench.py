@@ -1,13 +1,10 @@
 """A whole comparison on a task: train every policy on every training seed, roll out every cell, write the report."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
@@ -16,6 +13,7 @@ from segue.envs.tasks import Task, task
 from segue.evaluation import results
 from segue.evaluation.delays import DelayModel
 from segue.evaluation.methods import AUTOENCODER, LATENT, Method, objective
+from segue.evaluation.processes import pool
 from segue.evaluation.sweep import Cell, policies_of, run_cells
 from segue.policies.autoencoder import AutoencoderConfig
 from segue.policies.families import family_of
@@ -90,9 +88,8 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console) ->
         jobs += [(comparison, name, seed, folder) for name in missing]
     if not jobs:
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for _ in counted(pool.map(_train_quietly, jobs), len(jobs), "second stages, side by side", console):
+    with pool(workers) as processes:
+        for _ in counted(processes.map(_train_quietly, jobs), len(jobs), "second stages, side by side", console):
             pass
 
 

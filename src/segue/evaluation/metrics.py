@@ -190,19 +190,9 @@ def mean_of_defined(values: Real | list[float]) -> float:
     return float(array.mean()) if array.size else float("nan")
 
 
-def motion_dimensions(spec: RobotSpec) -> list[int]:
-    """Action dimensions that make up the commanded path.
-
-    All of them when actions are target positions. When they are displacements, all but those named as a gripper:
-    its command is a force or an opening, and its sum over time is no position.
-    """
-    return [i for i, name in enumerate(spec.action_names) if spec.command == "position" or "gripper" not in name]
-
-
 def commanded_path(commands: Real, scale: Real, spec: RobotSpec) -> Array:
     """The path that the commands describe, one point per command. Shape (steps, motion), normalised units."""
-    moving = motion_dimensions(spec)
-    actions = normalised(commands, scale)[:, moving]
+    actions = normalised(commands, scale)[:, spec.motion]
     return actions if spec.command == "position" else np.cumsum(actions, axis=0)
 
 

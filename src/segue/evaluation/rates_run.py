@@ -1,9 +1,7 @@
 """The rates protocol at work: train what is missing, walk along held-out episodes, roll out, write the results."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,12 @@ from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, cubic, every_phase, held, linear
 from segue.envs.tasks import Task, task
 from segue.evaluation import results
-from segue.evaluation.action_groups import displacements, groups
+from segue.evaluation.action_groups import groups
 from segue.evaluation.bench import counted
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import objective
 from segue.evaluation.open_loop import demonstrated, measures, noisy, noisy_knots, walk
+from segue.evaluation.processes import pool
 from segue.evaluation.rates import FAMILIES, FORMS, POLICIES, Rates, Row, rows
 from segue.evaluation.rollout import Timing, rollout
 from segue.evaluation.sweep import FIRST_SEED, result, scales, simulators
@@ -57,12 +56,11 @@ class Training:
 def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
     """Train what is missing, measure every row, write ``out / results.json``; returns its path."""
     robot = simulators(rates.task, 1)[0]
-    actions, summed = len(robot.spec.action_names), displacements(robot.spec)
+    actions, summed = len(robot.spec.action_names), robot.spec.displacements
     wanted, missing = rows(rates, actions, summed)
     folders = [(runs / f"seed-{seed}").resolve() for seed in range(rates.training_seeds)]
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        apply = map if workers == 1 else pool.map
+    with pool(workers) as processes:
+        apply = map if workers == 1 else processes.map
         for what, jobs in _trainings(rates, wanted, folders):
             for _ in counted(apply(_train, jobs), len(jobs), what, console):
                 pass
@@ -122,7 +120,7 @@ def _train(job: Training) -> None:
         return
     learned, horizon = held_out(episodes, rates.held_out_every)[0], rates.horizon
     if job.space == "low":
-        summed = displacements(simulators(rates.task, 1)[0].spec)
+        summed = simulators(rates.task, 1)[0].spec.displacements
         learned, horizon = every_phase(learned, rates.factor, summed=summed), horizon // rates.factor
     network, settings = getattr(rates.networks, "wide" if job.space == "wide" else job.family)
     recipe = Recipe(
@@ -150,7 +148,7 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
     form = FORMS[row.form]
     robot, settings = simulators(rates.task, rates.episodes), task(rates.task)
     policy = checkpoint.load(folder / f"{row.family}-{row.space}" / row.objective).policy()
-    serving = form.serve(policy, rates, displacements(robot[0].spec))
+    serving = form.serve(policy, rates, robot[0].spec.displacements)
     unseen = held_out(settings.demonstrations(), rates.held_out_every)[1]
     walked = walk(serving, unseen, rates.horizon, rates.execution_horizon, rates.delay, seed=seed)
     units = scales(rates.task)
@@ -241,7 +239,7 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
     with torch.no_grad():
         decoded = refine(codec, torch.as_tensor(truth.chunks, dtype=torch.float32)).double().numpy()
     scale = np.array(next(found for found in measured if found["row"] == "flow-direct")["rms"])
-    summed = displacements(simulators(rates.task, 1)[0].spec)
+    summed = simulators(rates.task, 1)[0].spec.displacements
     connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
     if summed:
         del connected["linear"]  # the same as held

@@ -20,7 +20,7 @@ from segue.data.episodes import Episodes
 from segue.envs.robot import RobotSpec, Simulator
 from segue.errors import SpecError
 from segue.evaluation.delays import DelayModel
-from segue.evaluation.metrics import EpisodeRecord, action_scale, cruise_speed, motion_dimensions
+from segue.evaluation.metrics import EpisodeRecord, action_scale, cruise_speed
 from segue.policies.chunk_policy import BatchChunkPolicy
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Event, Handover, Plan, Request, Tick
@@ -130,12 +130,9 @@ class _Episode:
     def _held(self) -> Array:
         """What a hold commands: see `segue.envs.robot.Robot.hold`. NaN for a position before the first command."""
         spec = self.simulator.spec
-        last = self.commands[-1] if self.commands else np.full(len(spec.action_names), np.nan, np.float32)
-        if spec.command == "position":
-            return last
-        held = np.nan_to_num(last)
-        held[motion_dimensions(spec)] = 0
-        return held
+        if self.commands:
+            return spec.held(self.commands[-1])
+        return np.full(len(spec.action_names), np.nan if spec.command == "position" else 0, np.float32)
 
     def executed(self) -> Array:
         """All commands; a position target that was held before the first command is that first command."""

@@ -1,15 +1,12 @@
 """Cells of a comparison (method x delay x training seed), on as many processes as there are cores."""
 
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from segue.core.chunk import check_timing
 from segue.core.observation import Cameras
@@ -20,6 +17,7 @@ from segue.errors import CheckpointError, SpecError
 from segue.evaluation.delays import DelayModel, Scaled
 from segue.evaluation.methods import AUTOENCODER, LATENT, Method
 from segue.evaluation.metrics import EpisodeRecord, episode_metrics
+from segue.evaluation.processes import pool
 from segue.evaluation.rollout import Scales, Timing, rollout
 from segue.policies.policy import Policy
 from segue.runtime.plan import Handover
@@ -137,10 +135,8 @@ def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1:
         yield from map(run_cell, cells)
         return
-    # Threads of two torch processes on two cores get into each other's way: one thread per process.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield from pool.map(run_cell, cells)
+    with pool(workers) as processes:
+        yield from processes.map(run_cell, cells)
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from segue.core.seams import Seam
 from segue.core.smoothness import NEVER_MOVES, Array, Real
 from segue.envs.robot import Outcome, RobotSpec
 from segue.errors import DataError, SpecError
-from segue.evaluation.metrics import METRICS, EpisodeRecord, episode_metrics, motion_dimensions
+from segue.evaluation.metrics import METRICS, EpisodeRecord, episode_metrics
 from segue.runtime.plan import Delivery, Event
 from segue.runtime.records import DELIVERIES, EVENTS
 from segue.runtime.trace import Trace
@@ -128,10 +128,7 @@ def commands_of(ticks: NDArray[np.void], spec: RobotSpec) -> Array:
         return np.zeros_like(sent)
     last = np.maximum.accumulate(np.where(known, np.arange(len(sent)), known.argmax()))
     held = sent[last]
-    if spec.command == "velocity":
-        moving = motion_dimensions(spec)
-        held[:, moving] = np.where(known[:, None], held[:, moving], 0)
-    return held
+    return np.where(known[:, None], held, spec.held(held))
 
 
 def seams_of(ticks: NDArray[np.void], chunks: NDArray[np.void]) -> list[Seam]:
