@@ -5,15 +5,12 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
+from documented import QUICKLY, ROOT, changed, documented
 from reaching import Run, reaching
 
 from segue.data.lerobot import writer
-
-HERE = Path(__file__).parent
-SRC = HERE.parents[1] / "src"
 
 if find_spec("lerobot") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -27,13 +24,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the page's commands are run."""
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """No hub, and a robot that LeRobot finds as it finds any other: by the name of a distribution."""
     site = tmp_path_factory.mktemp("site")
     about = site / "lerobot_robot_reach-0.dist-info" / "METADATA"
     about.parent.mkdir()
     about.write_text("Metadata-Version: 2.1\nName: lerobot_robot_reach\nVersion: 0\n")
-    path = [SRC, HERE / "plugins", site, *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [ROOT / "src", ROOT / "examples" / "lerobot_robot_reach", site]
     home = tmp_path_factory.mktemp("home")
     return {
         **os.environ,
@@ -42,46 +45,34 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "HF_LEROBOT_HOME": str(home / "lerobot"),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
     }
 
 
 @pytest.fixture(scope="session")
-def lerobot(environment: dict[str, str]) -> Run:
-    """Run a program of LeRobot as its users do."""
+def run(environment: dict[str, str], workplace: Path) -> Run:
+    """Run a program as people do: LeRobot's by their names, ours as `segue` and `python`."""
+    programs = {"segue": [sys.executable, "-m", "segue"], "python": [sys.executable]}
 
-    def run(program: str, *arguments: Any) -> str:
-        command = [str(Path(sys.executable).parent / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    def command(program: str, *arguments: str) -> str:
+        words = [*programs.get(program, [str(Path(sys.executable).parent / program)]), *arguments]
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=environment, cwd=workplace, timeout=600, check=False
+        )
         said = done.stdout + done.stderr
         assert done.returncode == 0, said[-6000:]
         assert "Could not import third-party plugin" not in said, said[-6000:]
         return said
 
-    return run
+    return command
 
 
 @pytest.fixture(scope="session")
-def trained(lerobot: Run, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoint of our policy, trained by LeRobot: a few updates of either stage."""
-    out = tmp_path_factory.mktemp("train") / "out"
-    said = lerobot(
-        "lerobot-train",
-        "--policy.type=segue",
-        "--policy.horizon=16",
-        '--policy.network_settings={"width": 32, "depth": 1}',
-        "--policy.plain_updates=150",
-        "--policy.device=cpu",
-        "--policy.push_to_hub=false",
-        "--dataset.repo_id=segue/reach",
-        f"--dataset.root={data}",
-        "--steps=300",
-        "--batch_size=32",
-        "--num_workers=0",
-        "--log_freq=50",
-        "--save_freq=300",
-        "--wandb.enable=false",
-        f"--output_dir={out}",
-    )
+def trained(run: Run, workplace: Path) -> Path:
+    """Checkpoint of our policy, trained by LeRobot: some updates of either stage."""
+    [[script, folder]] = documented("python")
+    run("python", str(ROOT / script), folder)
+    said = run("lerobot-train", *changed(documented("lerobot-train")[0], **QUICKLY))
     assert "stage:1.000" in said
     assert "stage:2.000" in said
-    return out / "checkpoints" / "000300" / "pretrained_model"
+    return workplace / "outputs" / "reach" / "checkpoints" / "last" / "pretrained_model"

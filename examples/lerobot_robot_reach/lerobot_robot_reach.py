@@ -1,6 +1,8 @@
-"""A robot and an environment for LeRobot to test with: a point in the plane that follows position targets.
+"""A robot and an environment for LeRobot without hardware: a point in the plane that follows position targets.
 
-LeRobot finds it by the name of its distribution, which the tests make.
+pip install examples/lerobot_robot_reach        LeRobot finds it by the name of its distribution
+lerobot-rollout --robot.type=reach ...          goes from goal to goal
+lerobot-eval --env.type=reach ...               ends at the first one
 """
 
 # pyright: reportMissingImports=false
@@ -16,7 +18,7 @@ from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.envs import EnvConfig
 from lerobot.robots import Robot, RobotConfig
 
-DT = 0.1
+FPS = 30
 JOINTS = ("x.pos", "y.pos")
 SEEN = (*JOINTS, "goal x.pos", "goal y.pos")
 
@@ -25,7 +27,14 @@ class Point:
     """Goes half of the way to its target in every step."""
 
     def __init__(self, seed: int = 0) -> None:
-        self.position, self.goal = np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2))
+        self._rng = np.random.default_rng(seed)
+        self.position, self.goal = self._rng.uniform(-0.8, 0.8, (2, 2))
+        self.reached = 0
+
+    def go_on(self) -> None:
+        """Look for the next goal."""
+        self.goal = self._rng.uniform(-0.8, 0.8, 2)
+        self.reached += 1
 
     def seen(self) -> np.ndarray:
         return np.concatenate([self.position, self.goal]).astype(np.float32)
@@ -40,18 +49,26 @@ class Point:
 @RobotConfig.register_subclass("reach")
 @dataclass(kw_only=True)
 class ReachConfig(RobotConfig):
-    """``log``: where the commands are written when the robot is disconnected."""
+    """A point that goes from goal to goal.
 
+    Attributes:
+        seed: Of where it starts and of its goals.
+        log: Where commands and goals reached are written when it is disconnected.
+    """
+
+    seed: int = 0
     log: Path | None = None
 
 
 class Reach(Robot):
+    """The driver."""
+
     config_class = ReachConfig
     name = "reach"
 
     def __init__(self, config: ReachConfig) -> None:
         super().__init__(config)
-        self.log, self.point, self.connected = config.log, Point(), False
+        self.log, self.point, self.connected = config.log, Point(config.seed), False
         self.sent: list[dict[str, float]] = []
 
     @property
@@ -85,16 +102,20 @@ class Reach(Robot):
     def send_action(self, action: dict[str, float]) -> dict[str, float]:
         self.sent.append(action)
         self.point.send(np.array([action[name] for name in JOINTS]))
+        if self.point.solved():
+            self.point.go_on()
         return action
 
     def disconnect(self) -> None:
         self.connected = False
         if self.log is not None:
-            self.log.write_text(json.dumps({"sent": self.sent, "solved": self.point.solved()}))
+            self.log.write_text(json.dumps({"sent": self.sent, "reached": self.point.reached}))
 
 
 class ReachEnv(gymnasium.Env):
-    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / DT)}  # noqa: RUF012
+    """The same point for `lerobot-eval`: reward and success at the goal."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012
 
     def __init__(self) -> None:
         self.render_mode = "rgb_array"
@@ -123,9 +144,11 @@ gymnasium.register("gym_reach/Reach-v0", lambda **_: ReachEnv())
 @EnvConfig.register_subclass("reach")
 @dataclass
 class ReachEnvConfig(EnvConfig):
+    """How LeRobot makes the environment."""
+
     task: str | None = "Reach-v0"
-    fps: int = round(1 / DT)
-    episode_length: int = 40
+    fps: int = FPS
+    episode_length: int = 120
     features: dict[str, PolicyFeature] = field(
         default_factory=lambda: {
             "action": PolicyFeature(type=FeatureType.ACTION, shape=(len(JOINTS),)),
