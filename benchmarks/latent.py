@@ -8,8 +8,10 @@ schedule,
 
     z = w E(old) + (1 - w) E(new),      A = D(z),      executed: old[:d], A[d:]
 
-which is what a sampler that holds a latent position with weight w tends to, whatever pulls it there. A second
-autoencoder, whose encoder sees no step ahead, is trained beside the first if it is not there yet.
+which is what a sampler that holds a latent position with weight w tends to, whatever pulls it there. "Shifted" takes
+for E(old) the latents of the whole old chunk, s / f positions on, as they were, and is what code does that keeps the
+last latent chunk and encodes nothing (arXiv 2605.24931). Two more autoencoders, one whose encoder sees no step ahead
+and the published one, are trained beside the first if they are not there yet.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from torch import Tensor
 from segue.core.weights import schedule
 from segue.data.episodes import Episodes
 from segue.envs.tasks import task
-from segue.policies.autoencoder import AutoencoderConfig, Codec, refine
+from segue.policies.autoencoder import AutoencoderConfig, Codec, paper_autoencoder, refine
 from segue.policies.latent import LatentPolicy
 from segue.policies.policy import Policy
 from segue.strategies.hooks import nothing_known
@@ -51,16 +53,21 @@ def sampled(policy: Policy, observation: Tensor) -> Tensor:
 
 
 def pairs(policy: Policy, episodes: Episodes) -> tuple[Tensor, Tensor]:
-    """Old chunks at the positions of the new ones, the last action held, and the new ones."""
+    """Old chunks and new ones, `APART` steps later. (batch, horizon, action) each."""
     starts = [0, *episodes.ends[:-1].tolist()]
     frames = [f for start, end in zip(starts, episodes.ends, strict=True) for f in range(start, end - APART, EVERY)]
     observation = torch.as_tensor(episodes.observation)
-    old, new = sampled(policy, observation[frames]), sampled(policy, observation[[f + APART for f in frames]])
-    return torch.cat([old[:, APART:], old[:, -1:].expand(-1, APART, -1)], dim=1), new
+    return sampled(policy, observation[frames]), sampled(policy, observation[[f + APART for f in frames]])
 
 
-def continued(codecs: Mapping[str, Codec], old: Tensor, new: Tensor, delay: int) -> dict[str, Tensor]:
+def shifted(chunk: Tensor, positions: int) -> Tensor:
+    """The chunk so many positions later, its last one held. (batch, positions, numbers)."""
+    return torch.cat([chunk[:, positions:], chunk[:, -1:].expand(-1, positions, -1)], dim=1)
+
+
+def continued(codecs: Mapping[str, Codec], before: Tensor, new: Tensor, delay: int) -> dict[str, Tensor]:
     """Chunks by how they continue. Shape (batch, horizon, action) each."""
+    old = shifted(before, APART)
     horizon, reused = new.shape[1], torch.full((len(new),), delay)
     w = schedule(horizon, reused, torch.full_like(reused, horizon - APART - delay))
 
@@ -87,6 +94,8 @@ def continued(codecs: Mapping[str, Codec], old: Tensor, new: Tensor, delay: int)
             found[f"latents, {name}, {pool}"] = chunk
             if pool == "mean":
                 found |= {f"latents, {name}, {pool}, {how}": each for how, each in finished(codec, chunk).items()}
+                kept = shifted(codec.encode(before), APART // codec.stride)
+                found[f"latents, {name}, {pool}, shifted"] = codec.decode(weight * kept + (1 - weight) * free)
     return found
 
 
@@ -104,15 +113,15 @@ def measures(chunk: Tensor, old: Tensor, new: Tensor, delay: int, scale: Tensor)
 
 
 @torch.no_grad()
-def table(policy: LatentPolicy, causal: Codec, episodes: Episodes, delays: list[int]) -> str:
+def table(policy: LatentPolicy, others: Mapping[str, Codec], episodes: Episodes, delays: list[int]) -> str:
     """Markdown, one row per way of continuing."""
     torch.manual_seed(0)
-    old, new = pairs(policy, episodes)
-    scale = torch.as_tensor(episodes.action.std(0))
-    codecs: dict[str, Codec] = {"default": policy.autoencoder, "causal": causal}
+    before, new = pairs(policy, episodes)
+    old, scale = shifted(before, APART), torch.as_tensor(episodes.action.std(0))
+    codecs: dict[str, Codec] = {"default": policy.autoencoder, **others}
     rows: dict[str, list[str]] = {}
     for delay in delays:
-        for label, chunk in continued(codecs, old, new, delay).items():
+        for label, chunk in continued(codecs, before, new, delay).items():
             found = measures(chunk, old, new, delay, scale)
             rows.setdefault(label, []).append(" | ".join(f"{value:.3g}" for value in found.values()))
     names = " | ".join(f"d = {d}: committed | jump | jerk | from the new" for d in delays)
@@ -130,10 +139,18 @@ def main() -> None:
     if not isinstance(policy, LatentPolicy):
         parser.error(f"{chosen.run / 'latent' / 'plain'} is no latent policy")
     names = tuple(episodes.action_names)
-    config = AutoencoderConfig(policy.config.horizon, names, len(names), network_settings={"past": 2})
-    training, run = AutoencoderTraining(), chosen.run / "autoencoder-causal"
-    causal = train_autoencoder(episodes, config, training, run=run, task=chosen.task, resume=True)
-    Console(highlight=False).print(table(policy, causal, episodes, chosen.delays), soft_wrap=True)
+    configs = {
+        "causal": AutoencoderConfig(policy.config.horizon, names, len(names), network_settings={"past": 2}),
+        "published": paper_autoencoder(names, horizon=policy.config.horizon),
+    }
+    others = {
+        name: train_autoencoder(
+            episodes, config, AutoencoderTraining(), run=chosen.run / f"autoencoder-{name}", task=chosen.task,
+            resume=True,
+        )
+        for name, config in configs.items()
+    }  # fmt: skip
+    Console(highlight=False).print(table(policy, others, episodes, chosen.delays), soft_wrap=True)
 
 
 if __name__ == "__main__":

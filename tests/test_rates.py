@@ -15,7 +15,7 @@ from point_mass import SPEC, PointMass, demonstrations
 from segue import cli
 from segue.core.chunk import nothing_to_continue
 from segue.envs.tasks import Task, task
-from segue.errors import DataError, SpecError
+from segue.errors import DataError, SpecError, UnknownNameError
 from segue.evaluation import rates_report, rates_run, results, sweep
 from segue.evaluation.action_groups import groups
 from segue.evaluation.rates import FORMS, Networks, Rates, Row, in_bfloat16, quick, rates_for, rows
@@ -98,6 +98,16 @@ def test_the_delay_is_whole_periods_near_the_seconds_that_were_asked_for(
     assert (protocol.factor, protocol.delay, protocol.latent, protocol.execution_horizon) == (4, delay, latent, 8)
     assert quick(protocol).updates < protocol.updates
     assert 0 < quick(protocol).episodes < protocol.episodes
+
+
+def test_families_can_be_left_out_and_must_exist() -> None:
+    some = replace(RATES, families=("regression",))
+    wanted = rows(some, 2, ())[0]
+    assert {row.family for row in wanted} == {"regression"}
+    trained = {job.family for _, jobs in rates_run._trainings(some, wanted, [Path("a")]) for job in jobs}
+    assert trained == {"", "regression"}
+    with pytest.raises(UnknownNameError, match="regression"):
+        replace(RATES, families=("regresion",))
 
 
 def test_half_a_period_of_delay_is_refused() -> None:
@@ -241,6 +251,7 @@ def test_latent_policies_are_trained_after_their_autoencoder() -> None:
         ["rates", "--env", "push-t"],
         ["adroit-door", "--quick"],
         ["adroit-door", "--latency", "0.1"],
+        ["adroit-door", "--families", "flow"],
         ["adroit-door", "--env", "adroit-door"],
     ],
 )

@@ -156,6 +156,9 @@ def bench(
     task: Annotated[str, typer.Argument(help="a task, see `segue list`; or `rates`, with the task as --env")],
     env: Annotated[str | None, typer.Option(help="rates: the task, at least 40 Hz")] = None,
     latency: Annotated[float, typer.Option(min=0, help="rates: inference delay in seconds")] = LATENCY,
+    families: Annotated[
+        str | None, typer.Option(help="rates: with commas", show_default="flow,diffusion,regression,bins")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="rates: minutes, to see that everything runs")] = False,
     methods: Methods = COMPARED,
     delays: Delays = EVERY_DELAY,
@@ -182,11 +185,12 @@ def bench(
         compared = [name for name, given in (("--methods", methods != COMPARED), ("--delays", delays != EVERY_DELAY))
                     if given]  # fmt: skip
         rates_command(
-            console, env, latency=latency, short=quick, unused=compared, training_seeds=training_seeds or 1,
-            episodes=episodes, updates=updates, workers=workers, runs=runs, out=out, command=command_line(),
+            console, env, latency=latency, short=quick, unused=compared, families=families,
+            training_seeds=training_seeds or 1, episodes=episodes, updates=updates, workers=workers, runs=runs, out=out,
+            command=command_line(),
         )  # fmt: skip
         return
-    only_rates_has(env, quick, latency != LATENCY)
+    only_rates_has(env, families, quick, latency != LATENCY)
     bench_command(
         console, task, methods, delays, training_seeds=training_seeds or 3, episodes=episodes or 100, updates=updates,
         workers=workers, runs=runs, out=out, command=command_line(),

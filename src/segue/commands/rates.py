@@ -20,6 +20,7 @@ def rates_command(
     latency: float,
     short: bool,
     unused: Sequence[str],
+    families: str | None,
     training_seeds: int,
     episodes: int | None,
     updates: int | None,
@@ -46,6 +47,8 @@ def rates_command(
     protocol = replace(rates_for(settings, len(spec.action_names), delay=latency), training_seeds=training_seeds)
     protocol = quick(protocol) if short else protocol
     chosen = {"episodes": episodes, "updates": updates, "autoencoder_updates": updates}
+    if families is not None:
+        protocol = replace(protocol, families=tuple(families.split(",")))
     protocol = replace(protocol, **{name: value for name, value in chosen.items() if value is not None})
     folder = Path("rates-quick" if short else "rates") / env
     path = rates_run.run(
@@ -67,9 +70,10 @@ def show_rates(console: Console, content: Mapping[str, Any], page: Path) -> None
     console.print(f"report: {rates_report.write_page(content, page).resolve()}", soft_wrap=True)
 
 
-def only_rates_has(env: str | None, short: bool, latency: bool) -> None:
+def only_rates_has(env: str | None, families: str | None, short: bool, latency: bool) -> None:
     """Raise for options of `segue bench rates` with another comparison."""
-    given = [name for name, there in (("--env", env is not None), ("--quick", short), ("--latency", latency)) if there]
+    options = {"--env": env is not None, "--families": families is not None, "--quick": short, "--latency": latency}
+    given = [name for name, there in options.items() if there]
     if given:
         raise SpecError(
             got=" and ".join(given),

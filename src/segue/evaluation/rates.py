@@ -18,7 +18,7 @@ from typing import Any
 
 from segue.data.resample import Interpolation, cubic, held, linear
 from segue.envs.tasks import Task
-from segue.errors import SpecError
+from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder import refine
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy, ServingPolicy
 from segue.policies.expanded import ExpandedPolicy
@@ -68,6 +68,7 @@ class Rates:
         episodes: Per cell.
         training_seeds: Policies of each kind.
         held_out_every: k: every k-th episode trains nothing.
+        families: Those of `FAMILIES` that are compared.
         bins: Of the discretised head, per dimension.
         networks: Of each family.
     """
@@ -85,10 +86,14 @@ class Rates:
     episodes: int = 50
     training_seeds: int = 1
     held_out_every: int = 5
+    families: tuple[str, ...] = FAMILIES
     bins: int = 64
     networks: Networks = field(default_factory=Networks)
 
     def __post_init__(self) -> None:
+        for family in self.families:
+            if family not in FAMILIES:
+                raise UnknownNameError("family of the rates protocol", family, FAMILIES)
         for name in ("horizon", "delay"):
             if getattr(self, name) % self.factor:
                 raise SpecError(
@@ -279,7 +284,7 @@ def rows(rates: Rates, actions: int, summed: Sequence[int]) -> tuple[list[Row], 
     """
     found: list[Row] = []
     missing: list[NotApplicable] = []
-    for family in FAMILIES:
+    for family in rates.families:
         for form in FORMS.values():
             row = Row(family, form.name)
             why = _why_not(row, form, rates, actions, summed)

@@ -21,7 +21,7 @@ from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import objective
 from segue.evaluation.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.evaluation.processes import pool
-from segue.evaluation.rates import FAMILIES, FORMS, POLICIES, Rates, Row, rows
+from segue.evaluation.rates import FORMS, POLICIES, Rates, Row, rows
 from segue.evaluation.rollout import Timing, rollout
 from segue.evaluation.sweep import FIRST_SEED, result, scales, simulators
 from segue.policies.autoencoder import AutoencoderConfig, refine
@@ -93,7 +93,7 @@ def _trainings(rates: Rates, wanted: Sequence[Row], folders: Sequence[Path]) -> 
     autoencoders, direct, latent = [], [], []
     for seed, folder in enumerate(folders):
         autoencoders.append(Training(rates, seed, folder, "", "autoencoder", ()))
-        for family in sorted(FAMILIES):
+        for family in sorted(rates.families):
             for space in ("wide", "high", "low", "latent"):
                 names = [row.objective for row in wanted if (row.family, row.space) == (family, space)]
                 if names:
@@ -238,7 +238,7 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
     codec = load_autoencoder(folder / "autoencoder")[0]
     with torch.no_grad():
         decoded = refine(codec, torch.as_tensor(truth.chunks, dtype=torch.float32)).double().numpy()
-    scale = np.array(next(found for found in measured if found["row"] == "flow-direct")["rms"])
+    scale = np.array(next(found for found in measured if found["row"].endswith("-direct"))["rms"])
     summed = simulators(rates.task, 1)[0].spec.displacements
     connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
     if summed:
