@@ -16,6 +16,7 @@ SMALL = {
     "03_your_own_data.py": ["2"],
     "04_write_a_strategy.py": [],
     "05_drive_a_robot.py": ["12"],
+    "06_look_at_pictures.py": ["2", "1"],
 }
 
 

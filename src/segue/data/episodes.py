@@ -11,21 +11,26 @@ A file is a NumPy ``.npz`` archive without pickled objects:
     state_of_action    (action,) int                   optional; index of the observation that measures the same
                                                        quantity as the action, -1 for none
     source             () str                          optional; where it comes from, licence
+    pictures/NAME      (frames, height, width, 3) uint8    optional; what a camera saw, red green blue
 
-Other keys are left alone.
+Other keys are left alone. Pictures that are stored without compression, as `save` does it, stay in the file until they
+are needed.
 """
 
 import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.observation import Cameras, Observed, seen
+from segue.data.pictures import PREFIX, Pictures, add, mapped
 from segue.errors import DataError
 
 REQUIRED = ("observation", "action", "episode_ends", "dt")
@@ -45,6 +50,7 @@ class Episodes:
         state_of_action: Per action dimension, the index of the observation that measures the same quantity in the
             same unit, so that the action can be learned relative to it; None where there is no such observation.
         source: Where the demonstrations come from and under which licence.
+        pictures: What each camera saw, by its name; a picture per frame.
 
     Raises:
         DataError: The parts do not fit together, or a value is not finite.
@@ -58,6 +64,7 @@ class Episodes:
     action_names: tuple[str, ...]
     state_of_action: tuple[int | None, ...]
     source: str
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_frames("observation", self.observation)
@@ -73,6 +80,13 @@ class Episodes:
             ("action", self.action, self.action_names),
         ):
             self._check_finite(name, values, dimensions)
+        for name, pictures in self.pictures.items():
+            if len(pictures) != self.frames:
+                raise DataError(
+                    f"{len(pictures)} pictures of {name!r} for {self.frames} frames",
+                    "a picture per frame",
+                    "repeat the last picture where a camera is slower than the robot",
+                )
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -88,6 +102,15 @@ class Episodes:
         """Number of frames of all episodes together."""
         return len(self.observation)
 
+    @property
+    def cameras(self) -> Cameras:
+        """Height and width of each camera's pictures [pixels]."""
+        return {name: each.size for name, each in self.pictures.items()}
+
+    def observed(self, index: Any) -> Observed:
+        """What was seen at a frame, or at many: the state, with pictures if there are any."""
+        return seen(self.observation[index], {name: each[index] for name, each in self.pictures.items()})
+
     def episode(self, index: int) -> "Episodes":
         """One episode by itself; a negative index counts from the end."""
         if not -len(self) <= index < len(self):
@@ -102,15 +125,12 @@ class Episodes:
             raise DataError("no episode selected", "at least one index", "name the episodes that are to be kept")
         spans = [(int(self.starts[i]), int(self.ends[i])) for i in indices]
         rows = np.concatenate([np.arange(start, end) for start, end in spans])
-        return Episodes(
+        return replace(
+            self,
             observation=self.observation[rows],
             action=self.action[rows],
             ends=np.cumsum([end - start for start, end in spans], dtype=np.int64),
-            dt=self.dt,
-            observation_names=self.observation_names,
-            action_names=self.action_names,
-            state_of_action=self.state_of_action,
-            source=self.source,
+            pictures={name: each.select(rows) for name, each in self.pictures.items()},
         )
 
     def __iter__(self) -> Iterator["Episodes"]:
@@ -246,6 +266,9 @@ def load(path: str | Path) -> Episodes:
         action_names=_names(arrays, "action_names", "action", _columns(action)),
         state_of_action=tuple(None if index < 0 else int(index) for index in np.atleast_1d(relative)),
         source=str(arrays.get("source", "")),
+        pictures={
+            key.removeprefix(PREFIX): Pictures.of(value) for key, value in arrays.items() if key.startswith(PREFIX)
+        },
     )
 
 
@@ -255,7 +278,7 @@ def save(episodes: Episodes, path: str | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             np.savez_compressed(
                 file,
                 observation=episodes.observation,
@@ -267,6 +290,8 @@ def save(episodes: Episodes, path: str | Path) -> None:
                 state_of_action=np.array([-1 if i is None else i for i in episodes.state_of_action]),
                 source=np.array(episodes.source, dtype=np.str_),
             )
+            if episodes.pictures:
+                add(file, dict(episodes.pictures))
         # mkstemp makes the file private; give it the permissions that a plain open() would have given
         umask = os.umask(0)
         os.umask(umask)
@@ -278,7 +303,7 @@ def save(episodes: Episodes, path: str | Path) -> None:
 
 
 def _read(path: Path) -> dict[str, NDArray]:
-    """All arrays of an archive, decompressed."""
+    """All arrays of an archive, decompressed; pictures that are not compressed stay where they are."""
     if not path.is_file():
         raise DataError(f"no file {path}", "a file of demonstrations (.npz)", "check the path")
     try:
@@ -286,7 +311,8 @@ def _read(path: Path) -> dict[str, NDArray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
         with archive:
-            return {key: archive[key] for key in archive.files}
+            kept = {key: mapped(path, key) for key in archive.files if key.startswith(PREFIX)}
+            return {key: found if (found := kept.get(key)) is not None else archive[key] for key in archive.files}
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(

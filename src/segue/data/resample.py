@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
+from segue.data.pictures import together
 from segue.errors import DataError, MissingExtraError
 
 Real = NDArray[np.floating]
@@ -69,12 +70,12 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequen
             expected="a factor of at least 1 and a phase below it",
             change="give whole numbers, such as factor 4 from 100 to 25 Hz",
         )
-    observations, actions, lengths = [], [], []
+    rows, actions, lengths = [], [], []
     for start, end in zip(episodes.starts + phase, episodes.ends, strict=True):
         periods = max(int(end - start), 0) // factor
         if periods:
-            frames = slice(start, start + periods * factor)
-            observations.append(episodes.observation[frames][::factor])
+            frames = np.arange(start, start + periods * factor)
+            rows.append(frames[::factor])
             actions.append(at_low_rate(episodes.action[frames], factor, summed))
             lengths.append(periods)
     if not lengths:
@@ -85,10 +86,11 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequen
         )
     return replace(
         episodes,
-        observation=np.concatenate(observations),
+        observation=episodes.observation[np.concatenate(rows)],
         action=np.concatenate(actions),
         ends=np.cumsum(lengths, dtype=np.int64),
         dt=episodes.dt * factor,
+        pictures={name: each.select(np.concatenate(rows)) for name, each in episodes.pictures.items()},
     )
 
 
@@ -106,6 +108,7 @@ def every_phase(episodes: Episodes, factor: int, *, summed: Sequence[int] = ()) 
         observation=np.concatenate([part.observation for part in parts]),
         action=np.concatenate([part.action for part in parts]),
         ends=np.concatenate([part.ends + sum(p.frames for p in parts[:i]) for i, part in enumerate(parts)]),
+        pictures={name: together([part.pictures[name] for part in parts]) for name in episodes.pictures},
     )
 
 

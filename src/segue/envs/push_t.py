@@ -50,6 +50,11 @@ class PushT:
             state: Agent x, y, block x, y [px], block angle [rad], shape (5,).
         """
         self._env.reset(seed=0)
+        self.place(state)
+        self._begin()
+
+    def place(self, state: NDArray) -> None:
+        """Put disc and T where a recorded state says, for a picture; no episode begins."""
         agent_x, agent_y, block_x, block_y, angle = (float(value) for value in state)
         block = self._env.block
         self._env.agent.position, self._env.agent.velocity = (agent_x, agent_y), (0, 0)
@@ -58,7 +63,6 @@ class PushT:
         block.position, block.velocity, block.angular_velocity = (block_x, block_y), (0, 0), 0
         self._env.space.reindex_shapes_for_body(block)
         self._env.space.reindex_shapes_for_body(self._env.agent)
-        self._begin()
 
     def observe(self) -> Array:
         """See `segue.data.bundled.push_t`. Shape (18,), px."""
@@ -90,6 +94,14 @@ class PushT:
     def frame(self) -> NDArray[np.uint8]:
         """A picture. Shape (320, 320, 3)."""
         return np.asarray(self._env.render(), np.uint8)
+
+    def picture(self, size: int) -> NDArray[np.uint8]:
+        """The board, each pixel the mean of its part of it. Shape (size, size, 3)."""
+        import cv2  # gym-pusht needs both
+        import pygame
+
+        drawn = np.ascontiguousarray(pygame.surfarray.pixels3d(self._env._draw()).swapaxes(0, 1))
+        return np.asarray(cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _begin(self) -> None:
         self._coverage = float(self._env._get_coverage())

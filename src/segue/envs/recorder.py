@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from segue.core.observation import Observed, state_of
 from segue.data.episodes import Episodes
+from segue.data.pictures import Pictures
 from segue.envs.robot import Array, Outcome, RobotSpec, Simulator
 from segue.errors import DataError
 
@@ -87,4 +88,8 @@ def recorded(spec: RobotSpec, episodes: list[list[tuple[Observed, Array]]], sour
         action_names=spec.action_names,
         state_of_action=tuple(anchors),
         source=source,
+        pictures={
+            name: Pictures.of(np.stack([observed.pictures[name] for frames in kept for observed, _ in frames]))  # type: ignore[union-attr]
+            for name in spec.cameras
+        },
     )

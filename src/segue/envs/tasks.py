@@ -1,12 +1,20 @@
 """The tasks by name: a simulator, its demonstrations and the times that go with them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from segue.data import bundled
 from segue.data.episodes import Episodes
-from segue.envs import board_writing, contact_demonstrations, metaworld, metaworld_demonstrations, peeling, wipe
+from segue.envs import (
+    board_writing,
+    contact_demonstrations,
+    metaworld,
+    metaworld_demonstrations,
+    peeling,
+    push_t_pixels,
+    wipe,
+)
 from segue.envs.adroit_door import AdroitDoor
 from segue.envs.push_t import PushT
 from segue.envs.robot import Simulator
@@ -43,7 +51,7 @@ class Task:
 
 def names() -> list[str]:
     """All tasks."""
-    return ["adroit-door", "push-t", *CONTACT, *(METAWORLD + name for name in metaworld.TASKS)]
+    return ["adroit-door", "push-t", "push-t-pixels", *CONTACT, *(METAWORLD + name for name in metaworld.TASKS)]
 
 
 def task(name: str) -> Task:
@@ -75,6 +83,14 @@ def task(name: str) -> Task:
             execution_horizon=8,
             simulator=PushT,
             demonstrations=bundled.push_t,
+        )
+    if name == "push-t-pixels":
+        return replace(
+            task("push-t"),
+            name=name,
+            summary="push a T onto its mark, seen in pictures; 206 human demonstrations at 10 Hz",
+            simulator=push_t_pixels.PushTPixels,
+            demonstrations=push_t_pixels.demonstrations,
         )
     if name in CONTACT:
         return _contact(name)

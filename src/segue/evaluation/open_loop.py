@@ -19,6 +19,7 @@ import torch
 
 from segue.core.chunk import Array as Actions
 from segue.core.chunk import Continuation
+from segue.core.observation import stacked
 from segue.core.smoothness import Array, Real
 from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
@@ -231,7 +232,7 @@ def walk(
             votes = np.ones(len(prefix), np.int64)
             known = min(delay, len(prefix))
             asked.append(Continuation(step, prefix, known, execution_horizon, votes, previous=executed))
-        observations = np.stack([parts[i].observation[step] for i in here])
+        observations = stacked([parts[i].observed(step) for i in here])
         chunks = policy.next_chunks(observations, asked, [generators[i] for i in here])
         takeover = execution_horizon + delay
         for i, chunk in zip(here, chunks, strict=True):

@@ -15,7 +15,7 @@ from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder
-from segue.policies.config import FamilyConfig
+from segue.policies.config import FamilyConfig, Vision
 from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
@@ -70,6 +70,7 @@ def config_for(
     horizon: int,
     relative: bool = False,
     autoencoder: NamedCodec | None = None,
+    vision: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> FamilyConfig:
     """Configuration of a family that fits demonstrations.
@@ -80,13 +81,14 @@ def config_for(
         horizon: H [control steps].
         relative: Learn actions relative to the observed state, where the demonstrations name one.
         autoencoder: The policy is to live in its latent space; None for action space.
+        vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
         **settings: Further fields of the family's configuration.
 
     Raises:
         UnknownNameError: There is no such family.
         SpecError: The autoencoder does not fit, or the family has no such setting.
     """
-    fields = {"horizon": horizon, **described(episodes, relative=relative)}
+    fields = {"horizon": horizon, **described(episodes, relative=relative, vision=vision)}
     if autoencoder is not None:
         _check_autoencoder(autoencoder, episodes, horizon, relative)
         names = latent_names(autoencoder.latent)
@@ -165,6 +167,8 @@ def blank(described: Mapping[str, Any]) -> Policy:
     kind, fields = _family(described["family"]), dict(described["policy"])
     for name in ("observation_names", "action_names", "relative_to"):
         fields[name] = tuple(fields[name])
+    if fields.get("vision") is not None:
+        fields["vision"] = Vision.from_json(fields["vision"])
     config = kind.config(**fields)
     policy = kind.policy(config, NormalizedUnits.blank(config))
     if "autoencoder" not in described:

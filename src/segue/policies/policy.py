@@ -9,7 +9,7 @@ latent space of an autoencoder.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +134,15 @@ class Units(Protocol):
 
     def to_robot(self, chunk: Tensor, observation: Observed) -> Tensor:
         """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
+        ...
+
+
+@runtime_checkable
+class SeeingUnits(Units, Protocol):
+    """Units of a policy that learns to look at pictures."""
+
+    def augmented(self, observation: Observed, generator: torch.Generator) -> Observed:
+        """What is trained on in place of an observation, such as pictures that are cut out anywhere."""
         ...
 
 

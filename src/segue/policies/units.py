@@ -4,7 +4,8 @@ Robot units stay outside: observations are normalised on the way in, and actions
 at hand where they are relative to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.chunk import Array
-from segue.core.observation import state_of
+from segue.core.observation import Observation, state_of
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError
-from segue.policies.config import FamilyConfig
+from segue.policies.config import FamilyConfig, Vision
+from segue.policies.encoders import settled
 from segue.policies.normalizer import Normalizer
+from segue.policies.sight import Sight
 
 
 class NormalizedUnits(nn.Module):
@@ -39,18 +42,22 @@ class NormalizedUnits(nn.Module):
         self.observation, self.action = observation, action
         self._names, self._relative_to = config.observation_names, config.relative_to
         self.chunk_shape = config.horizon, len(config.action_names)
-        self.context = len(config.observation_names)
+        self.sight = None if config.vision is None else Sight(config.vision)
+        self.context = len(config.observation_names) + (0 if self.sight is None else self.sight.features)
 
     @classmethod
     def fitted(cls, config: FamilyConfig, observations: Array, chunks: Array) -> "NormalizedUnits":
-        """Normalisation fitted to demonstrations.
+        """Normalisation fitted to demonstrations, and an encoder that is ready to learn.
 
         Args:
             config: Of the policy.
             observations: Shape (frames, observation).
             chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
         """
-        return cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
+        units = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
+        if units.sight is not None:
+            units.sight.encoder.start()
+        return units
 
     @classmethod
     def blank(cls, config: FamilyConfig) -> "NormalizedUnits":
@@ -65,7 +72,12 @@ class NormalizedUnits(nn.Module):
 
     def encode(self, observation: Any) -> Tensor:
         """Context of an inference, (batch, context)."""
-        return self.observation(self._state(observation))
+        state = self.observation(self._state(observation))
+        return state if self.sight is None else torch.cat([state, self.sight(observation)], dim=1)
+
+    def augmented(self, observation: Observation[Tensor], generator: torch.Generator) -> Observation[Tensor]:
+        """What is trained on in place of an observation: its pictures cut out anywhere, see `Vision.crop`."""
+        return observation if self.sight is None else self.sight.cut_anywhere(observation, generator)
 
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
         """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
@@ -118,12 +130,13 @@ def demonstrated_chunks(episodes: Episodes, horizon: int, relative_to: Sequence[
     return chunks - (episodes.observation[:, anchors] * relative)[:, None]
 
 
-def described(episodes: Episodes, *, relative: bool) -> dict[str, Any]:
+def described(episodes: Episodes, *, relative: bool, vision: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The fields of a policy's configuration that demonstrations decide.
 
     Args:
         episodes: Demonstrations; they name the observation that each action can be relative to.
         relative: Learn actions relative to the observed state, where the demonstrations name one.
+        vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
     """
     anchors: Sequence[int | None] = episodes.state_of_action if relative else [None] * len(episodes.action_names)
     return {
@@ -131,4 +144,13 @@ def described(episodes: Episodes, *, relative: bool) -> dict[str, Any]:
         "observation_names": tuple(episodes.observation_names),
         "action_names": tuple(episodes.action_names),
         "relative_to": tuple(anchors),
+        "vision": _vision(episodes, vision or {}) if episodes.pictures else None,
     }
+
+
+def _vision(episodes: Episodes, given: Mapping[str, Any]) -> Vision:
+    try:
+        vision = Vision(episodes.cameras, **given)
+    except TypeError as error:
+        raise SpecError(got=str(error), expected="fields of `Vision`", change="leave it out, or correct it") from error
+    return replace(vision, settings=settled(vision.encoder, vision.settings))

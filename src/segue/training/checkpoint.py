@@ -196,17 +196,21 @@ def load_resume(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
 
 def _load(folder: Path, expected: str) -> Checkpoint:
     info = _read_info(folder, expected)
-    return migrated(Checkpoint(folder.resolve(), info, _read_tensors(folder / POLICY, info)))
+    checkpoint = Checkpoint(folder.resolve(), info, _read_tensors(folder / POLICY, info))
+    return migrated(checkpoint) if expected == FORMAT else checkpoint
 
 
 def migrated(checkpoint: Checkpoint) -> Checkpoint:
     """A checkpoint of an older format as one of `FORMAT`; the numbers stay what they are.
 
-    The family is named, and the normalisation, which the policy held itself, stands under its units.
+    The family is named, the normalisation, which the policy held itself, stands under its units, and the state is all
+    that it sees.
     """
-    if checkpoint.info["format"] not in OLDER:
-        return checkpoint
     info = {"family": "flow", **checkpoint.info, "format": FORMAT}
+    if isinstance(policy := info.get("policy"), dict):
+        info["policy"] = {"vision": None, **policy}
+    if checkpoint.info["format"] not in OLDER:
+        return replace(checkpoint, info=info)
     weights = {_IN_UNITS.sub(r"\1units.\2", name): value for name, value in checkpoint.weights.items()}
     return replace(checkpoint, info=info, weights=weights)
 

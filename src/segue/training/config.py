@@ -36,7 +36,8 @@ class TrainingConfig:
         warmup: Updates of linear warm-up.
         weight_decay: Of AdamW.
         ema: Limit of the decay of the weights' moving average, which is what the policy runs with.
-        observation_noise: Standard deviation of the noise on normalised observations.
+        observation_noise: Standard deviation of the noise on encoded observations: normalised states, and what is made
+            of pictures.
         own_refresh: Updates between renewals of the policy's own chunks (self-conditioning).
         own_steps: Solver steps for the policy's own chunks.
         own_elapsed: Fewest and most steps that an own chunk is old.

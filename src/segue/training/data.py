@@ -1,10 +1,14 @@
 """Demonstrations on the training device, and batches of them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from segue.core.observation import seen
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
+from segue.policies.observation import on_device
 from segue.policies.policy import Policy
 from segue.strategies.hooks import nothing_known
 from segue.strategies.naive import Naive
@@ -14,10 +18,12 @@ from segue.strategies.objective import Demonstrated
 class DemonstratedChunks:
     """All windows of the demonstrations in policy units, and the policy's own chunks at the same observations.
 
-    Everything is computed once and kept on the policy's device: state demonstrations are small.
+    States and actions are kept on the policy's device, for they are small; pictures stay where they are, and are
+    gathered for each batch.
     """
 
     def __init__(self, episodes: Episodes, policy: Policy) -> None:
+        self.episodes = episodes
         windows, device = Windows(episodes, policy.config.horizon), policy.units.device
         self.stride = policy.units.stride
         self.observation = torch.as_tensor(episodes.observation, device=device)
@@ -30,14 +36,19 @@ class DemonstratedChunks:
     def __len__(self) -> int:
         return len(self.observation)
 
+    def seen(self, index: Tensor) -> Any:
+        """What was observed at some frames."""
+        state, frames = self.observation[index], index.cpu().numpy()
+        pictures = {name: each[frames] for name, each in self.episodes.pictures.items()}
+        return on_device(seen(state, pictures), state.device)
+
     @torch.no_grad()
     def renew_own(self, policy: Policy, steps: int, generator: torch.Generator, batch: int = 1024) -> None:
         """Sample the policy's chunk at every observation, kept in robot units."""
         chunks = []
-        for observation in self.observation.split(batch):
-            noise = torch.randn((len(observation), *policy.units.chunk_shape), generator=generator).to(
-                observation.device
-            )
+        for index in torch.arange(len(self)).split(batch):
+            observation, shape = self.seen(index), (len(index), *policy.units.chunk_shape)
+            noise = torch.randn(shape, generator=generator).to(self.observation.device)
             prefix = nothing_known(noise, policy.units.stride)
             chunk = policy.continue_chunk(Naive(), observation, prefix, noise, steps)
             chunks.append(policy.units.to_robot(chunk, observation))

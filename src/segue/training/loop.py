@@ -14,9 +14,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from segue.core.observation import Observation
 from segue.data.episodes import Episodes
 from segue.policies.families import description
-from segue.policies.policy import Module, Policy
+from segue.policies.policy import Module, Policy, SeeingUnits
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
 from segue.training.config import Schedule, TrainingConfig
@@ -28,14 +29,18 @@ SHOW_EVERY = 100
 
 
 class _Loss(nn.Module):
-    """The loss as a module's forward, which is what data-parallel training hooks into."""
+    """From observation to loss as a module's forward, which is what data-parallel training hooks into."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
         self.policy = policy
 
-    def forward(self, pair: TrainingPair, context: Tensor) -> Tensor:
-        return self.policy.loss(pair, context)
+    def forward(self, pair: TrainingPair, observation: Any, noise: float, generator: torch.Generator) -> Tensor:
+        if isinstance(observation, Observation) and isinstance(self.policy.units, SeeingUnits):
+            observation = self.policy.units.augmented(observation, generator)
+        context = self.policy.units.encode(observation)
+        disturbance = torch.randn(context.shape, generator=generator).to(context.device)
+        return self.policy.loss(pair, context + noise * disturbance)
 
 
 def learning_rate(update: int, config: Schedule) -> float:
@@ -113,9 +118,7 @@ def train(
             generator = generator_of(config.seed, update, accelerator.process_index, purpose=0)
             index = torch.randint(0, len(chunks), (share,), generator=generator).to(accelerator.device)
             pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
-            context = policy.units.encode(chunks.observation[index])
-            noise = torch.randn(context.shape, generator=generator).to(context.device)
-            loss = loss_of(pair, context + config.observation_noise * noise)
+            loss = loss_of(pair, chunks.seen(index), config.observation_noise, generator)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(update, config)
             optimizer.zero_grad()

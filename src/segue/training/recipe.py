@@ -43,6 +43,7 @@ class Recipe:
         network_settings: Its settings.
         family: ``flow``, ``diffusion`` or ``regression``.
         family_settings: Further fields of the family's configuration, where they differ from the defaults.
+        vision: Fields of `Vision` that differ from the defaults; used where the demonstrations have pictures.
         autoencoder: Run of `train_autoencoder`: the policy lives in its latent space. None for action space.
         stages: 2, or 1 to train under the objective from scratch.
         training: Everything else; its ``updates`` are set by the stages.
@@ -55,6 +56,7 @@ class Recipe:
     network_settings: Mapping[str, Any] = field(default_factory=dict)
     family: str = "flow"
     family_settings: Mapping[str, Any] = field(default_factory=dict)
+    vision: Mapping[str, Any] = field(default_factory=dict)
     autoencoder: Path | None = None
     stages: int = 2
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -86,6 +88,7 @@ class Recipe:
             horizon=self.horizon,
             relative=self.relative,
             autoencoder=autoencoder,
+            vision=self.vision,
             network=self.network,
             network_settings=dict(self.network_settings),
             **self.family_settings,

@@ -1,0 +1,63 @@
+"""From the pictures of an observation to numbers: the part that is looked at, then an encoder.
+
+pictures (batch, height, width, 3), bytes -- cut --> (batch, *crop, 3) -- encoder --> (batch, features)
+"""
+
+import torch
+from torch import Tensor, nn
+
+from segue.core.observation import Observation, check_pictures
+from segue.policies.config import Vision
+from segue.policies.encoders import build_encoder
+
+
+class Sight(nn.Module):
+    """Looks at the pictures of all cameras. Fresh weights from torch's global generator.
+
+    Attributes:
+        features: Numbers that all pictures of an observation are encoded to.
+    """
+
+    def __init__(self, vision: Vision) -> None:
+        super().__init__()
+        self._cameras, self._crops = vision.cameras, vision.crops
+        self.encoder = build_encoder(vision.encoder, vision.settings, vision.crops)
+        self.features = self.encoder.features
+
+    def forward(self, observation: Observation[Tensor]) -> Tensor:
+        """Shape (batch, features). Pictures that are not cut yet are cut in the middle.
+
+        Raises:
+            SpecError: A picture is missing, or has neither the size of the camera nor that of its crop.
+        """
+        pictures = observation.pictures if isinstance(observation, Observation) else {}
+        if any(name not in pictures or _size(pictures[name]) != crop for name, crop in self._crops.items()):
+            check_pictures(observation, self._cameras)
+        return self.encoder([cut_middle(pictures[name], *crop) for name, crop in self._crops.items()])
+
+    def cut_anywhere(self, observation: Observation[Tensor], generator: torch.Generator) -> Observation[Tensor]:
+        """Each picture cut at a place of its own; where, is drawn from the generator."""
+        check_pictures(observation, self._cameras)
+        shown = observation.pictures
+        cut = {name: cut_anywhere(shown[name], *crop, generator) for name, crop in self._crops.items()}
+        return Observation(observation.state, cut, observation.prompt)
+
+
+def _size(pictures: Tensor) -> tuple[int, ...]:
+    return tuple(pictures.shape[1:3])
+
+
+def cut_middle(pictures: Tensor, height: int, width: int) -> Tensor:
+    """The middle of pictures (batch, any, any, 3). Shape (batch, height, width, 3)."""
+    top, left = (pictures.shape[1] - height) // 2, (pictures.shape[2] - width) // 2
+    return pictures[:, top : top + height, left : left + width]
+
+
+def cut_anywhere(pictures: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """A part of each picture, at a place drawn uniformly. Shape (batch, height, width, 3)."""
+    batch, device = len(pictures), pictures.device
+    top = torch.randint(0, pictures.shape[1] - height + 1, (batch, 1, 1), generator=generator).to(device)
+    left = torch.randint(0, pictures.shape[2] - width + 1, (batch, 1, 1), generator=generator).to(device)
+    rows = top + torch.arange(height, device=device)[None, :, None]
+    columns = left + torch.arange(width, device=device)[None, None]
+    return pictures[torch.arange(batch, device=device)[:, None, None], rows, columns]
