@@ -36,13 +36,13 @@ def training_batch(seed: int, size: int = 8, seen: int = 5) -> dict[str, Tensor]
     }
 
 
-def train(policy: Any, updates: int) -> list[float]:
-    """Steps as LeRobot's loop makes them; the losses."""
+def train(policy: Any, updates: int, batches: int = 1000) -> list[float]:
+    """Steps as LeRobot's loop makes them, over so many batches again and again; the losses."""
     optimizer = torch.optim.AdamW(policy.get_optim_params(), 1e-3)
     losses = []
     for update in range(updates):
         policy.train()
-        loss, said = policy.forward(training_batch(update))
+        loss, said = policy.forward(training_batch(update % batches))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -93,8 +93,8 @@ def test_a_policy_that_cannot_continue_yet_says_so(plugin: ModuleType) -> None:
 def test_training_learns_and_the_average_is_what_runs(plugin: ModuleType) -> None:
     made = policy(plugin, updates=0, observation_noise=0.0)
     first = {name: each.clone() for name, each in made.learned.average.named_parameters()}
-    losses = contract.train(made, 120)
-    assert sum(losses[-20:]) < 0.9 * sum(losses[:20])
+    losses = contract.train(made, 150, batches=1)
+    assert sum(losses[-20:]) < 0.6 * sum(losses[:20])
     moved = [not torch.equal(first[name], each) for name, each in made.learned.average.named_parameters()]
     assert all(moved)
     chunk = contract.predicted(made, contract.observation(0), None, 0)
