@@ -9,6 +9,7 @@ READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
+RATES_TASK := adroit-door
 SEAM_TASK := adroit-door
 SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato
 
@@ -23,7 +24,7 @@ LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
 LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
   $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
 
-.PHONY: help setup demo test test-faults test-lerobot test-openpi lint bench results seams tables clean
+.PHONY: help setup demo test test-faults test-lerobot test-openpi lint bench results seams rates tables clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +37,7 @@ help:
 	@echo "make bench        time the methods against each other, and a control step part by part"
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
 	@echo "make seams        train and compare chunks of actions with latent ones at the seams (an hour)"
+	@echo "make rates        train and compare policies of a high with those of a low action rate (hours)"
 	@echo "make tables       write the README's tables from results/"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
 
@@ -78,7 +80,11 @@ results: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 
 seams: $(READY)
-	@$(BIN)/segue bench $(SEAM_TASK) --methods $(SEAM_METHODS) --delays 4,8 --out results/seams/$(SEAM_TASK)
+	@$(BIN)/segue bench $(SEAM_TASK) --methods $(SEAM_METHODS) --delays 8 --out results/seams/$(SEAM_TASK)
+	@$(BIN)/python benchmarks/tables.py
+
+rates: $(READY)
+	@$(BIN)/segue bench rates --env $(RATES_TASK) --training-seeds 3 --episodes 100
 	@$(BIN)/python benchmarks/tables.py
 
 tables: $(READY)

@@ -154,12 +154,11 @@ def test_without_a_python_for_lerobot_make_says_what_is_not_run() -> None:
 
 def test_results_of_the_readme_are_those_that_make_makes() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    tasks, seams = (re.search(rf"^{name} := (.+)$", makefile, re.MULTILINE) for name in ("TASKS", "SEAM_TASK"))
-    assert tasks is not None
-    assert seams is not None
+    names = ("TASKS", "SEAM_TASK", "RATES_TASK")
+    tasks, seams, rates = (re.findall(rf"^{name} := (.+)$", makefile, re.MULTILINE)[0] for name in names)
     opened = re.findall(r"<!-- results:(\S+) -->", README.read_text())
     assert opened == re.findall(r"<!-- /results:(\S+) -->", README.read_text())
-    assert opened == [*tasks[1].split(), f"seams/{seams[1]}"]
+    assert opened == [*tasks.split(), f"seams/{seams}", f"rates/{rates}"]
 
 
 @pytest.mark.parametrize("name", METHODS)
