@@ -45,6 +45,8 @@ def frames(chance: random.Random, spec: PolicySpec) -> Iterator[bytes]:
         lambda: chance.randbytes(chance.randrange(200)),
         lambda: msgspec.msgpack.encode({_key(chance): _value(chance, 0) for _ in range(chance.randrange(12))}),
         lambda: _mutated(chance, msgspec.msgpack.encode({_key(chance): _value(chance, 0) for _ in range(4)})),
+        lambda: _nested(chance),
+        lambda: _boastful(chance),
     )
     while True:
         yield chance.choice(kinds)()
@@ -66,6 +68,22 @@ def _mutated(chance: random.Random, frame: bytes) -> bytes:
             case _:
                 spoilt[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff"))
     return bytes(spoilt)
+
+
+def _nested(chance: random.Random) -> bytes:
+    """Lists and maps in one another, thousands deep, closed or not."""
+    heads = (b"\x91", b"\x81\xa1a", b"\xdc\x00\x01", b"\xdf\x00\x00\x00\x01\xa5state", b"\x92\x00")
+    inside = b"".join(chance.choices(heads, k=chance.choice((5, 6, 7, 50, 3000))))
+    return b"\x81\xa5state" + inside + chance.choice((b"", b"\x00", b"\x90"))
+
+
+def _boastful(chance: random.Random) -> bytes:
+    """A value that says it is longer, or has more elements, than the frame has bytes; alone, or as an array's data."""
+    kind = chance.choice((b"\xc6", b"\xc9", b"\xdb", b"\xdd", b"\xdf"))
+    value = kind + chance.choice((2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1)).to_bytes(4, "big") + chance.randbytes(9)
+    if chance.random() < 0.5:
+        return b"\x81\xa5state" + value
+    return b"\x81\xa5state\x84\xc4\x0b__ndarray__\xc3\xc4\x05dtype\xa3<f4\xc4\x05shape\x91\x03\xc4\x04data" + value
 
 
 def _key(chance: random.Random) -> str:

@@ -205,6 +205,28 @@ def test_another_policy_than_before_is_not_taken(tmp_path: Path) -> None:
         assert (link.state, link.restarts) == (LinkState.LOST, 1)
 
 
+def test_an_answer_that_comes_as_the_policy_is_given_up_is_not_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor gives the policy up between the look into the mailbox and what is made of it."""
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        child = link._child
+        assert child is not None
+        assert child.channel is not None
+        answers = child.channel.answers
+        read = answers.read
+
+        def read_and_lose() -> bytes | None:
+            message = read()
+            if message is not None:
+                link._detach(child, "given up")
+            return message
+
+        monkeypatch.setattr(answers, "read", read_and_lose)
+        answer = ask(link, 1)
+        assert (answer.number, answer.error) == (1, "given up")
+        assert link.poll() is None
+
+
 def test_closing_ends_the_process_and_leaves_no_descriptor() -> None:
     open_before = len(list(Path("/dev/fd").iterdir()))
     with running("echo") as link:

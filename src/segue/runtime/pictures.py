@@ -88,6 +88,9 @@ def decoded(pictures: Mapping[str, Picture | memoryview], cameras: Cameras) -> d
 def encode_jpeg(picture: Picture, quality: int) -> bytes:
     """A picture (height, width, 3) as a baseline JPEG file.
 
+    Colour has half the resolution of brightness (4:2:0), as in videos and in most cameras' own files: that halves the
+    time at both ends.
+
     Raises:
         MissingExtraError: No encoder is installed.
     """
@@ -95,7 +98,7 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
         from simplejpeg import encode_jpeg as encode
     except ImportError as error:
         raise MissingExtraError("simplejpeg", "images", "compressing pictures") from error
-    return encode(np.ascontiguousarray(picture), quality=quality, colorspace="RGB")
+    return encode(np.ascontiguousarray(picture), quality=quality, colorspace="RGB", colorsubsampling="420")
 
 
 def _not_jpeg(field: str, got: str) -> WireError:

@@ -184,6 +184,8 @@ class ProcessLink:
             return self._lost.popleft() if self._lost else None
         answer = unpack_answer(message, child.channel.sizes)
         with self._lock:
+            if child is not self._child:  # it was given up in between, and so was what it had been asked
+                return self._lost.popleft() if self._lost else None
             child.answered, child.waiting_since = True, None
             if child.asked is not None and child.asked[0].number == answer.number:
                 child.asked = None
