@@ -152,8 +152,8 @@ def plan_alone() -> None:
 
 
 def limiter_alone() -> None:
-    """Wanted actions as lists, as the ladder passes them on."""
-    wanted = ACTIONS.tolist()
+    """Wanted actions in double precision, as the ladder passes them on."""
+    wanted = ACTIONS.astype(float)
     limiter = Limiter(LIMITS, DT, wanted[0])
     for each in wanted:
         limiter.step(each)
@@ -226,9 +226,11 @@ def hand_overs() -> dict[str, Work]:
 def weight() -> str:
     """What a control process weighs before it has a robot."""
     code = (
-        "import resource, time; started = time.process_time();"
+        "import re, time; started = time.process_time();"
         "import segue.runtime.executor, segue.runtime.process_link, segue.runtime.trace;"
-        "print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        # not `getrusage`, whose maximum is that of the process that started this one
+        "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1];"
+        "print(time.process_time() - started, int(peak) / 1024)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     seconds, megabytes = map(float, said.split())
