@@ -60,6 +60,9 @@ def train(
     ] = None,
     rate: Rate = None,
     state: State = None,
+    cameras: Annotated[
+        str | None, typer.Option(help="LeRobot: comma-separated, whose pictures the policy sees; see docs/vision.md")
+    ] = None,
     family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
     objective: Annotated[
         str | None,
@@ -88,7 +91,8 @@ def train(
     from segue.commands.evaluation import train_command
 
     train_command(
-        console, task, data, family, objective, out, rate=rate, state=state, autoencoder=autoencoder, seed=seed,
+        console, task, data, family, objective, out, rate=rate, state=state,
+        cameras=tuple(cameras.split(",")) if cameras else (), autoencoder=autoencoder, seed=seed,
         updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share, stages=stages,
         fresh=fresh,
     )  # fmt: skip

@@ -39,6 +39,7 @@ def train_command(
     *,
     rate: float | None,
     state: str | None,
+    cameras: tuple[str, ...],
     autoencoder: Path | None,
     seed: int,
     updates: int | None,
@@ -56,7 +57,7 @@ def train_command(
             expected="either a task with demonstrations of its own, or --data with yours",
             change="segue train adroit-door, or segue train --data mine.npz",
         )
-    demonstrations, name, recipe = _demonstrations(task, data, rate, state)
+    demonstrations, name, recipe = _demonstrations(task, data, rate, state, cameras)
     choices = {"updates": updates, "horizon": horizon, "network": network, "relative": relative}
     recipe = replace(recipe, stages=stages, **{key: value for key, value in choices.items() if value is not None})
     if network is not None:
@@ -88,18 +89,18 @@ def train_command(
 
 
 def _demonstrations(
-    task: str | None, data: Path | None, rate: float | None, state: str | None
+    task: str | None, data: Path | None, rate: float | None, state: str | None, cameras: tuple[str, ...]
 ) -> tuple[Episodes, str, Recipe]:
     if task is not None:
-        if rate is not None or state is not None:
+        if rate is not None or state is not None or cameras:
             raise DataError(
-                got=f"--rate or --state with the task {task}",
+                got=f"--rate, --state or --cameras with the task {task}",
                 expected="these options with --data only",
-                change="leave them out: a task's demonstrations have a rate and a state",
+                change="leave them out: a task's demonstrations have a rate, a state, and cameras or none",
             )
         return tasks.task(task).demonstrations(), task, recipe_for(task)
     assert data is not None
-    return files.load(data, rate=rate, state=state), data.stem, Recipe()
+    return files.load(data, rate=rate, state=state, cameras=cameras), data.stem, Recipe()
 
 
 def _methods_of(goal: str) -> list[str]:

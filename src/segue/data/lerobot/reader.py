@@ -1,7 +1,7 @@
-"""Reading a data set of LeRobot, state and action only."""
+"""Reading a data set of LeRobot: state and action, and the pictures of cameras that are asked for."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
+from segue.data.lerobot import images
 from segue.data.lerobot.layout import INDICES, STATE, Feature, Layout, pyarrow_parquet, read_layout
+from segue.data.pictures import Pictures
 from segue.errors import DataError
 
 TIMESTAMP_TOLERANCE = 0.25  # of a period: jitter of a recording passes, another rate does not
@@ -25,30 +27,39 @@ class _Span:
     file: Path
 
 
-def load(root: str | Path, *, state: str = STATE) -> Episodes:
-    """Read state and action of all episodes.
+def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -> Episodes:
+    """Read state and action of all episodes; nothing else is decoded unless it is asked for.
 
     An action that has the name of a state dimension can be learned relative to it.
 
     Args:
         root: Folder of the data set (what LeRobot calls ``root``, with ``meta/`` in it).
         state: Feature that the policy is to see.
+        cameras: Features whose pictures it is to see as well, such as ``observation.images.top``.
 
     Raises:
         DataError: A file or a field is missing, truncated, of another type, or does not fit the others.
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed, or what decodes pictures.
     """
     layout = read_layout(Path(root), state)
     spans = _spans_of_v2(layout) if layout.version == "v2.1" else _spans_of_v3(layout)
     if not spans:
         raise DataError(f"no episode in {layout.root}", "at least one", "record some, or check the folder")
-    actions, states = [], []
+    sizes = images.sizes(layout, tuple(cameras))
+    stores = {key: images.scratch(sum(span.length for span in spans), size) for key, size in sizes.items()}
+    actions, states, done = [], [], 0
     for file in dict.fromkeys(span.file for span in spans):
         rows = _Rows(file, layout)
+        encoded = {key: images.column(file, key) for key in sizes}
         for span in (each for each in spans if each.file == file):
             chosen = rows.of(span)
             actions.append(rows.vector(layout.action)[chosen])
             states.append(rows.vector(layout.state)[chosen])
+            for key, size in sizes.items():
+                for frame, row in enumerate(chosen, done):
+                    where = f"{key!r} of row {row} in {file}"
+                    stores[key][frame] = images.decoded(encoded[key][int(row)].as_py(), where, size)
+            done += span.length
     anchors = [layout.state.names.index(name) if name in layout.state.names else None for name in layout.action.names]
     return Episodes(
         observation=np.concatenate(states),
@@ -59,6 +70,7 @@ def load(root: str | Path, *, state: str = STATE) -> Episodes:
         action_names=layout.action.names,
         state_of_action=tuple(anchors),
         source=f"LeRobot {layout.version}, {layout.root.name}",
+        pictures={key: Pictures.of(store) for key, store in stores.items()},
     )
 
 

@@ -1,0 +1,111 @@
+"""Pictures of a data set of LeRobot that are kept as files in its tables: PNG or JPEG, decoded with pillow.
+
+info.json   {"dtype": "image", "shape": [height, width, 3]}
+table       {"bytes": a file, "path": its name}, one per frame
+
+Cameras that are kept as video are not read: converting between the two is LeRobot's business.
+"""
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.observation import Cameras, Picture
+from segue.data.lerobot.layout import Layout, pyarrow_parquet
+from segue.errors import DataError, MissingExtraError
+
+_LARGEST = 64 * 2**20
+"""Bytes of a file that is looked at."""
+
+
+def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
+    """Height and width of each camera's pictures, as ``info.json`` says.
+
+    Raises:
+        DataError: There is no such camera, or it is kept as video.
+    """
+    features = layout.info["features"]
+    there = {name: each for name, each in features.items() if isinstance(each, dict)}
+    found = {}
+    for key in keys:
+        kind, shape = there.get(key, {}).get("dtype"), there.get(key, {}).get("shape")
+        if kind == "video":
+            raise DataError(
+                got=f"camera {key!r} in {layout.file}, which is kept as video",
+                expected="pictures in the tables (dtype image); state and action are read without them",
+                change="write the data set with images instead of video, in LeRobot: use_videos=False",
+            )
+        if kind != "image":
+            cameras = [name for name, each in there.items() if each.get("dtype") in ("image", "video")]
+            raise DataError(
+                got=f"no camera {key!r} in {layout.file}",
+                expected=f"one of {', '.join(cameras) or 'none'}",
+                change="correct the name, or leave it out to read state and action alone",
+            )
+        if not (isinstance(shape, list) and len(shape) == 3 and shape[2] == 3 and all(type(n) is int for n in shape)):
+            raise DataError(
+                got=f"camera {key!r} of shape {shape} in {layout.file}",
+                expected="[height, width, 3]",
+                change="correct the file, or leave the camera out",
+            )
+        found[key] = (shape[0], shape[1])
+    return found
+
+
+def scratch(frames: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Room for decoded pictures, in a file without a name that ends with this process; memory holds what is used."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.uint8, "w+", shape=(frames, *size, 3))
+
+
+def column(file: Path, key: str) -> Any:
+    """A column of pictures, still encoded.
+
+    Raises:
+        DataError: The file has no such column of files.
+    """
+    import pyarrow
+
+    try:
+        found = pyarrow_parquet().read_table(file, columns=[key])
+        return found.column(key).combine_chunks().field("bytes")
+    except (pyarrow.ArrowException, OSError, KeyError, AttributeError, NotImplementedError) as error:
+        raise DataError(
+            got=f"camera {key!r} in {file}: {' '.join(str(error).split())[:200]}",
+            expected="a column of PNG or JPEG files, as LeRobot writes it",
+            change="copy or download the data set again, or leave the camera out",
+        ) from error
+
+
+def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
+    """One picture. Shape (height, width, 3).
+
+    Args:
+        data: A file, PNG or JPEG.
+        where: For errors.
+        size: Height and width that it must have; what it says itself is looked at before it is decoded.
+
+    Raises:
+        DataError: It is missing, damaged or of another size.
+        MissingExtraError: pillow is not installed.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise MissingExtraError("PIL", "report", "decoding pictures of a data set") from error
+    change = "copy or download the data set again, or leave the camera out"
+    if data is None or len(data) > _LARGEST:
+        got = "nothing" if data is None else f"{len(data)} bytes"
+        raise DataError(f"{got} as {where}", "a PNG or JPEG file", change)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            if image.size[::-1] != size:
+                got = f"{where} of {image.size[1]} x {image.size[0]} pixels"
+                raise DataError(got, f"{size[0]} x {size[1]}, as info.json says", change)
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", "a whole PNG or JPEG file", change) from error
