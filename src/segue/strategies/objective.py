@@ -1,12 +1,21 @@
 """The seam between a strategy's training and the loop: a batch of demonstrations becomes training pairs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from segue.core.flow import interpolant, source
+
+FlowTime: TypeAlias = Callable[[int, torch.Generator, torch.dtype], Tensor]
+"""A law of flow times for training: how many, and drawn from what. Shape (count,)."""
+
+
+def uniform(count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Flow times from 0 to 1, all alike."""
+    return torch.rand(count, generator=generator, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +29,7 @@ class Demonstrated:
             positions. Equal to ``actions`` where there is none.
         own_known: Shape (batch,), integer: control steps that ``own`` says something about; 0 without one.
         stride: Control steps per position; more than one for latent policies.
+        flow_time: Law that the policy's network was trained with.
     """
 
     actions: Tensor
@@ -27,6 +37,7 @@ class Demonstrated:
     own: Tensor
     own_known: Tensor
     stride: int = 1
+    flow_time: FlowTime = uniform
 
     @property
     def horizon(self) -> int:
@@ -68,9 +79,9 @@ class Objective(Protocol):
 
 
 def draw(batch: Demonstrated, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise (batch, positions, dimension) and uniform flow time (batch,)."""
+    """Noise (batch, positions, dimension) and flow time (batch,)."""
     noise = torch.randn(batch.actions.shape, generator=generator, dtype=batch.actions.dtype)
-    t = torch.rand(len(batch.actions), generator=generator, dtype=batch.actions.dtype)
+    t = batch.flow_time(len(batch.actions), generator, batch.actions.dtype)
     return noise.to(batch.actions.device), t.to(batch.actions.device)
 
 

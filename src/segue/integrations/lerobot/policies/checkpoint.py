@@ -1,0 +1,162 @@
+"""Checkpoints of LeRobot, loaded as policies of ours, and kept as checkpoints of theirs after fine-tuning.
+
+    folder/config.json, model.safetensors, policy_pre/postprocessor*    theirs, as `lerobot-train` writes them
+    folder/segue.json                                                   how the network is told the schedule
+    folder/segue.safetensors                                            weights of an input channel, if it has one
+
+LeRobot opens such a folder as before: what it loads is the policy at w = 0.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from segue.errors import CheckpointError, MissingExtraError, UnknownNameError
+from segue.integrations.lerobot.policies.chunks import CHUNKS, LeRobotChunkPolicy
+from segue.integrations.lerobot.policies.conditioning import (
+    CHANNEL,
+    CONDITIONINGS,
+    PROJECTION,
+    Conditioning,
+    ProjectionWithChannel,
+)
+from segue.integrations.lerobot.policies.fields import FLOW, Theirs
+from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
+
+NOTE, WEIGHTS = "segue.json", "segue.safetensors"
+
+
+def load(
+    folder: str | Path,
+    *,
+    dt: float,
+    device: str = "cpu",
+    conditioning: Conditioning | None = None,
+    observation_names: tuple[str, ...] | None = None,
+    action_names: tuple[str, ...] | None = None,
+    cameras: Mapping[str, str] | None = None,
+) -> LeRobotFlowPolicy | LeRobotChunkPolicy:
+    """A checkpoint of LeRobot as a policy of ours.
+
+    Args:
+        folder: A ``pretrained_model`` folder of LeRobot.
+        dt: Control period [s]: one over the fps of its data set.
+        device: Where it is to run.
+        conditioning: How a flow policy is to be told the schedule; what the folder notes if None.
+        observation_names: One per number of the state.
+        action_names: One per action dimension.
+        cameras: Their names of pictures by ours, where ours are not what follows ``observation.images.``.
+
+    Raises:
+        MissingExtraError: LeRobot is not installed.
+        UnknownNameError: A policy that is not known here.
+        CheckpointError: Not a checkpoint, or one that LeRobot did not load whole.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            got=f"{folder} without config.json",
+            expected="a pretrained_model folder of LeRobot",
+            change="give checkpoints/<step>/pretrained_model of a training, or download a policy first (hf download)",
+        )
+    theirs, preprocess, postprocess = _theirs(folder, device)
+    words: dict[str, Any] = {
+        "dt": dt, "observation_names": observation_names, "action_names": action_names, "cameras": cameras,
+    }  # fmt: skip
+    if theirs.config.type in CHUNKS:
+        return LeRobotChunkPolicy(theirs, preprocess, postprocess, **words).to(torch.device(device))
+    noted = _noted(folder)
+    policy = LeRobotFlowPolicy(theirs, preprocess, postprocess, conditioning=conditioning or noted, **words)
+    if isinstance(noted, type(policy.conditioning)) and (folder / WEIGHTS).is_file():
+        channel = load_file(folder / WEIGHTS)[CHANNEL]
+        projection: ProjectionWithChannel = getattr(theirs.model, PROJECTION)
+        with torch.no_grad():
+            projection.channel.copy_(channel)
+    return policy.to(torch.device(device))
+
+
+def save(policy: LeRobotFlowPolicy, folder: str | Path) -> None:
+    """Write a fine-tuned policy as a checkpoint of LeRobot, with what is ours beside it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    theirs = policy.theirs
+    projection = getattr(theirs.model, PROJECTION)
+    if isinstance(projection, ProjectionWithChannel):
+        save_file({CHANNEL: projection.channel.detach().cpu().contiguous()}, folder / WEIGHTS)
+        setattr(theirs.model, PROJECTION, _without_channel(projection))
+    try:
+        theirs.save_pretrained(folder)
+    finally:
+        setattr(theirs.model, PROJECTION, projection)
+    for processor in (policy.units.preprocess, policy.units.postprocess):
+        if hasattr(processor, "save_pretrained"):
+            processor.save_pretrained(folder)  # type: ignore[union-attr]
+    name = next(name for name, each in CONDITIONINGS.items() if isinstance(policy.conditioning, type(each)))
+    (folder / NOTE).write_text(json.dumps({"conditioning": name}) + "\n")
+
+
+def _without_channel(projection: ProjectionWithChannel) -> nn.Linear:
+    plain = nn.Linear(projection.in_features, projection.out_features, bias=projection.bias is not None, device="meta")
+    plain.weight, plain.bias = projection.weight, projection.bias
+    return plain
+
+
+def _noted(folder: Path) -> Conditioning | None:
+    """What a folder says about how its network is told the schedule."""
+    if not (folder / NOTE).is_file():
+        return None
+    try:
+        name = str(json.loads((folder / NOTE).read_text())["conditioning"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / NOTE} that cannot be read", '{"conditioning": name}', "save the policy again"
+        ) from error
+    if name not in CONDITIONINGS:
+        raise UnknownNameError("conditioning", name, CONDITIONINGS)
+    return CONDITIONINGS[name]
+
+
+def _theirs(folder: Path, device: str) -> tuple[Theirs, Any, Any]:
+    """Policy, preprocessor and postprocessor as LeRobot loads them."""
+    try:
+        configs, factory = import_module("lerobot.configs"), import_module("lerobot.policies.factory")
+    except ImportError as error:
+        raise MissingExtraError("lerobot", "lerobot", "a policy of LeRobot") from error
+    config = configs.PreTrainedConfig.from_pretrained(folder)
+    config.device = device
+    if config.type not in {**FLOW, **CHUNKS}:
+        raise UnknownNameError("policy of LeRobot", str(config.type), {**FLOW, **CHUNKS})
+    theirs = factory.get_policy_class(config.type).from_pretrained(folder, config=config)
+    _check_loaded(theirs, folder / "model.safetensors")
+    preprocess, postprocess = factory.make_pre_post_processors(
+        config, pretrained_path=str(folder), preprocessor_overrides={"device_processor": {"device": device}}
+    )
+    return theirs.eval(), preprocess, postprocess
+
+
+def _check_loaded(theirs: Theirs, file: Path) -> None:
+    """Compare the weights with the file's: LeRobot prints a line and goes on with random ones where loading fails.
+
+    Raises:
+        CheckpointError: A tensor of the file is not in the policy.
+    """
+    held = theirs.state_dict()
+    try:
+        with safe_open(file, "pt") as saved:
+            for name in saved.keys():  # noqa: SIM118  (not a mapping)
+                weight = held.get(name, held.get(f"model.{name}"))
+                if weight is not None and not torch.equal(weight.cpu(), saved.get_tensor(name).to(weight.dtype)):
+                    raise CheckpointError(
+                        got=f"{name} of {file} was not loaded",
+                        expected="all weights of the checkpoint in the policy",
+                        change="read what LeRobot printed above; most often its version is not that of the checkpoint",
+                    )
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: {error}", "weights", "copy the folder whole") from error
