@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 OPENPI := .venv-openpi
-CODE := src tests examples benchmarks plugins
+CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
 RATES_TASK := adroit-door
 SEAM_TASK := adroit-door
@@ -24,7 +24,7 @@ LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
 LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
   $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
 
-.PHONY: help setup demo test test-faults test-lerobot test-openpi lint bench results seams rates tables clean
+.PHONY: help setup demo test test-faults test-lerobot test-openpi lint bench results seams rates tables docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,7 +38,8 @@ help:
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
 	@echo "make seams        train and compare chunks of actions with latent ones at the seams (an hour)"
 	@echo "make rates        train and compare policies of a high with those of a low action rate (hours)"
-	@echo "make tables       write the README's tables from results/"
+	@echo "make tables       write the tables of the README and of docs/choose.md from results/"
+	@echo "make docs         build the documentation into build/site, strictly: read build/site/index.html"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
 
 setup: $(READY)
@@ -78,6 +79,7 @@ bench: $(READY)
 results: $(READY)
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task; done
 	@$(BIN)/python benchmarks/tables.py
+	@$(BIN)/python benchmarks/choice.py
 
 seams: $(READY)
 	@$(BIN)/segue bench $(SEAM_TASK) --methods $(SEAM_METHODS) --delays 8 --out results/seams/$(SEAM_TASK)
@@ -89,6 +91,11 @@ rates: $(READY)
 
 tables: $(READY)
 	@$(BIN)/python benchmarks/tables.py
+	@$(BIN)/python benchmarks/choice.py
+
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html, or with its search: python3 -m http.server --directory build/site"
 
 clean:
 	rm -rf .venv .venv-lerobot $(OPENPI) .pytest_cache .ruff_cache .hypothesis build dist
@@ -105,7 +112,7 @@ $(READY): pyproject.toml constraints.txt
 	  rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment"; \
 	  echo "  change: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@echo "Installing Segue and what it needs into .venv (once, a few minutes) ..."
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sim,report,diffusion,zarr,lerobot,images,vision,dev]' > .venv/install.log 2>&1 || { \
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs,sim,report,diffusion,zarr,lerobot,images,vision,dev]' > .venv/install.log 2>&1 || { \
 	  grep -v -e '^WARNING' -e '^Looking in' .venv/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv/install.log"; \
 	  echo "  change: check network and disk (about 3 GB), then repeat; 'make clean' starts anew"; exit 1; }

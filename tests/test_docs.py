@@ -1,17 +1,15 @@
 """The documentation: its code runs, its commands exist, its links lead somewhere."""
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from pages import COMMANDS, PAGES, README, ROOT, TUTORIALS, anchors, blocks, commands, parse, prose
 from segue.cli import app
 from segue.data.bundled import adroit_door
 from segue.data.episodes import load
@@ -19,40 +17,6 @@ from segue.errors import DataError
 from segue.evaluation.methods import METHODS, OBJECTIVES, objective
 from segue.training.config import TrainingConfig
 from segue.training.recipe import Recipe, train_policy
-
-ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-# Typer's groups are click's in some versions and its own in others: what is used here is the same in both.
-COMMANDS: Any = typer.main.get_command(app)
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return [code for name, code in FENCED.findall(page.read_text()) if name == language]
-
-
-def prose(page: Path) -> str:
-    return FENCED.sub("", page.read_text())
-
-
-def commands(page: Path, program: str) -> list[list[str]]:
-    """Command lines of a program in the page's shell blocks and its running text, as words."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", prose(page))
-    words = [shlex.split(line, comments=True) for line in lines if line.startswith(program + " ")]
-    return [each[1:] for each in words]
-
-
-def parse(words: list[str]) -> None:
-    """Read the words as the command line would, without running anything; raises for what does not exist."""
-    COMMANDS.commands[words[0]].make_context(words[0], words[1:])
-
-
-def anchors(page: Path) -> set[str]:
-    """Anchors that GitHub makes of a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.fixture
@@ -64,7 +28,10 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_policy(adroit_door(), recipe, "legato", objective("legato"), run=run, console=quiet)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+WITH_CODE = [page for page in PAGES if page not in TUTORIALS and blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 @pytest.mark.usefixtures("demo")
 def test_python_of_a_page_runs_from_top_to_bottom(page: Path) -> None:
     namespace: dict[str, object] = {}

@@ -9,13 +9,14 @@ results/adroit-door/results.json. Nothing here is drawn by hand.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from segue.core.flow import Field, integrate
 from segue.core.weights import Shape, schedule
 from segue.evaluation import results
 from segue.evaluation.figures import looks
+from segue.runtime.delay import WindowQuantile
+from segue.runtime.plan import Plan, Request
 from segue.strategies.blend import TemporalEnsembling
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.legato import Legato
@@ -32,7 +35,7 @@ from segue.strategies.training_time_rtc import TrainingTimeRTC
 
 ROOT = Path(__file__).parents[2]
 HORIZON, DELAY, EXECUTION_HORIZON = 32, 6, 8
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "segue",
     "font.size": 9,
@@ -102,7 +105,7 @@ def two_ways() -> Figure:
     looked = looks([name for name, _, _ in rows])
     for axes, (name, label, strategy) in zip(every, rows, strict=True):
         chunk = continued(strategy, old, noise, start, scale)
-        axes.add_patch(mpl.patches.Ellipse((20, 0), 9, 0.08, color=GHOST))
+        axes.add_patch(Ellipse((20, 0), 9, 0.08, color=GHOST))
         for way in ways(0):
             axes.plot(np.arange(HORIZON), way[:, 0], color=GHOST, linewidth=1, linestyle=(0, (3, 2)))
         joint = start + DELAY
@@ -117,8 +120,34 @@ def two_ways() -> Figure:
     return figure
 
 
+def timeline() -> Figure:
+    """Which action of which chunk the plan gives the robot at each step."""
+    plan = Plan(HORIZON, 1, EXECUTION_HORIZON, WindowQuantile(DELAY))
+    arriving: dict[int, Request] = {}
+    executed: dict[int, list[int]] = {}
+    for step in range(-DELAY, 4 * EXECUTION_HORIZON + DELAY):
+        if step in arriving:
+            plan.deliver(arriving.pop(step), np.zeros((HORIZON, 1), np.float32))
+        if request := plan.request():
+            arriving[step + DELAY] = request
+        tick = plan.tick()
+        if tick.index is not None:
+            executed.setdefault(tick.step - tick.index, []).append(tick.step)
+    figure = Figure(figsize=(8, 2.4))
+    axes: Axes = figure.subplots()
+    for row, (start, steps) in enumerate(executed.items()):
+        axes.barh(row, HORIZON, left=start, height=0.5, color=GHOST, alpha=0.5)
+        axes.barh(row, len(steps), left=steps[0], height=0.5, color=f"C{row}")
+        axes.plot([start, start], [row - 0.25, row + 0.25], color="black", linewidth=1)
+        axes.plot(steps[0], row, "k>", markersize=5)
+    axes.set(xlabel="control step", xlim=(0, None), yticks=range(len(executed)), ylim=(len(executed) - 0.5, -0.5))
+    axes.set_yticklabels([f"chunk {row}" for row in range(len(executed))])
+    figure.tight_layout()
+    return figure
+
+
 def schedules() -> Figure:
-    """Weights over a chunk, by shape; and over solver steps nothing changes."""
+    """Weights over a chunk, by shape."""
     figure = Figure(figsize=(6.5, 2.6))
     axes: Axes = figure.subplots()
     delay, ramp = torch.tensor([DELAY]), torch.tensor([HORIZON - EXECUTION_HORIZON - DELAY])
@@ -158,7 +187,12 @@ def executed() -> Figure:
     return figure
 
 
-PICTURES: dict[str, Callable[[], Figure]] = {"two_ways": two_ways, "schedules": schedules, "executed": executed}
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "timeline": timeline,
+    "two_ways": two_ways,
+    "schedules": schedules,
+    "executed": executed,
+}
 
 
 def draw(folder: Path, names: Sequence[str] = tuple(PICTURES)) -> list[Path]:

@@ -1,0 +1,126 @@
+"""Write the tables of docs/choose.md from results/**/results.json, between its markers.
+
+    python benchmarks/choice.py            rewrites docs/choose.md
+    python benchmarks/choice.py --check    changes nothing; exit status 1 when the page is not what the results say
+
+A setting is a task and a delay. A method is among the best in a measure where its interval overlaps with that of the
+best mean, as in the README's tables; it is on the frontier where no other method is at least as good in every measure
+of the trade and better in one.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from segue.evaluation import results, table
+from segue.evaluation.frontier import TRADE
+from segue.evaluation.metrics import METRICS
+from segue.evaluation.statistics import Better, dominates
+from segue.evaluation.table import Summary
+
+TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
+"""Those of `make results`."""
+WINNERS = ("success", "jerk_measured", "mode_switches")
+MARKED = re.compile(r"(<!-- choice:(?P<name>\w+) -->\n).*?(<!-- /choice:(?P=name) -->)", re.DOTALL)
+
+
+class Setting(NamedTuple):
+    """A task and a delay [steps], which takes ``seconds``."""
+
+    task: str
+    delay: int
+    seconds: float
+    summary: Summary
+
+
+def settings(folder: Path) -> list[Setting]:
+    """Of every task that has results."""
+    found = []
+    for task in TASKS:
+        content = results.read(folder / task / "results.json")
+        summary = table.summarise(content)
+        used = {key: sample for key, sample in summary.samples.items() if key[2] in TRADE}
+        summary = replace(summary, samples=used)  # intervals of the other measures would take most of the time
+        found += [Setting(task, delay, delay * content["task"]["dt"], summary) for delay in summary.delays]
+    return found
+
+
+def on_frontier(summary: Summary, method: str, delay: int) -> bool:
+    """Whether no other method is at least as good in every measure of the trade, and better in one."""
+    better: list[Better] = ["higher" if METRICS[metric].better == "higher" else "lower" for metric in TRADE]
+
+    def means(name: str) -> np.ndarray:
+        return np.array([summary.interval(name, delay, metric).value for metric in TRADE])
+
+    return not any(dominates(means(other), means(method), better) for other in summary.labels if other != method)
+
+
+def rows(header: Sequence[str], body: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown, numbers to the right."""
+    rule = [":---" if not body or isinstance(cell, str) else "---:" for cell in body[0]]
+    return "".join("| " + " | ".join(map(str, row)) + " |\n" for row in (header, rule, *body))
+
+
+def standings(every: Sequence[Setting]) -> str:
+    """How often each method is among the best in each measure, and on the frontier."""
+    labels = every[0].summary.labels
+    header = ["method", *(METRICS[metric].label.lower() for metric in TRADE), "on the frontier"]
+    body = [
+        [f"[{label}](methods.md#{name})"]
+        + [sum(at.summary.overlaps(name, at.delay, metric) for at in every) for metric in TRADE]
+        + [sum(on_frontier(at.summary, name, at.delay) for at in every)]
+        for name, label in labels.items()
+    ]
+    return f"Among the best in how many of {len(every)} settings:\n\n{rows(header, body)}"
+
+
+def winners(every: Sequence[Setting]) -> str:
+    """The best mean of each setting, and who cannot be told from it."""
+    header = ["task", "delay", *(METRICS[metric].label.lower() for metric in WINNERS)]
+    body = [
+        [f"`{at.task}`", f"{at.delay} ({1000 * at.seconds:.0f} ms)"]
+        + [winner(at.summary, at.delay, metric) for metric in WINNERS]
+        for at in every
+    ]
+    return rows(header, body)
+
+
+def winner(summary: Summary, delay: int, metric: str) -> str:
+    """The best, and after it those whose interval overlaps."""
+    best = summary.best(delay, metric)
+    level = [name for name in summary.labels if name != best and summary.overlaps(name, delay, metric)]
+    return ", ".join([f"**`{best}`**", *(f"`{name}`" for name in level)])
+
+
+TABLES = {"standings": standings, "winners": winners}
+
+
+def filled(page: str, every: Sequence[Setting]) -> str:
+    """The page with every marked table written again."""
+    return MARKED.sub(lambda found: found[1] + TABLES[found["name"]](every) + found[3], page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, default=Path("docs/choose.md"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--check", action="store_true", help="only compare")
+    chosen = parser.parse_args()
+    before = chosen.page.read_text()
+    after = filled(before, settings(chosen.results))
+    if chosen.check and after != before:
+        print(f"{chosen.page} is not what {chosen.results} says; change: python benchmarks/choice.py")
+        sys.exit(1)
+    if not chosen.check and after != before:
+        chosen.page.write_text(after)
+        print(f"{chosen.page} written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The page that helps to choose a method says what the results say."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue.evaluation.frontier import TRADE
+from test_frontier import BASE, summary
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "choose.md"
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "choice.py"))
+
+
+@pytest.fixture(scope="module")
+def every() -> list[Any]:
+    return SCRIPT["settings"](ROOT / "results")
+
+
+def test_the_page_is_what_the_results_say(every: list[Any]) -> None:
+    assert [found["name"] for found in SCRIPT["MARKED"].finditer(PAGE.read_text())] == ["standings", "winners"]
+    assert SCRIPT["filled"](PAGE.read_text(), every) == PAGE.read_text()
+
+
+def test_in_no_measure_is_one_method_among_the_best_in_all_settings(every: list[Any]) -> None:
+    for name in every[0].summary.labels:
+        for metric in TRADE:
+            assert not all(at.summary.overlaps(name, at.delay, metric) for at in every)
+
+
+def test_standings_of_methods_whose_values_are_known() -> None:
+    worse = (1.0, 2.0, 10.0, 0.1, 2.0)
+    known = summary({"ours": BASE, "worse": worse, "smooth": (0.0, 3.0, 5.0, 0.05, 0.5)}, "ours")
+    text = SCRIPT["standings"]([SCRIPT["Setting"]("synthetic", 4, 0.04, known)])
+    assert "| [ours](methods.md#ours) | 1 | 1 | 0 | 0 | 0 | 1 |" in text
+    assert "| [worse](methods.md#worse) | 1 | 1 | 0 | 0 | 0 | 0 |" in text
+    assert "| [smooth](methods.md#smooth) | 0 | 0 | 1 | 1 | 1 | 1 |" in text
+
+
+def test_the_best_comes_first_and_those_beside_it_after() -> None:
+    known = summary({"one": BASE, "other": BASE, "smooth": (0.0, 3.0, 5.0, 0.05, 0.5)}, None)
+    text = SCRIPT["winners"]([SCRIPT["Setting"]("synthetic", 4, 0.04, known)])
+    assert "| `synthetic` | 4 (40 ms) | **`one`**, `other` | **`smooth`** | **`smooth`** |" in text
