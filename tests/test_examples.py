@@ -17,6 +17,7 @@ SMALL = {
     "04_write_a_strategy.py": [],
     "05_drive_a_robot.py": ["12"],
     "06_look_at_pictures.py": ["2", "1"],
+    "07_openpi_both_ends.py": [],
 }
 
 

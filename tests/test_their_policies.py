@@ -1,0 +1,167 @@
+"""Policies of LeRobot as policies of ours, against stand-ins that have the parts which are called of it.
+
+`tests/with_lerobot/test_their_*` hold the same against LeRobot's own classes.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segue.core.chunk import Continuation, nothing_to_continue
+from segue.core.observation import Observation
+from segue.errors import SpecError, UnknownNameError
+from segue.integrations.lerobot.policies.conditioning import Conditioning, InputChannel, SpareDimension
+from segue.integrations.lerobot.policies.fields import TOKEN_MASK, TOKENS, visible
+from segue.integrations.lerobot.policies.fine_tuning import FineTuning, fine_tune
+from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
+from segue.integrations.lerobot.policies.units import STATE, TASK, Batch
+from segue.policies.chunk_policy import ContinuingPolicy
+from segue.strategies.legato import Legato, LegatoObjective
+from segue.strategies.naive import Naive
+from segue.strategies.rtc import RTC, identity
+from segue.strategies.training_time_rtc import TrainingTimeRTC
+
+WIDTH, ACTION, HORIZON, TOP = 5, 2, 8, "observation.images.top"
+SEEN = Observation(np.array([0.5, -1.0], np.float32), {"top": np.full((4, 4, 3), 51, np.uint8)}, "go")
+PREFIX = np.array([[10.0, 0.1], [11.0, 0.2], [12.0, 0.3], [13.0, 0.4]], np.float32)
+CONTINUATION = Continuation(0, PREFIX, 2, 4, np.ones(4, np.int64))
+
+
+class Model(nn.Module):
+    """Goes straight to where state and picture say, in LeRobot's time and sign: v' = (x - goal) / t'."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_in_proj = nn.Linear(WIDTH, WIDTH)
+        with torch.no_grad():
+            self.action_in_proj.weight.copy_(torch.eye(WIDTH))
+            self.action_in_proj.bias.zero_()
+        self.vlm_with_expert = SimpleNamespace(forward=self.prefill)
+
+    def embed_prefix(
+        self, pictures: list[Tensor], shown: list[Tensor], tokens: Tensor, mask: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        goal = state + pictures[0].mean((1, 2, 3))[:, None] + tokens.sum(1)[:, None]
+        return goal[:, None], torch.ones(len(goal), 1, dtype=torch.bool), torch.zeros(len(goal), 1)
+
+    def prefill(self, *, inputs_embeds: list[Tensor], attention_mask: Tensor, use_cache: bool, **_: Any) -> Any:
+        assert use_cache
+        assert attention_mask.all()
+        return None, inputs_embeds[0][:, 0]
+
+    def denoise_step(self, prefix_pad_masks: Tensor, past_key_values: Tensor, x_t: Tensor, timestep: Tensor) -> Tensor:
+        return (self.action_in_proj(x_t) - past_key_values[:, None]) / timestep[:, None, None]
+
+
+class SmolVLA(nn.Module):
+    """What is called of a SmolVLA policy."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.model = Model()
+        feature = SimpleNamespace
+        self.config = SimpleNamespace(
+            **{"type": "smolvla", "chunk_size": HORIZON, "num_steps": 4, "max_action_dim": WIDTH,
+               "input_features": {STATE: feature(shape=(2,))}, "output_features": {"action": feature(shape=(ACTION,))},
+               "image_features": {TOP: feature(shape=(3, 4, 4))}, **settings}
+        )  # fmt: skip
+
+    def prepare_images(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+        assert batch[TOP].shape[1:] == (3, 4, 4)
+        return [batch[TOP]], [torch.ones(len(batch[TOP]), dtype=torch.bool)]
+
+    def prepare_state(self, batch: Batch) -> Tensor:
+        return nn.functional.pad(batch[STATE], (0, WIDTH - 2))
+
+
+def preprocess(batch: Batch) -> Batch:
+    """Normalises the state, counts the letters of the task."""
+    seen = dict(batch)
+    seen[STATE] = batch[STATE] / 10
+    if "action" in batch:
+        seen["action"] = (batch["action"] - torch.tensor([10.0, 0.0])) / torch.tensor([2.0, 0.1])
+    seen[TOKENS] = torch.tensor([[len(task)] for task in batch[TASK]])
+    seen[TOKEN_MASK] = torch.ones_like(seen[TOKENS], dtype=torch.bool)
+    return seen
+
+
+def postprocess(actions: Tensor) -> Tensor:
+    return actions * torch.tensor([2.0, 0.1]) + torch.tensor([10.0, 0.0])
+
+
+def policy(conditioning: Conditioning | None = None, **settings: Any) -> LeRobotFlowPolicy:
+    return LeRobotFlowPolicy(SmolVLA(**settings), preprocess, postprocess, dt=0.02, conditioning=conditioning)
+
+
+def goal() -> np.ndarray:
+    """Where the stand-in goes: state, picture and task, in the robot's units."""
+    normalised = np.array([0.05, -0.1]) + 51 / 255 + len("go")
+    return normalised * [2.0, 0.1] + [10.0, 0.0]
+
+
+def test_time_and_sign_are_turned_around_once() -> None:
+    chunk = ContinuingPolicy(policy(), Naive()).next_chunk(SEEN, nothing_to_continue(0, ACTION, 4))
+    np.testing.assert_allclose(chunk, np.tile(goal(), (HORIZON, 1)), rtol=1e-5)
+
+
+def test_what_is_known_of_it_is_in_our_words() -> None:
+    spec = ContinuingPolicy(policy(), Naive()).spec
+    assert (spec.horizon, spec.dt, spec.cameras) == (HORIZON, 0.02, {"top": (4, 4)})
+    assert spec.action_names == ("action 0", "action 1")
+    assert policy().config.denoising_steps == 4
+
+
+@pytest.mark.parametrize("jacobian", [identity, RTC().jacobian])
+def test_guidance_reaches_the_previous_chunk(jacobian: Any) -> None:
+    strategy = RTC(jacobian=jacobian, shape="step", clip=5.0)
+    chunk = ContinuingPolicy(policy(), strategy).next_chunk(SEEN, CONTINUATION)
+    free = ContinuingPolicy(policy(), Naive()).next_chunk(SEEN, CONTINUATION)
+    np.testing.assert_allclose(chunk[2:], free[2:], rtol=1e-5)
+    if jacobian is identity:  # d = 2 committed; the last step's gain of 4.3 over 4 steps takes the error out, and more
+        assert np.abs(chunk[:2] - PREFIX[:2]).max() < 0.2 * np.abs(free[:2] - PREFIX[:2]).max()
+    else:  # the estimate of this network is its goal, whatever it sees: nothing to carry back
+        np.testing.assert_allclose(chunk, free, rtol=1e-4)
+
+
+@pytest.mark.parametrize("conditioning", [InputChannel(), SpareDimension()])
+@pytest.mark.parametrize("strategy", [TrainingTimeRTC(), Legato()], ids=lambda each: type(each).__name__)
+def test_told_networks_keep_what_is_committed(conditioning: Conditioning, strategy: Any) -> None:
+    chunk = ContinuingPolicy(policy(conditioning), strategy).next_chunk(SEEN, CONTINUATION)
+    np.testing.assert_allclose(chunk[:2], PREFIX[:2], rtol=1e-5)
+    with pytest.raises(SpecError, match="fine-tune"):
+        ContinuingPolicy(policy(), strategy).next_chunk(SEEN, CONTINUATION)
+
+
+def test_fine_tuning_moves_the_channel() -> None:
+    made = policy(InputChannel())
+    generator = torch.Generator().manual_seed(0)
+    shapes = {STATE: (4, 2), TOP: (4, 3, 4, 4), "action": (4, HORIZON, ACTION)}
+    batch: Batch = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    batch[TASK] = ["go"] * 4
+    channel = made.theirs.model.action_in_proj.channel
+    assert not channel.any()
+    fine_tune(made, [batch] * 3, LegatoObjective(own_share=0), FineTuning(updates=5, learning_rate=1e-2))
+    assert channel.abs().max() > 1e-4
+
+
+def test_tokens_see_their_own_block_and_earlier_ones() -> None:
+    seen = visible(torch.tensor([[True, True, True, False]]), torch.tensor([[0, 0, 1, 1]]))
+    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+    assert seen[0].int().tolist() == expected
+
+
+def test_what_does_not_fit_says_so() -> None:
+    with pytest.raises(UnknownNameError, match="smolvla"):
+        policy(type="smolvlo")
+    with pytest.raises(SpecError, match="names"):
+        LeRobotFlowPolicy(SmolVLA(), preprocess, postprocess, dt=0.02, action_names=("only one",))
+    with pytest.raises(SpecError, match="top"):
+        ContinuingPolicy(policy(), Naive()).next_chunk(
+            Observation(SEEN.state, {}, "go"), nothing_to_continue(0, ACTION, 4)
+        )
+    with pytest.raises(SpecError, match="ALOHA"):
+        policy(adapt_to_pi_aloha=True)
