@@ -19,6 +19,7 @@ from point_mass import demonstrations, recipe
 from segue import cli
 from segue.commands import evaluation as commands
 from segue.data import episodes as episodes_file
+from segue.errors import UnknownNameError
 from segue.training import checkpoint
 
 OPTIONS = {
@@ -288,3 +289,11 @@ def test_an_interrupted_training_goes_on(segue: Segue, tmp_path: Path) -> None:
 def test_brackets_in_a_message_are_text(segue: Segue) -> None:
     """Not the markup of the screen."""
     assert "[/bold]x.json" in complaint(segue("report", "[/bold]x.json"))
+
+
+def test_of_many_names_an_error_shows_those_that_are_close() -> None:
+    error = UnknownNameError("task", "pik-place", [*(f"number-{number}" for number in range(30)), "pick-place"])
+    assert "one of pick-place (30 more: `segue list`)" in str(error)
+    assert "did you mean 'pick-place'?" in str(error)
+    every = UnknownNameError("task", "nothing-like-it", [*(f"number-{number}" for number in range(30)), "pick-place"])
+    assert "number-29" in str(every)

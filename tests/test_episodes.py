@@ -131,6 +131,12 @@ def test_double_precision_arrays_are_refused_in_memory():
         replace(make(), observation=make().observation.astype(np.float64))
 
 
+def test_a_file_of_another_kind_is_not_taken_for_pickled_objects(tmp_path: Path):
+    (tmp_path / "notes.npz").write_text("not an archive")
+    with pytest.raises(DataError, match=r"notes.npz is no .npz archive"):
+        load(tmp_path / "notes.npz")
+
+
 def test_pickled_objects_are_never_loaded(tmp_path: Path):
     names = np.array([{"a": 1}, "b", "c"], dtype=object)
     with pytest.raises(DataError, match="pickled objects"):

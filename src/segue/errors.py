@@ -71,15 +71,21 @@ class RemoteError(SegueError):
     """A policy server that is not there, does not answer in time, or refuses to answer."""
 
 
+MANY = 20
+"""Beyond so many names, an error shows those that are close."""
+
+
 class UnknownNameError(SegueError):
     """A name that is not in the list of what exists."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, known, n=3)
+        few = known if len(known) <= MANY or not close else close
+        more = f" ({len(known) - len(few)} more: `segue list`)" if few is close else ""
         super().__init__(
             got=f"unknown {kind} {name!r}",
-            expected="one of " + ", ".join(known),
+            expected="one of " + ", ".join(few) + more,
             change=f"did you mean {close[0]!r}?" if close else f"use one of the names above as {kind}",
         )
 

@@ -314,6 +314,9 @@ def _read(path: Path) -> dict[str, NDArray]:
             kept = {key: mapped(path, key) for key in archive.files if key.startswith(PREFIX)}
             return {key: found if (found := kept.get(key)) is not None else archive[key] for key in archive.files}
     except ValueError as error:
+        if "allow_pickle" in str(error) and not zipfile.is_zipfile(path):  # what NumPy says of anything unknown
+            expected = "an .npz archive, a Zarr store or a data set of LeRobot"
+            raise DataError(f"{path} is no .npz archive", expected, "see docs/data.md") from error
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{path} holds pickled objects", "plain numeric and text arrays", "store no dtype=object arrays"
