@@ -54,7 +54,7 @@ def test_the_exact_policy_does_what_the_page_says() -> None:
 
 
 def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
-    entries = re.findall(r"([\w/]+\.md)$", NAVIGATION, re.MULTILINE)
+    entries = re.findall(r"([\w/-]+\.md)$", NAVIGATION, re.MULTILINE)
     assert len(entries) == len(set(entries))
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     notebooks = {f"notebooks/{path.stem}.md" for path in (DOCS / "notebooks").glob("*.ipynb")}
