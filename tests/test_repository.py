@@ -51,6 +51,7 @@ OPTIONAL = (
     "scipy",
     "jinja2",
     "PIL",
+    "av",
     "simplejpeg",
     "rerun",
     "diffusers",

@@ -1,8 +1,8 @@
-"""Data sets of LeRobot: versions 2.1 and 3.0 are read, 3.0 is written; with pyarrow alone, and no video is decoded.
+"""Data sets of LeRobot: versions 2.1 and 3.0 are read, 3.0 is written; state and action with pyarrow alone.
 
 name/
   meta/info.json              version, rate, features (type, shape, names), where the data are
   meta/episodes ...           length of each episode and, in 3.0, which file it is in
   data/chunk-000/...parquet   one row per frame: action, observation.state, timestamp, episode_index, ...
-  videos/ ...                 never opened
+  videos/ ...                 opened for the cameras that are asked for
 """

@@ -1,9 +1,9 @@
-"""Pictures of a data set of LeRobot that are kept as files in its tables: PNG or JPEG, decoded with pillow.
+"""Pictures of a data set of LeRobot: those that are kept as files in its tables are PNG or JPEG, decoded with pillow.
 
 info.json   {"dtype": "image", "shape": [height, width, 3]}
 table       {"bytes": a file, "path": its name}, one per frame
 
-Cameras that are kept as video are not read: converting between the two is LeRobot's business.
+Those that are kept as video are read by `segue.data.lerobot.video`.
 """
 
 import io
@@ -18,6 +18,8 @@ from segue.core.observation import Cameras, Picture
 from segue.data.lerobot.layout import Layout, pyarrow_parquet
 from segue.errors import DataError, MissingExtraError
 
+KINDS = ("image", "video")
+"""Types of features that are pictures: kept in the tables, or beside them."""
 _LARGEST = 64 * 2**20
 """Bytes of a file that is looked at."""
 
@@ -26,21 +28,15 @@ def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
     """Height and width of each camera's pictures, as ``info.json`` says.
 
     Raises:
-        DataError: There is no such camera, or it is kept as video.
+        DataError: There is no such camera, or it has no pictures in colour.
     """
     features = layout.info["features"]
     there = {name: each for name, each in features.items() if isinstance(each, dict)}
     found = {}
     for key in keys:
         kind, shape = there.get(key, {}).get("dtype"), there.get(key, {}).get("shape")
-        if kind == "video":
-            raise DataError(
-                got=f"camera {key!r} in {layout.file}, which is kept as video",
-                expected="pictures in the tables (dtype image); state and action are read without them",
-                change="write the data set with images instead of video, in LeRobot: use_videos=False",
-            )
-        if kind != "image":
-            cameras = [name for name, each in there.items() if each.get("dtype") in ("image", "video")]
+        if kind not in KINDS:
+            cameras = [name for name, each in there.items() if each.get("dtype") in KINDS]
             raise DataError(
                 got=f"no camera {key!r} in {layout.file}",
                 expected=f"one of {', '.join(cameras) or 'none'}",
@@ -54,6 +50,11 @@ def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
             )
         found[key] = (shape[0], shape[1])
     return found
+
+
+def filmed(layout: Layout, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some cameras that are kept as video."""
+    return tuple(key for key in keys if layout.info["features"][key]["dtype"] == "video")
 
 
 def scratch(frames: int, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -96,7 +97,7 @@ def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise MissingExtraError("PIL", "report", "decoding pictures of a data set") from error
+        raise MissingExtraError("PIL", "lerobot", "decoding pictures of a data set") from error
     change = "copy or download the data set again, or leave the camera out"
     if data is None or len(data) > _LARGEST:
         got = "nothing" if data is None else f"{len(data)} bytes"

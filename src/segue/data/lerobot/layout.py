@@ -53,6 +53,27 @@ class Layout:
         """The file that this was read from."""
         return self.root / INFO
 
+    def place(self, template: str, parts: Mapping[str, int | str]) -> Path:
+        """Path of a file after a template of ``info.json``; never outside of the data set.
+
+        Args:
+            template: ``data_path`` or ``video_path``.
+            parts: What is put into it.
+
+        Raises:
+            DataError: There is no such template, it does not fit, or it leads out.
+        """
+        given = self.info.get(template)
+        try:
+            path = self.root / str(given).format(**parts)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{template} {given!r} in {self.file}", f"a template over {', '.join(parts)}", "correct the file"
+            ) from error
+        if given is None or not path.resolve().is_relative_to(self.root.resolve()):
+            raise DataError(f"{template} {given!r} in {self.file}", "files inside of the data set", "correct the file")
+        return path
+
 
 def is_data_set(path: Path) -> bool:
     """Whether a folder is a data set of LeRobot."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
-from segue.data.lerobot import images
+from segue.data.lerobot import images, video
 from segue.data.lerobot.layout import INDICES, STATE, Feature, Layout, pyarrow_parquet, read_layout
 from segue.data.pictures import Pictures
 from segue.errors import DataError
@@ -20,11 +20,12 @@ TIMESTAMP_TOLERANCE = 0.25  # of a period: jitter of a recording passes, another
 
 @dataclass(frozen=True)
 class _Span:
-    """One episode in one file."""
+    """One episode in one file, and by camera in which video."""
 
     episode: int
     length: int
     file: Path
+    shots: Mapping[str, video.Shot] = field(default_factory=dict)
 
 
 def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -> Episodes:
@@ -39,27 +40,34 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
 
     Raises:
         DataError: A file or a field is missing, truncated, of another type, or does not fit the others.
-        MissingExtraError: pyarrow is not installed, or what decodes pictures.
+        MissingExtraError: pyarrow is not installed, or what decodes the pictures: pillow or PyAV.
     """
     layout = read_layout(Path(root), state)
-    spans = _spans_of_v2(layout) if layout.version == "v2.1" else _spans_of_v3(layout)
+    sizes, filmed = images.sizes(layout, tuple(cameras)), images.filmed(layout, tuple(cameras))
+    if filmed:
+        video.pyav()
+    spans = _spans_of_v2(layout, filmed) if layout.version == "v2.1" else _spans_of_v3(layout, filmed)
     if not spans:
         raise DataError(f"no episode in {layout.root}", "at least one", "record some, or check the folder")
-    sizes = images.sizes(layout, tuple(cameras))
     stores = {key: images.scratch(sum(span.length for span in spans), size) for key, size in sizes.items()}
+    footage = {key: video.Footage(key, layout.fps) for key in filmed}
     actions, states, done = [], [], 0
     for file in dict.fromkeys(span.file for span in spans):
         rows = _Rows(file, layout)
-        encoded = {key: images.column(file, key) for key in sizes}
+        encoded = {key: images.column(file, key) for key in sizes if key not in filmed}
         for span in (each for each in spans if each.file == file):
             chosen = rows.of(span)
             actions.append(rows.vector(layout.action)[chosen])
             states.append(rows.vector(layout.state)[chosen])
-            for key, size in sizes.items():
+            for key, column in encoded.items():
                 for frame, row in enumerate(chosen, done):
                     where = f"{key!r} of row {row} in {file}"
-                    stores[key][frame] = images.decoded(encoded[key][int(row)].as_py(), where, size)
+                    stores[key][frame] = images.decoded(column[int(row)].as_py(), where, sizes[key])
+            for key, wanted in footage.items():
+                wanted.want(span.shots[key], np.asarray(rows.table["timestamp"][chosen], np.float64), done)
             done += span.length
+    for key, wanted in footage.items():
+        wanted.decode(stores[key])
     anchors = [layout.state.names.index(name) if name in layout.state.names else None for name in layout.action.names]
     return Episodes(
         observation=np.concatenate(states),
@@ -74,7 +82,7 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
     )
 
 
-def _spans_of_v2(layout: Layout) -> list[_Span]:
+def _spans_of_v2(layout: Layout, filmed: Sequence[str]) -> list[_Span]:
     """Version 2.1: one file per episode, lengths in ``episodes.jsonl``."""
     file = layout.root / "meta/episodes.jsonl"
     try:
@@ -84,41 +92,32 @@ def _spans_of_v2(layout: Layout) -> list[_Span]:
         raise _unreadable(file, error) from error
     size = int(layout.info.get("chunks_size", 1000))
 
-    def place(episode: int) -> Path:
-        return _place(layout, {"episode_chunk": episode // size, "episode_index": episode})
+    def span(episode: int, length: int) -> _Span:
+        place = layout.place("data_path", {"episode_chunk": episode // size, "episode_index": episode})
+        shots = {key: video.shot_of_v2(layout, key, episode, episode // size) for key in filmed}
+        return _Span(episode, length, place, shots)
 
-    return _in_order(layout, file, [_Span(episode, length, place(episode)) for episode, length in found])
+    return _in_order(layout, file, [span(episode, length) for episode, length in found])
 
 
-def _spans_of_v3(layout: Layout) -> list[_Span]:
+def _spans_of_v3(layout: Layout, filmed: Sequence[str]) -> list[_Span]:
     """Version 3.0: many episodes per file, their places in ``meta/episodes``."""
     folder = layout.root / "meta/episodes"
-    columns = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    columns = ["episode_index", "length", "data/chunk_index", "data/file_index", *video.columns(filmed)]
     spans = []
     for file in sorted(folder.glob("*/*.parquet")):
         table = _table(file, columns)
-        for episode, length, chunk, number in zip(*(table[name] for name in columns), strict=True):
-            place = _place(layout, {"chunk_index": int(chunk), "file_index": int(number)})
-            spans.append(_Span(int(episode), int(length), place))
+        for values in zip(*(table[name] for name in columns), strict=True):
+            row = dict(zip(columns, values, strict=True))
+            numbers = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
+            length = int(row["length"])
+            shots = {key: video.shot_of_v3(layout, key, row, length) for key in filmed}
+            spans.append(_Span(int(row["episode_index"]), length, layout.place("data_path", numbers), shots))
     if not spans:
         raise DataError(
             f"no episodes in {folder}", "parquet files that list them", "copy or download the data set again"
         )
     return _in_order(layout, folder, spans)
-
-
-def _place(layout: Layout, numbers: Mapping[str, int]) -> Path:
-    """Path of a data file after the template of ``info.json``; never outside of the data set."""
-    template = layout.info.get("data_path")
-    try:
-        path = layout.root / str(template).format(**numbers)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"data_path {template!r} in {layout.file}", f"a template over {', '.join(numbers)}", "correct the file"
-        ) from error
-    if not path.resolve().is_relative_to(layout.root.resolve()):
-        raise DataError(f"data_path {template!r} in {layout.file}", "files inside of the data set", "correct the file")
-    return path
 
 
 def _in_order(layout: Layout, source: Path, spans: Iterable[_Span]) -> list[_Span]:
