@@ -114,6 +114,8 @@ class Schedule:
     def events(self) -> bool:
         """After every tick."""
         executor, link = self.made.executor, self.made.link
+        if self.over:  # faults of the driver are numbered by calls, and slow calls reach far
+            self.made.robot.faults.clear()
         killed = [] if self.over else self.now("killed")
         if link.state is LinkState.READY and killed:
             link.lose("ended by signal 9")
@@ -184,7 +186,7 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
     runs: list[tuple[Schedule, Ending]] = []
 
     @seed(0)
-    @settings(max_examples=30, database=None)
+    @settings(max_examples=100, database=None)
     @given(schedules(400))
     def collect(faults: Faults) -> None:
         runs.append(run(faults, 400))

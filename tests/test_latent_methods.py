@@ -62,7 +62,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (sweep, bench):
             patch.setattr(module, "task", lambda _: POINT)
-        patch.setattr(bench, "ProcessPoolExecutor", Here)
+        patch.setattr(bench, "pool", Here)
         bench.train(comparison(), folder, 1, QUIET)
         yield folder
 

@@ -184,16 +184,16 @@ def _trace(record: EpisodeRecord) -> dict[str, Any]:
 
 
 @cache
-def _pool(name: str) -> list[Simulator]:
+def _made(name: str) -> list[Simulator]:
     return []
 
 
 def simulators(name: str, count: int) -> list[Simulator]:
     """Simulators of a task, kept for the next cell: building one takes longer than resetting it."""
-    pool = _pool(name)
-    while len(pool) < count:
-        pool.append(task(name).simulator())
-    return pool[:count]
+    made = _made(name)
+    while len(made) < count:
+        made.append(task(name).simulator())
+    return made[:count]
 
 
 def _policy(path: Path) -> Policy:
