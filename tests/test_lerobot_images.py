@@ -1,8 +1,10 @@
-"""Pictures in LeRobot's tables: decoded when they are asked for, and refused with the row that is wrong."""
+"""Pictures in LeRobot's tables: written, decoded when they are asked for, refused with the row that is wrong."""
 
 import io
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ import sighted
 from segue.cli import main
 from segue.core.observation import Observation
 from segue.data import files
-from segue.data.lerobot import reader, writer
-from segue.errors import DataError
+from segue.data.lerobot import reader, statistics, writer
+from segue.data.pictures import Pictures
+from segue.envs.push_t_pixels import BOARD, PushTPixels
+from segue.envs.recorder import Recorder, recorded
+from segue.errors import DataError, MissingExtraError
 
 CAMERA = "observation.images.top"
 SIZE = (24, 24)
@@ -32,7 +37,7 @@ def encoded(picture: Any, form: str = "PNG") -> bytes:
 
 def with_pictures(root: Path, files: Sequence[bytes | None]) -> Path:
     """A data set of the point mass, written without pictures and given them as LeRobot stores them."""
-    writer.save(sighted.demonstrations(), root, task="move the mass")
+    writer.save(replace(sighted.demonstrations(), pictures={}), root, task="move the mass")
     table = pyarrow.parquet.read_table(root / DATA)
     column = pyarrow.array([{"bytes": each, "path": f"{n}.png"} for n, each in enumerate(files)])
     pyarrow.parquet.write_table(table.append_column(CAMERA, column), root / DATA)
@@ -57,6 +62,70 @@ def test_pictures_are_read_with_their_frames(tmp_path: Path, shown: Any, form: s
     seen = found.observed(40)
     assert isinstance(seen, Observation)
     np.testing.assert_array_equal(seen.state, sighted.demonstrations().observation[40])
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, shown: Any) -> None:
+    root = writer.save(sighted.demonstrations(), tmp_path / "set", task="move the mass")
+    found = reader.load(root, cameras=[CAMERA])
+    np.testing.assert_array_equal(found.pictures[CAMERA][:], shown)
+    np.testing.assert_array_equal(found.action, sighted.demonstrations().action)
+    described = json.loads((root / "meta/info.json").read_text())["features"][CAMERA]
+    assert described == {"dtype": "image", "shape": [*SIZE, 3], "names": ["height", "width", "channels"]}
+    again = writer.save(found, tmp_path / "again", task="move the mass")
+    np.testing.assert_array_equal(reader.load(again, cameras=[CAMERA]).pictures[CAMERA][:], shown)
+
+
+def test_statistics_of_pictures_are_those_of_all_pixels(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(3, 250, (94, 9, 7, 3), np.uint8) // np.array([1, 2, 3], np.uint8)
+    root = tmp_path / "set"
+    writer.save(replace(sighted.demonstrations(), pictures={"top": Pictures.of(noise)}), root, task="t")
+    rows = pyarrow.parquet.read_table(root / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    first = {key.split("/")[2]: value for key, value in rows[0].items() if key.startswith(f"stats/{CAMERA}/")}
+    for found, pictures in ((json.loads((root / "meta/stats.json").read_text())[CAMERA], noise), (first, noise[:30])):
+        pixels = pictures.reshape(-1, 3) / 255
+        wanted = {name: getattr(pixels, name)(0) for name in ("min", "max", "mean", "std")}
+        for name, share in statistics.QUANTILES.items():
+            wanted[name] = np.quantile(pixels, share, axis=0, method="inverted_cdf")
+        assert found.keys() == {*wanted, "count"}
+        assert found["count"] == [len(pictures)]
+        for name, values in wanted.items():
+            np.testing.assert_allclose(found[name], values.reshape(3, 1, 1), err_msg=name)
+
+
+def test_a_file_that_is_full_is_the_last_of_its_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (94, *SIZE, 3), np.uint8)  # 1.7 kB a picture
+    monkeypatch.setattr(writer, "_MEGABYTES", 0.08)
+    root = tmp_path / "set"
+    writer.save(replace(sighted.demonstrations(), pictures={"top": Pictures.of(noise)}), root, task="t")
+    assert [file.name for file in sorted((root / "data/chunk-000").iterdir())] == [
+        "file-000.parquet",
+        "file-001.parquet",
+    ]
+    np.testing.assert_array_equal(reader.load(root, cameras=[CAMERA]).pictures[CAMERA][:], noise)
+
+
+def test_what_a_policy_saw_is_recorded(tmp_path: Path) -> None:
+    robot = Recorder(PushTPixels())
+    robot.reset(0)
+    saw = []
+    for step in range(4):
+        saw.append(robot.observe().pictures[BOARD])  # type: ignore[union-attr]
+        robot.send(np.array([100.0 + 80 * step, 250], np.float32))
+    made = recorded(robot.spec, [robot.frames], "test")
+    key = f"observation.images.{BOARD}"
+    found = reader.load(writer.save(made, tmp_path / "set", task="t"), cameras=[key])
+    np.testing.assert_array_equal(found.pictures[key][:], saw)
+    assert (saw[0] != saw[3]).any()
+
+
+def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = writer.save(sighted.demonstrations(), tmp_path / "set", task="t")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtraError, match=r"segue\[lerobot\]"):
+        reader.load(root, cameras=[CAMERA])
+    with pytest.raises(MissingExtraError, match=r"segue\[lerobot\]"):
+        writer.save(sighted.demonstrations(), tmp_path / "new", task="t")
+    assert reader.load(root).frames == 94
 
 
 def test_state_and_action_are_read_without_decoding(tmp_path: Path, shown: Any) -> None:

@@ -9,6 +9,7 @@ Those that are kept as video are read by `segue.data.lerobot.video`.
 import io
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -94,19 +95,40 @@ def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
         DataError: It is missing, damaged or of another size.
         MissingExtraError: pillow is not installed.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingExtraError("PIL", "lerobot", "decoding pictures of a data set") from error
+    pil = pillow()
     change = "copy or download the data set again, or leave the camera out"
     if data is None or len(data) > _LARGEST:
         got = "nothing" if data is None else f"{len(data)} bytes"
         raise DataError(f"{got} as {where}", "a PNG or JPEG file", change)
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+        with pil.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.size[::-1] != size:
                 got = f"{where} of {image.size[1]} x {image.size[0]} pixels"
                 raise DataError(got, f"{size[0]} x {size[1]}, as info.json says", change)
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", "a whole PNG or JPEG file", change) from error
+
+
+def encoded(picture: Picture) -> bytes:
+    """One picture as a PNG file.
+
+    Raises:
+        MissingExtraError: pillow is not installed.
+    """
+    file = io.BytesIO()
+    pillow().fromarray(picture).save(file, "PNG", compress_level=1)  # LeRobot's level too; a higher one takes longer
+    return file.getvalue()
+
+
+def pillow() -> ModuleType:
+    """The module ``PIL.Image``.
+
+    Raises:
+        MissingExtraError: pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError("PIL", "lerobot", "the pictures of a data set of LeRobot") from error
+    return Image

@@ -1,8 +1,9 @@
-"""Writing a data set of LeRobot, version 3.0, state and action only."""
+"""Writing a data set of LeRobot, version 3.0; pictures as files in its tables, which lose nothing."""
 
 import json
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
+from segue.data.lerobot import images, statistics
 from segue.data.lerobot.layout import ACTION, INFO, STATE, pyarrow_parquet
 from segue.errors import DataError
 
-EPISODES_PER_FILE = 500
-QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-_FILE = "chunk-000/file-{:03d}.parquet"
+EPISODES_PER_FILE, FILES_PER_FOLDER = 500, 1000
+_MEGABYTES = 100
+"""Of a data file; the episode that reaches it is the last one."""
+_FILE = "chunk-{:03d}/file-{:03d}.parquet"
 
 
 def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | None = None) -> Path:
     """Write demonstrations, or what a policy did, as a data set that LeRobot opens.
 
-    The folder appears when it is complete.
+    The folder appears when it is complete. A camera ``top`` is the feature ``observation.images.top`` there.
 
     Args:
         episodes: What to write; the control period must be that of a whole number of frames per second.
@@ -31,9 +34,11 @@ def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | N
 
     Raises:
         DataError: The folder is there already, or the rate is not a whole number.
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed, or pillow where there are pictures.
     """
     pyarrow_parquet()
+    if episodes.pictures:
+        images.pillow()
     root, fps = Path(root), round(1 / episodes.dt)
     if root.exists():
         raise DataError(f"{root}, which is there already", "a new folder", "remove it, or name another one")
@@ -56,14 +61,21 @@ def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | N
 
 
 def _write(episodes: Episodes, root: Path, fps: int, task: str, robot_type: str | None) -> None:
-    rows: list[dict[str, Any]] = []
-    for number, first in enumerate(range(0, len(episodes), EPISODES_PER_FILE)):
-        these = range(first, min(first + EPISODES_PER_FILE, len(episodes)))
-        columns = [_columns(episodes, index, fps) for index in these]
-        together = {key: np.concatenate([each[key] for each in columns]) for key in columns[0]}
-        _write_table(root / "data" / _FILE.format(number), together)
-        rows += [_row(episodes, index, each, number, task) for index, each in zip(these, columns, strict=True)]
-    _write_rows(root / "meta/episodes" / _FILE.format(0), rows)
+    rows, everything = [], []
+    seen = {key: np.zeros((3, 256), np.int64) for key in episodes.pictures}
+    with closing(_DataFiles(root)) as data:
+        for index in range(len(episodes)):
+            columns, here, files = _columns(episodes, index, fps), dict[str, NDArray[np.int64]](), {}
+            for key in episodes.pictures:
+                files[feature(key)], here[key] = _encoded(episodes, key, index)
+                seen[key] += here[key]
+            place = data.add(_table(columns, files))
+            known = {key: statistics.of_vectors(values) for key, values in columns.items()}
+            frames = len(columns["index"])
+            known |= {feature(key): statistics.of_pictures(counted, frames) for key, counted in here.items()}
+            rows.append(_row(episodes, index, place, known, task))
+            everything.append(columns)
+    _write_rows(root / "meta/episodes" / _FILE.format(0, 0), rows)
     _write_tasks(root / "meta/tasks.parquet", task)
     info = {
         "codebase_version": "v3.0",
@@ -71,8 +83,8 @@ def _write(episodes: Episodes, root: Path, fps: int, task: str, robot_type: str 
         "total_episodes": len(episodes),
         "total_frames": episodes.frames,
         "total_tasks": 1,
-        "chunks_size": 1000,
-        "data_files_size_in_mb": 100,
+        "chunks_size": FILES_PER_FOLDER,
+        "data_files_size_in_mb": _MEGABYTES,
         "video_files_size_in_mb": 200,
         "fps": fps,
         "splits": {"train": f"0:{len(episodes)}"},
@@ -81,9 +93,54 @@ def _write(episodes: Episodes, root: Path, fps: int, task: str, robot_type: str 
         "features": _features(episodes),
     }
     (root / INFO).write_text(json.dumps(info, indent=4))
-    everything = [_columns(episodes, index, fps) for index in range(len(episodes))]
-    stats = {key: _statistics(np.concatenate([each[key] for each in everything])) for key in everything[0]}
+    stats = {key: statistics.of_vectors(np.concatenate([each[key] for each in everything])) for key in everything[0]}
+    stats |= {feature(key): statistics.of_pictures(counted, episodes.frames) for key, counted in seen.items()}
     (root / "meta/stats.json").write_text(json.dumps(stats, indent=4))
+
+
+class _DataFiles:
+    """Files of frames, one after the other: the next is begun when one is full."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._number, self._inside = root, 0, 0
+        self._open: Any = None
+
+    def add(self, table: Any) -> tuple[int, int]:
+        """Write an episode; where it is, folder and file."""
+        if self._inside == EPISODES_PER_FILE or (self._open and self._path.stat().st_size >= _MEGABYTES * 2**20):
+            self.close()
+            self._number, self._inside = self._number + 1, 0
+        if self._open is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._open = pyarrow_parquet().ParquetWriter(self._path, table.schema)
+        self._open.write_table(table)
+        self._inside += 1
+        return divmod(self._number, FILES_PER_FOLDER)
+
+    @property
+    def _path(self) -> Path:
+        return self._root / "data" / _FILE.format(*divmod(self._number, FILES_PER_FOLDER))
+
+    def close(self) -> None:
+        """Complete the file that is being written."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+def feature(camera: str) -> str:
+    """What LeRobot calls a camera: ``observation.images.NAME``; a name that is of this kind stays."""
+    return camera if camera.startswith("observation.") else f"observation.images.{camera}"
+
+
+def _encoded(episodes: Episodes, key: str, index: int) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
+    """Pictures of one camera in one episode as PNG files, and how many pixels have each shade."""
+    files, counted = [], np.zeros((3, 256), np.int64)
+    for number, frame in enumerate(range(int(episodes.starts[index]), int(episodes.ends[index]))):
+        picture = episodes.pictures[key][frame]
+        files.append({"bytes": images.encoded(picture), "path": f"frame-{number:06d}.png"})
+        counted += statistics.shades(picture)
+    return files, counted
 
 
 def _features(episodes: Episodes) -> dict[str, Any]:
@@ -93,9 +150,13 @@ def _features(episodes: Episodes) -> dict[str, Any]:
     def vector(names: tuple[str, ...]) -> dict[str, Any]:
         return {"dtype": "float32", "shape": [len(names)], "names": list(names)}
 
+    def picture(size: tuple[int, int]) -> dict[str, Any]:
+        return {"dtype": "image", "shape": [*size, 3], "names": ["height", "width", "channels"]}
+
     return {
         ACTION: vector(episodes.action_names),
         STATE: vector(episodes.observation_names),
+        **{feature(key): picture(size) for key, size in episodes.cameras.items()},
         "timestamp": number("float32"),
         **{key: number("int64") for key in ("frame_index", "episode_index", "index", "task_index")},
     }
@@ -116,40 +177,27 @@ def _columns(episodes: Episodes, index: int, fps: int) -> dict[str, NDArray[Any]
     }
 
 
-def _row(episodes: Episodes, index: int, columns: dict[str, NDArray[Any]], file: int, task: str) -> dict[str, Any]:
+def _row(
+    episodes: Episodes, index: int, place: tuple[int, int], known: dict[str, dict[str, Any]], task: str
+) -> dict[str, Any]:
     """What ``meta/episodes`` says about one episode."""
     start, end = int(episodes.starts[index]), int(episodes.ends[index])
-    place = {
+    told = {
         "episode_index": index,
         "tasks": [task],
         "length": end - start,
-        "data/chunk_index": 0,
-        "data/file_index": file,
+        "data/chunk_index": place[0],
+        "data/file_index": place[1],
         "dataset_from_index": start,
         "dataset_to_index": end,
         "meta/episodes/chunk_index": 0,
         "meta/episodes/file_index": 0,
     }
-    statistics = {key: _statistics(values) for key, values in columns.items()}
-    return place | {f"stats/{key}/{name}": value for key, each in statistics.items() for name, value in each.items()}
+    return told | {f"stats/{key}/{name}": value for key, each in known.items() for name, value in each.items()}
 
 
-def _statistics(values: NDArray[Any]) -> dict[str, list[float] | list[int]]:
-    """Per dimension over all frames; a number per frame counts as a vector of one."""
-    table = values.reshape(len(values), -1).astype(np.float64)
-    quantiles = {name: np.quantile(table, share, axis=0).tolist() for name, share in QUANTILES.items()}
-    return {
-        "min": table.min(0).tolist(),
-        "max": table.max(0).tolist(),
-        "mean": table.mean(0).tolist(),
-        "std": table.std(0).tolist(),
-        "count": [len(table)],
-        **quantiles,
-    }
-
-
-def _write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:
-    """Arrays as a parquet file, a matrix as a column of lists of fixed size."""
+def _table(columns: dict[str, NDArray[Any]], files: dict[str, list[dict[str, Any]]]) -> Any:
+    """One episode: a matrix is a column of lists of fixed size, a picture is the bytes and the name of a file."""
     import pyarrow
 
     def column(values: NDArray[Any]) -> Any:
@@ -159,8 +207,9 @@ def _write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:
             return pyarrow.array(values[:, 0])
         return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.reshape(-1)), values.shape[1])
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow_parquet().write_table(pyarrow.table({key: column(values) for key, values in columns.items()}), path)
+    picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    found = {key: column(values) for key, values in columns.items()}
+    return pyarrow.table(found | {key: pyarrow.array(each, picture) for key, each in files.items()})
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
