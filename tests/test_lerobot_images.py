@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,32 @@ def test_what_a_policy_saw_is_recorded(tmp_path: Path) -> None:
     found = reader.load(writer.save(made, tmp_path / "set", task="t"), cameras=[key])
     np.testing.assert_array_equal(found.pictures[key][:], saw)
     assert (saw[0] != saw[3]).any()
+
+
+def test_the_colours_may_come_first(tmp_path: Path, shown: Any) -> None:
+    root = writer.save(sighted.demonstrations(), tmp_path / "set", task="t")
+    described = json.loads((root / "meta/info.json").read_text())
+    for shape, read in (([3, *SIZE], True), ([*SIZE, 1], False), ([*SIZE], False), ([0, 24, 3], False)):
+        described["features"][CAMERA]["shape"] = shape
+        (root / "meta/info.json").write_text(json.dumps(described))
+        if read:
+            np.testing.assert_array_equal(reader.load(root, cameras=[CAMERA]).pictures[CAMERA][:], shown)
+        else:
+            with pytest.raises(DataError, match="of shape"):
+                reader.load(root, cameras=[CAMERA])
+
+
+def test_a_disc_that_is_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = writer.save(sighted.demonstrations(), tmp_path / "set", task="t")
+    needed = 94 * 24 * 24 * 3
+    for free, enough in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if enough:
+            reader.load(root, cameras=[CAMERA])
+        else:
+            with pytest.raises(DataError, match="94 pictures of 24 x 24 pixels") as caught:
+                reader.load(root, cameras=[CAMERA])
+            assert "TMPDIR" in caught.value.change
 
 
 def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

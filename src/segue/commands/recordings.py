@@ -41,6 +41,7 @@ def record_command(
     steps = max(settings.execution_horizon, delay)
     timing = Timing(policy.spec.horizon, steps, delay_model("fixed", delay), how.handover, settings.max_steps)
     recorders = [Recorder(settings.simulator()) for _ in range(episodes)]
+    writer.check(out, recorders[0].spec.dt, recorders[0].spec.cameras)
     seeds = range(FIRST_SEED + seed, FIRST_SEED + seed + episodes)
     scales = Scales.of(settings.demonstrations(), recorders[0].spec)
     done = rollout(policy, recorders, seeds, timing, scales)

@@ -7,6 +7,7 @@ Those that are kept as video are read by `segue.data.lerobot.video`.
 """
 
 import io
+import shutil
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -43,14 +44,24 @@ def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
                 expected=f"one of {', '.join(cameras) or 'none'}",
                 change="correct the name, or leave it out to read state and action alone",
             )
-        if not (isinstance(shape, list) and len(shape) == 3 and shape[2] == 3 and all(type(n) is int for n in shape)):
+        size = _size(shape)
+        if size is None:
             raise DataError(
                 got=f"camera {key!r} of shape {shape} in {layout.file}",
-                expected="[height, width, 3]",
+                expected="[height, width, 3], or [3, height, width]",
                 change="correct the file, or leave the camera out",
             )
-        found[key] = (shape[0], shape[1])
+        found[key] = size
     return found
+
+
+def _size(shape: Any) -> tuple[int, int] | None:
+    """Height and width; LeRobot takes the colours last or first. None if it is no shape of a picture in colour."""
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
+        return None
+    if shape[2] == 3:
+        return shape[0], shape[1]
+    return (shape[1], shape[2]) if shape[0] == 3 else None
 
 
 def filmed(layout: Layout, keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,7 +70,19 @@ def filmed(layout: Layout, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def scratch(frames: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Room for decoded pictures, in a file without a name that ends with this process; memory holds what is used."""
+    """Room for decoded pictures, in a file without a name that ends with this process; memory holds what is used.
+
+    Raises:
+        DataError: The disc has not that much room, which would otherwise end the process while it writes.
+    """
+    folder, needed = tempfile.gettempdir(), frames * size[0] * size[1] * 3
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            got=f"{frames} pictures of {size[0]} x {size[1]} pixels, decoded {needed / 1e9:.1f} GB, for {folder}",
+            expected=f"at most the {free / 1e9:.1f} GB that are free there",
+            change="set TMPDIR to a larger disc, name fewer cameras, or make the data set's pictures smaller",
+        )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=(frames, *size, 3))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.observation import Cameras
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, statistics
 from segue.data.lerobot.layout import ACTION, INFO, STATE, pyarrow_parquet
@@ -36,18 +37,8 @@ def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | N
         DataError: The folder is there already, or the rate is not a whole number.
         MissingExtraError: pyarrow is not installed, or pillow where there are pictures.
     """
-    pyarrow_parquet()
-    if episodes.pictures:
-        images.pillow()
     root, fps = Path(root), round(1 / episodes.dt)
-    if root.exists():
-        raise DataError(f"{root}, which is there already", "a new folder", "remove it, or name another one")
-    if abs(fps * episodes.dt - 1) > 1e-6:
-        raise DataError(
-            got=f"a rate of {1 / episodes.dt:g} Hz",
-            expected="a whole number of frames per second, all that the format can say",
-            change="resample the episodes first (segue.data.resample)",
-        )
+    check(root, episodes.dt, episodes.cameras)
     root.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
@@ -58,6 +49,30 @@ def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | N
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return root
+
+
+def check(root: Path, dt: float, cameras: Cameras) -> None:
+    """What can be known before there is anything to write, so that no recording is made in vain.
+
+    Args:
+        root: New folder.
+        dt: Control period [s].
+        cameras: Pictures that there will be.
+
+    Raises:
+        As `save`.
+    """
+    pyarrow_parquet()
+    if cameras:
+        images.pillow()
+    if root.exists():
+        raise DataError(f"{root}, which is there already", "a new folder", "remove it, or name another one")
+    if abs(round(1 / dt) * dt - 1) > 1e-6:
+        raise DataError(
+            got=f"a rate of {1 / dt:g} Hz",
+            expected="a whole number of frames per second, all that the format can say",
+            change="resample the episodes first (segue.data.resample)",
+        )
 
 
 def _write(episodes: Episodes, root: Path, fps: int, task: str, robot_type: str | None) -> None:
