@@ -61,15 +61,17 @@ def shot_of_v3(layout: Layout, key: str, row: Mapping[str, Any], length: int) ->
     Raises:
         DataError: The place is missing, or too short for the episode.
     """
-    chunk, number, start, end = (float(row[f"videos/{key}/{name}"]) for name in _FIELDS)
-    if not np.isfinite([chunk, number, start, end]).all() or end - start < (length - 0.5) / layout.fps:
+    told = np.array([row[f"videos/{key}/{name}"] for name in _FIELDS])
+    numbers = told.dtype.kind in "fiu" and bool(np.isfinite(told).all())
+    if not numbers or told[3] - told[2] < (length - 0.5) / layout.fps:
         raise DataError(
-            got=f"video of {key!r} from {start:g} s to {end:g} s for episode {row['episode_index']} in meta/episodes",
-            expected=f"room for its {length} frames at {layout.fps:g} Hz",
+            got=f"video of {key!r} with {', '.join(_FIELDS)} = {', '.join(map(str, told))} for episode "
+            f"{row['episode_index']} in meta/episodes",
+            expected=f"a file, and room for {length} frames at {layout.fps:g} Hz",
             change=_AGAIN,
         )
-    place = {"chunk_index": int(chunk), "file_index": int(number), "video_key": key}
-    return Shot(layout.place("video_path", place), start)
+    place = {"chunk_index": int(told[0]), "file_index": int(told[1]), "video_key": key}
+    return Shot(layout.place("video_path", place), float(told[2]))
 
 
 @dataclass(frozen=True)
