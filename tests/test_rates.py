@@ -193,7 +193,7 @@ def test_rounding_moves_a_chunk_by_a_little_and_leaves_the_policy_alone(done: Pa
 
 
 def test_the_tables_and_the_page_show_every_row(content: dict[str, Any], tmp_path: Path) -> None:
-    screen = Console(width=400, record=True, quiet=False, file=(tmp_path / "screen").open("w"))
+    screen = Console(width=400, record=True, file=(tmp_path / "screen").open("w"))
     screen.print(rates_report.open_loop_table(content))
     screen.print(rates_report.closed_loop_table(content, summarise(content)))
     shown = screen.export_text()
@@ -202,9 +202,8 @@ def test_the_tables_and_the_page_show_every_row(content: dict[str, Any], tmp_pat
     for row in content["rates"]["rows"]:
         assert shown.count(row["label"] + " ") == 2
         assert page.count(f'<th scope="row">{row["label"]}</th>') == 2
-    assert "4 + 3" in shown
-    assert "n/a" in shown
-    assert "deviation [robot units]" in shown
+    assert "4 + 3" in page
+    assert "deviation\n[robot units]" in page
     for each in content["rates"]["not_applicable"]:
         assert each["why"] in page
     assert "http" not in page.replace("http-equiv", "")

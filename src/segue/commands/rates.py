@@ -66,7 +66,7 @@ def show_rates(console: Console, content: Mapping[str, Any], page: Path) -> None
     console.print(rates_report.open_loop_table(content))
     console.print(rates_report.closed_loop_table(content, summarise(content)))
     for line in rates_report.not_applicable(content):
-        console.print(f"n/a  {line}", highlight=False, markup=False)
+        console.print(f"not measured: {line}", highlight=False, markup=False)
     console.print(f"report: {rates_report.write_page(content, page).resolve()}", soft_wrap=True)
 
 

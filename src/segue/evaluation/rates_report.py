@@ -1,10 +1,11 @@
 """The tables of the rates protocol, for a terminal and as a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from segue.errors import DataError, MissingExtraError
@@ -13,9 +14,15 @@ from segue.evaluation.table import Summary, head, provenance, shown, summarise
 
 SYNCHRONOUS = ("score", "success", "completion_time", "jerk_measured")
 ASYNCHRONOUS = (*SYNCHRONOUS, "seam_jump")
+SCREEN_OPEN_LOOP = ("deviation", "jerk_step")
+SCREEN_CLOSED_LOOP = (("s", ("score",)), ("a", ("score", "success", "jerk_measured", "seam_jump")))
 MARKDOWN_OPEN_LOOP = ("deviation", "jerk_step")
 MARKDOWN_CLOSED_LOOP = (("s", ("score", "jerk_measured")), ("a", ("score", "success", *ASYNCHRONOUS[2:])))
+PAGE_CLOSED_LOOP = (("s", SYNCHRONOUS), ("a", ASYNCHRONOUS))
 OPEN_LOOP = ("deviation", "acceleration_step", "jerk_step", "jerk")
+
+Modes = Sequence[tuple[str, Sequence[str]]]
+"""Closed-loop columns: ``s`` or ``a``, synchronous or asynchronous, and the measures."""
 
 
 def open_loop_head(measure: str, unit: str) -> str:
@@ -48,14 +55,10 @@ def _section(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return content["rates"]
 
 
-def _columns(rates: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Group, measure and head of each open-loop column; rotations have one more."""
-    found = []
-    for group in rates["groups"]:
-        known = rates["controls"][0]["open_loop"][group["name"]]
-        measures = [OPEN_LOOP[0], *(["geodesic"] if known["geodesic"] is not None else []), *OPEN_LOOP[1:]]
-        found += [(group["name"], measure, open_loop_head(measure, group["unit"])) for measure in measures]
-    return found
+def _measures(rates: Mapping[str, Any], group: str) -> list[str]:
+    """Open-loop measures of a group of dimensions; rotations have one more."""
+    known = rates["controls"][0]["open_loop"][group]
+    return [OPEN_LOOP[0], *(["geodesic"] if known["geodesic"] is not None else []), *OPEN_LOOP[1:]]
 
 
 def _budget(row: Mapping[str, Any]) -> str:
@@ -71,25 +74,38 @@ def _reconstruction(rates: Mapping[str, Any], row: Mapping[str, Any], group: str
     return short(control["open_loop"][group]["deviation"])
 
 
+def _screen(title: str, caption: str, heads: Sequence[str]) -> Table:
+    """A table that fits 80 columns: labels are folded, numbers are not."""
+    table = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("row")
+    for each in heads:
+        table.add_column(each.replace(": ", ":\n").replace(" [", "\n\\["), justify="right", no_wrap=True)
+    return table
+
+
 def open_loop_table(content: Mapping[str, Any]) -> Table:
-    """Deviation and roughness on held-out episodes, in the first group of dimensions."""
+    """Deviation and roughness on held-out episodes, in the first group of dimensions; the page has them all."""
     rates = _section(content)
-    first = rates["groups"][0]["name"]
-    columns = [column for column in _columns(rates) if column[0] == first]
-    table = Table(title=f"open loop, held-out episodes: {first}", title_justify="left")
-    table.add_column("row", no_wrap=True)
-    for title in ("updates", "autoencoder", *(title for _, _, title in columns), "seam jump [std]"):
-        table.add_column(title.replace("[", r"\["), justify="right")
+    group = rates["groups"][0]
+    name, heads = group["name"], [open_loop_head(measure, group["unit"]) for measure in SCREEN_OPEN_LOOP]
+    table = _screen(
+        f"open loop, held-out episodes: {name}",
+        "autoencoder: deviation of the autoencoder alone",
+        [heads[0], "autoencoder", *heads[1:], "seam jump [std]"],
+    )
+
+    def add(label: str, each: Mapping[str, Any], alone: str, jump: str) -> None:
+        first, *rest = (short(each["open_loop"][name][measure]) for measure in SCREEN_OPEN_LOOP)
+        table.add_row(label, first, alone, *rest, jump)
+
     for control in rates["controls"]:
-        values = [short(control["open_loop"][group][measure]) for group, measure, _ in columns]
-        table.add_row(f"[dim]{control['label']}[/]", "", "", *values, "")
+        add(f"[dim]{control['label']}[/]", control, "", "")
     for _, rows in groupby(rates["rows"], key=_family):
         table.add_section()
         for row in rows:
-            values = [short(row["open_loop"][group][measure]) for group, measure, _ in columns]
-            table.add_row(
-                row["label"], _budget(row), _reconstruction(rates, row, first), *values, short(row["seam_jump"])
-            )
+            add(row["label"], row, _reconstruction(rates, row, name), short(row["seam_jump"]))
     return table
 
 
@@ -98,61 +114,56 @@ def _family(row: Mapping[str, Any]) -> str:
 
 
 def closed_loop_table(content: Mapping[str, Any], summary: Summary) -> Table:
-    """Success, time and jerk in the simulator, waiting for inference and not."""
+    """Score, success and jerk in the simulator, waiting for inference and not; the page has more measures."""
     rates = _section(content)
-    delay = summary.delays[0]
-    table = Table(
-        title=f"closed loop, delay {rates['delay_seconds']:.3g} s; s: synchronous, a: asynchronous",
-        title_justify="left",
-        caption="mean with 95 % interval",
-        caption_justify="left",
+    table = _screen(
+        f"closed loop, delay {rates['delay_seconds']:.3g} s",
+        "s: synchronous, a: asynchronous; mean, and below it its 95 % interval",
+        [f"{mode}: {head(metric)}" for mode, metrics in SCREEN_CLOSED_LOOP for metric in metrics],
     )
-    table.add_column("row", no_wrap=True)
-    for mode, metrics in (("s", SYNCHRONOUS), ("a", ASYNCHRONOUS)):
-        for metric in metrics:
-            table.add_column(f"{mode}: {head(metric)}".replace("[", r"\["), justify="right")
     for _, rows in groupby(rates["rows"], key=_family):
         table.add_section()
         for row in rows:
-            cells = [" ".join(_cell(summary, name, delay, metric)) for name, metric in _places(row)]
-            table.add_row(row["label"], *cells)
+            cells = _cells(summary, row["name"], SCREEN_CLOSED_LOOP)
+            table.add_row(row["label"], *(f"{value}\n[dim]{interval}[/]" for value, interval in cells))
     return table
 
 
 def markdown(content: Mapping[str, Any], summary: Summary) -> str:
     """Both tables as one in Markdown: the first group's deviation and jerk per step, then the simulator's verdict."""
-    rates, delay = _section(content), summary.delays[0]
+    rates = _section(content)
     group = rates["groups"][0]
     open_loop = [open_loop_head(measure, group["unit"]) for measure in MARKDOWN_OPEN_LOOP]
     closed = [f"{mode}: {head(metric)}" for mode, metrics in MARKDOWN_CLOSED_LOOP for metric in metrics]
     lines = [f"| row | {' | '.join([*open_loop, *closed])} |", "|:---|" + "---:|" * (len(open_loop) + len(closed))]
     for each in [*rates["controls"], *rates["rows"]]:
         cells = [short(each["open_loop"][group["name"]][measure]) for measure in MARKDOWN_OPEN_LOOP]
-        for mode, metrics in MARKDOWN_CLOSED_LOOP:
-            name = each.get("name", "") + (SYNC if mode == "s" else "")
-            measured = [_cell(summary, name, delay, metric) for metric in metrics]
-            cells += [f"{value} ({interval})" if interval else value.replace("n/a", "") for value, interval in measured]
+        measured = _cells(summary, each.get("name"), MARKDOWN_CLOSED_LOOP)
+        cells += [f"{value} ({interval})" if interval else value for value, interval in measured]
         label = each["label"] if "name" in each else f"*{each['label']}*"
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _places(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Method and metric of each closed-loop cell of a row."""
-    synchronous = [(row["name"] + SYNC, metric) for metric in SYNCHRONOUS]
-    return synchronous + [(row["name"], metric) for metric in ASYNCHRONOUS]
+def _cells(summary: Summary, row: str | None, wanted: Modes) -> list[tuple[str, str]]:
+    """Value and interval of each closed-loop cell of a row: a dash where it is not measured, nothing in a control's."""
+    found = []
+    for mode, metrics in wanted:
+        name = None if row is None else row + SYNC if mode == "s" else row
+        found += [("", "") if name is None else _cell(summary, name, metric) for metric in metrics]
+    return found
 
 
-def _cell(summary: Summary, method: str, delay: int, metric: str) -> tuple[str, str]:
-    if method not in summary.labels:
-        return "n/a", ""
-    value, interval = shown(summary.interval(method, delay, metric), metric)
-    return value, interval
+def _cell(summary: Summary, method: str, metric: str) -> tuple[str, str]:
+    return shown(summary.interval(method, summary.delays[0], metric), metric)
 
 
 def not_applicable(content: Mapping[str, Any]) -> list[str]:
-    """What is left out, and why."""
-    return [f"{each['row']}: {each['why']}" for each in _section(content)["not_applicable"]]
+    """What is left out, and why: reasons, each with the rows that it holds for."""
+    rows: dict[str, list[str]] = {}
+    for each in _section(content)["not_applicable"]:
+        rows.setdefault(each["why"], []).append(each["row"])
+    return [f"{why} ({'; '.join(labels)})" for why, labels in rows.items()]
 
 
 def write_page(content: Mapping[str, Any], path: Path) -> Path:
@@ -170,11 +181,8 @@ def write_page(content: Mapping[str, Any], path: Path) -> Path:
         title=content["title"],
         facts=facts(content),
         delay=f"{1000 * rates['delay_seconds']:.0f} ms",
-        columns=[title for _, _, title in _columns(rates)],
-        groups=[(group["name"], sum(column[0] == group["name"] for column in _columns(rates)))
-                for group in rates["groups"]],
-        controls=[(each["label"], _values(rates, each)) for each in rates["controls"]],
-        rows=[_page_row(rates, row, summary) for row in rates["rows"]],
+        groups=[_page_group(rates, group) for group in rates["groups"]],
+        rows=[(row["label"], _cells(summary, row["name"], PAGE_CLOSED_LOOP)) for row in rates["rows"]],
         synchronous=[head(metric) for metric in SYNCHRONOUS],
         asynchronous=[head(metric) for metric in ASYNCHRONOUS],
         not_applicable=not_applicable(content),
@@ -200,18 +208,20 @@ def facts(content: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _values(rates: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
-    return [short(row["open_loop"][group][measure]) for group, measure, _ in _columns(rates)]
+def _page_group(rates: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
+    """The open-loop table of one group of dimensions."""
+    name = group["name"]
+    measures = _measures(rates, name)
 
+    def values(each: Mapping[str, Any]) -> list[str]:
+        return [short(each["open_loop"][name][measure]) for measure in measures]
 
-def _page_row(rates: Mapping[str, Any], row: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
-    first = rates["groups"][0]["name"]
-    cells = [_cell(summary, name, summary.delays[0], metric) for name, metric in _places(row)]
     return {
-        "label": row["label"],
-        "updates": _budget(row),
-        "autoencoder": _reconstruction(rates, row, first),
-        "open_loop": _values(rates, row),
-        "seam_jump": short(row["seam_jump"]),
-        "cells": [{"value": value, "interval": interval} for value, interval in cells],
+        "name": name,
+        "heads": [open_loop_head(measure, group["unit"]) for measure in measures],
+        "controls": [(each["label"], values(each)) for each in rates["controls"]],
+        "rows": [
+            (row["label"], [_budget(row), _reconstruction(rates, row, name), *values(row), short(row["seam_jump"])])
+            for row in rates["rows"]
+        ],
     }
