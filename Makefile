@@ -9,7 +9,7 @@ READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
-RATES_TASK := adroit-door
+RATES_TASKS := adroit-door metaworld/pick-place wipe
 SEAM_TASK := adroit-door
 SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato
 
@@ -87,7 +87,7 @@ seams: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 
 rates: $(READY)
-	@$(BIN)/segue bench rates --env $(RATES_TASK) --training-seeds 3 --episodes 100
+	@set -e; for task in $(RATES_TASKS); do $(BIN)/segue bench rates --env $$task --training-seeds 3 --episodes 100; done
 	@$(BIN)/python benchmarks/tables.py
 
 tables: $(READY)

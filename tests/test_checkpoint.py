@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from point_mass import demonstrations, policy, recipe
 from segue.errors import CheckpointError
 from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.policies.diffusion import DiffusionPolicy
 from segue.policies.families import config_for, policy_for
 from segue.policies.flow import FlowPolicy
 from segue.policies.policy import Policy
@@ -112,6 +113,18 @@ def test_policies_of_older_layouts_are_read(tmp_path: Path, layout: str) -> None
     found = checkpoint.load(tmp_path)
     assert (found.info["family"], found.info["format"]) == ("flow", "segue/policy/2")
     assert same(found.policy(), policy())
+
+
+def test_a_diffusion_policy_of_before_it_could_say_the_actions_says_the_noise(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    folder = checkpoint.save(tmp_path, 1, recipe(family="diffusion").policy(demonstrations()), {}, RESUME)
+    content = json.loads((folder / "config.json").read_text())
+    assert content["policy"].pop("predicts") == "action"
+    (folder / "config.json").write_text(json.dumps(content))
+    trust(folder)
+    found = checkpoint.load(folder).policy()
+    assert isinstance(found, DiffusionPolicy)
+    assert found.config.predicts == "noise"
 
 
 def test_a_run_of_an_older_layout_goes_on_as_it_would_have(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from point_mass import demonstrations, recipe
-from segue.errors import MissingExtraError, SpecError
+from segue.errors import MissingExtraError, SpecError, UnknownNameError
 from segue.policies import diffusion
 from segue.policies.diffusion import TRAINING_STEPS, Denoising, DiffusionPolicy, flow_time, scheduler
 from segue.strategies.blend import CrossFade, TemporalEnsembling
@@ -42,16 +42,19 @@ def remaining(step: Tensor) -> Tensor:
 
 
 class Oracle(nn.Module):
-    """The exact ``E[noise | x]`` for chunks with independent elements ``A ~ N(mean, spread^2)``."""
+    """The exact ``E[noise | x]`` or ``E[A | x]`` for chunks with independent elements ``A ~ N(mean, spread^2)``."""
 
-    def __init__(self, mean: Tensor, spread: float) -> None:
+    def __init__(self, mean: Tensor, spread: float, predicts: str = "noise") -> None:
         super().__init__()
-        self.mean, self.spread = mean, spread
+        self.mean, self.spread, self.predicts = mean, spread, predicts
 
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
         assert not w.any()
         bar = remaining(((1 - t) * TRAINING_STEPS - 1).round().long())
-        return (1 - bar).sqrt() * (x - bar.sqrt() * self.mean) / (bar * self.spread**2 + 1 - bar)
+        surprise = (x - bar.sqrt() * self.mean) / (bar * self.spread**2 + 1 - bar)
+        if self.predicts == "action":
+            return self.mean + bar.sqrt() * self.spread**2 * surprise
+        return (1 - bar).sqrt() * surprise
 
 
 def test_the_noise_schedule_is_the_squared_cosine() -> None:
@@ -66,22 +69,27 @@ def test_networks_are_told_zero_for_noise() -> None:
     assert 0.98 < t[0] < 1
 
 
+both = pytest.mark.parametrize("predicts", ["noise", "action"])
+
+
+@both
 @pytest.mark.parametrize("steps", [4, 10, TRAINING_STEPS])
-def test_with_the_exact_noise_the_data_comes_back(steps: int) -> None:
+def test_with_the_exact_network_the_data_comes_back(steps: int, predicts: str) -> None:
     """One possible chunk: any noise ends there, in any number of steps."""
-    made, noise = policy(), torch.randn(3, HORIZON, 2)
+    made, noise = policy(predicts=predicts), torch.randn(3, HORIZON, 2)
     made.bound.fill_(10)
     data = torch.randn(3, HORIZON, 2)
-    made.network = Oracle(data, 0.0)
+    made.network = Oracle(data, 0.0, predicts)
     chunk = made.continue_chunk(Naive(), torch.zeros(3, 4), nothing_known(noise), noise, steps)
     torch.testing.assert_close(chunk, data, atol=1e-4, rtol=0)
 
 
-def test_gaussian_data_comes_back_as_its_own_distribution() -> None:
+@both
+def test_gaussian_data_comes_back_as_its_own_distribution(predicts: str) -> None:
     """Deterministic sampling carries the noise to ``mean + spread noise``, quantile by quantile."""
-    made, noise = policy(), torch.randn(64, HORIZON, 2)
+    made, noise = policy(predicts=predicts), torch.randn(64, HORIZON, 2)
     made.bound.fill_(10)
-    made.network = Oracle(torch.full((HORIZON, 2), 0.4), 0.5)
+    made.network = Oracle(torch.full((HORIZON, 2), 0.4), 0.5, predicts)
     chunk = made.continue_chunk(Naive(), torch.zeros(64, 4), nothing_known(noise), noise, TRAINING_STEPS)
     torch.testing.assert_close(chunk, 0.4 + 0.5 * noise, atol=0.06, rtol=0.03)
 
@@ -113,15 +121,28 @@ def test_a_training_pair_is_on_the_path_and_asks_for_its_noise() -> None:
     assert len(pair.t.unique()) > 0.9 * TRAINING_STEPS
 
 
-def test_the_exact_network_has_the_least_loss() -> None:
-    made, chunk = policy(), 0.5 * torch.randn(500, HORIZON, 2)
+@both
+def test_the_exact_network_has_the_least_loss(predicts: str) -> None:
+    made, chunk = policy(predicts=predicts), 0.5 * torch.randn(500, HORIZON, 2)
     batch = Demonstrated(chunk, torch.ones(500, HORIZON).bool(), chunk, torch.zeros(500, dtype=torch.int64))
     pair, context = Denoising().pair(batch, torch.Generator().manual_seed(0)), torch.zeros(500, 4)
     losses = []
     for spread in (0.25, 0.5, 1.0):
-        made.network = Oracle(torch.zeros(HORIZON, 2), spread)
+        made.network = Oracle(torch.zeros(HORIZON, 2), spread, predicts)
         losses.append(made.loss(pair, context).item())
     assert losses[1] < min(losses[0], losses[2])
+
+
+def test_a_network_that_knows_the_actions_has_no_loss() -> None:
+    made, chunk = policy(predicts="action"), torch.randn(1, HORIZON, 2).expand(300, -1, -1)
+    batch = Demonstrated(chunk, torch.ones(300, HORIZON).bool(), chunk, torch.zeros(300, dtype=torch.int64))
+    made.network = Oracle(chunk[:1], 0.0, "action")
+    assert made.loss(Denoising().pair(batch, torch.Generator().manual_seed(0)), torch.zeros(300, 4)) < 1e-6
+
+
+def test_a_network_says_noise_or_actions() -> None:
+    with pytest.raises(UnknownNameError, match="action, noise"):
+        policy(predicts="velocity")
 
 
 @pytest.mark.parametrize("strategy", [Legato(), RTC(), TrainingTimeRTC()])

@@ -18,7 +18,7 @@ from segue.envs.tasks import Task, task
 from segue.errors import DataError, SpecError, UnknownNameError
 from segue.evaluation import rates_report, rates_run, results, sweep
 from segue.evaluation.action_groups import groups
-from segue.evaluation.rates import FORMS, Networks, Rates, Row, in_bfloat16, quick, rates_for, rows
+from segue.evaluation.rates import CONTINUOUS, FORMS, Learner, Rates, Row, in_bfloat16, quick, rates_for, rows
 from segue.evaluation.table import summarise
 from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.latent import LatentPolicy
@@ -26,11 +26,16 @@ from segue.strategies.naive import Naive
 from segue.training import checkpoint
 from segue.training.autoencoder import held_out
 
-TINY = ("mlp", {"width": 16})
+TINY = {"network": "mlp", "network_settings": {"width": 16}}
+BINS = {"head": "bins", "head_settings": {"bins": 8}}
 POINT = Task("point", "a point mass", 0.1, 12, 8, 4, PointMass, lambda: demonstrations((30, 24, 40, 26, 34)))
 RATES = Rates(
     "point", factor=2, horizon=8, execution_horizon=4, delay=2, latent=3, updates=4, autoencoder_updates=3, batch=8,
-    episodes=2, held_out_every=3, bins=8, networks=Networks(TINY, TINY, TINY, TINY, TINY),
+    episodes=2, held_out_every=3, wide=Learner("flow", **TINY),
+    learners={
+        **{family: Learner(family, **TINY) for family in CONTINUOUS},
+        "bins": Learner("regression", family_settings=BINS, **TINY),
+    },
 )  # fmt: skip
 DOOR = 28
 

@@ -31,23 +31,40 @@ from segue.strategies.reuse_then_refine import ReuseThenRefine
 
 LONG = 400
 """Episodes of more steps than this are those of contact tasks, whose simulators are ten times as slow [steps]."""
-POLICIES = {"flow": "flow", "diffusion": "diffusion", "regression": "regression", "bins": "regression"}
-"""Families of the protocol, and the family of policies that each is: bins are a regression with another head."""
-FAMILIES = tuple(POLICIES)
-CONTINUOUS = ("flow", "diffusion", "regression")
 MOST_SCORES = 16_384
 """Scores of bins per chunk; with more of them, the last layer would be nearly all of a network."""
 
 
 @dataclass(frozen=True)
-class Networks:
-    """Network of each family, by name and settings; all rows of a family have the same."""
+class Learner:
+    """How the policies of a family are made; plain JSON.
 
-    flow: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
-    diffusion: tuple[str, Mapping[str, Any]] = ("unet", {"width": 16, "condition_width": 64})
-    regression: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
-    bins: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 512})
-    wide: tuple[str, Mapping[str, Any]] = ("mlp", {"width": 1024, "depth": 2})
+    Attributes:
+        family: Family of policies, see `segue.training.recipe`.
+        network: Name of the network.
+        network_settings: Its settings.
+        family_settings: Settings of the policy itself.
+        learning_rate: Peak, chosen on the door (docs/latent.md); bins have none there, and are given flow's.
+    """
+
+    family: str
+    network: str
+    network_settings: Mapping[str, Any]
+    family_settings: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate: float = 2e-3
+
+
+LEARNERS: Mapping[str, Learner] = {
+    "flow": Learner("flow", "mlp", {"width": 512}),
+    "diffusion": Learner("diffusion", "unet", {"width": 32, "levels": 2, "condition_width": 64}, learning_rate=4e-3),
+    "regression": Learner("regression", "mlp", {"width": 512}, learning_rate=4e-3),
+    "bins": Learner("regression", "mlp", {"width": 512}, {"head": "bins", "head_settings": {"bins": 64}}),
+}
+"""Families of the protocol; bins are a regression with another head."""
+WIDE = Learner("flow", "mlp", {"width": 1024, "depth": 2})
+"""Of the rows with a wide network."""
+FAMILIES = tuple(LEARNERS)
+CONTINUOUS = ("flow", "diffusion", "regression")
 
 
 @dataclass(frozen=True)
@@ -64,13 +81,12 @@ class Rates:
         updates: Optimiser steps of every policy.
         autoencoder_updates: Optimiser steps of the autoencoder, which all latent rows share.
         batch: Chunks per step of every policy.
-        learning_rate: Peak of every policy's, twice the usual one, as budgets are small.
         episodes: Per cell.
         training_seeds: Policies of each kind.
         held_out_every: k: every k-th episode trains nothing.
         families: Those of `FAMILIES` that are compared.
-        bins: Of the discretised head, per dimension.
-        networks: Of each family.
+        learners: Of each family; all rows of a family have the same, but for the wide one.
+        wide: Of the rows with a wide network.
     """
 
     task: str
@@ -79,16 +95,15 @@ class Rates:
     execution_horizon: int = 8
     delay: int = 8
     latent: int = 16
-    updates: int = 2400
+    updates: int = 1600
     autoencoder_updates: int = 2400
     batch: int = 128
-    learning_rate: float = 2e-3
     episodes: int = 50
     training_seeds: int = 1
     held_out_every: int = 5
     families: tuple[str, ...] = FAMILIES
-    bins: int = 64
-    networks: Networks = field(default_factory=Networks)
+    learners: Mapping[str, Learner] = field(default_factory=lambda: LEARNERS)
+    wide: Learner = WIDE
 
     def __post_init__(self) -> None:
         for family in self.families:
@@ -101,6 +116,11 @@ class Rates:
                     expected="whole periods of the low rate",
                     change=f"take a multiple of {self.factor}",
                 )
+
+    @property
+    def bins(self) -> int:
+        """Of the discretised head, per dimension."""
+        return self.learners["bins"].family_settings["head_settings"]["bins"]
 
     @property
     def synchronous_horizon(self) -> int:
@@ -254,7 +274,7 @@ class Row:
     @property
     def objective(self) -> str:
         """Name of the training objective."""
-        return FORMS[self.form].objective or ("plain" if self.family == "flow" else POLICIES[self.family])
+        return FORMS[self.form].objective or ("plain" if self.family == "flow" else LEARNERS[self.family].family)
 
     @property
     def space(self) -> str:
@@ -307,7 +327,7 @@ def _why_not(row: Row, form: Form, rates: Rates, actions: int, summed: Sequence[
     scores = rates.horizon * actions * rates.bins
     if row.family == "bins" and scores > MOST_SCORES:
         return f"a chunk of the high rate would be {scores:,} scores of bins, nearly all of the network"
-    width = rates.networks.flow[1].get("width", 0)
+    width = rates.learners["flow"].network_settings.get("width", 0)
     if form.space == "wide" and width >= rates.horizon * actions:
         return f"the network of every row has a width of {width}, and a chunk {rates.horizon * actions} numbers"
     return None

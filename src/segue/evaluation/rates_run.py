@@ -21,7 +21,7 @@ from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import objective
 from segue.evaluation.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.evaluation.processes import pool
-from segue.evaluation.rates import FORMS, POLICIES, Rates, Row, rows
+from segue.evaluation.rates import FORMS, Rates, Row, rows
 from segue.evaluation.rollout import Timing, rollout
 from segue.evaluation.sweep import FIRST_SEED, result, scales, simulators
 from segue.policies.autoencoder import AutoencoderConfig, refine
@@ -62,7 +62,7 @@ def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, cons
     with pool(workers) as processes:
         apply = map if workers == 1 else processes.map
         for what, jobs in _trainings(rates, wanted, folders):
-            for _ in counted(apply(_train, jobs), len(jobs), what, console):
+            for _ in counted(apply(train, jobs), len(jobs), what, console):
                 pass
         cells = [(rates, row, seed, folder) for seed, folder in enumerate(folders) for row in wanted]
         what = f"measuring rows, {rates.episodes} episodes each"
@@ -105,7 +105,8 @@ def _trainings(rates: Rates, wanted: Sequence[Row], folders: Sequence[Path]) -> 
     ]
 
 
-def _train(job: Training) -> None:
+def train(job: Training) -> None:
+    """What `run` does for one of its trainings; one that is finished is not repeated."""
     rates, episodes = job.rates, task(job.rates.task).demonstrations()
     autoencoder = job.folder / "autoencoder"
     if job.space == "autoencoder":
@@ -122,17 +123,17 @@ def _train(job: Training) -> None:
     if job.space == "low":
         summed = simulators(rates.task, 1)[0].spec.displacements
         learned, horizon = every_phase(learned, rates.factor, summed=summed), horizon // rates.factor
-    network, settings = getattr(rates.networks, "wide" if job.space == "wide" else job.family)
+    learner = rates.wide if job.space == "wide" else rates.learners[job.family]
     recipe = Recipe(
         horizon=horizon,
         updates=rates.updates,
-        network=network,
-        network_settings=settings,
-        family=POLICIES[job.family],
-        family_settings={"head": "bins", "head_settings": {"bins": rates.bins}} if job.family == "bins" else {},
+        network=learner.network,
+        network_settings=learner.network_settings,
+        family=learner.family,
+        family_settings=learner.family_settings,
         autoencoder=autoencoder if job.space == "latent" else None,
         training=TrainingConfig(
-            batch=rates.batch, learning_rate=rates.learning_rate, warmup=max(min(100, rates.updates // 10), 1)
+            batch=rates.batch, learning_rate=learner.learning_rate, warmup=max(min(100, rates.updates // 10), 1)
         ),
     )
     for name in job.objectives:

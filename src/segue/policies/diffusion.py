@@ -1,18 +1,21 @@
-"""Diffusion policies (arXiv 2303.04137): the network says which noise is in a noisy chunk, and DDIM takes it out.
+"""Diffusion policies (arXiv 2303.04137): the network says what is under the noise of a chunk, and DDIM takes it out.
 
     x_k = sqrt(abar_k) A + sqrt(1 - abar_k) noise        diffusion step k, 0 nearly clean, K - 1 nearly noise
+
+Noise and actions follow from each other. The paper's network says the noise; here it says the actions unless asked,
+which on small networks are much the easier target: the noise does not fit through one that is narrower than the chunk.
 
 The networks of the flow policies serve here too. They are told ``t = 1 - (k + 1) / K``, so that 0 is noise as
 everywhere.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from segue.errors import MissingExtraError, SpecError
+from segue.errors import MissingExtraError, SpecError, UnknownNameError
 from segue.policies.config import FamilyConfig
 from segue.policies.networks import build_network
 from segue.policies.policy import mean_error, refuse_guidance
@@ -26,25 +29,32 @@ if TYPE_CHECKING:
 TRAINING_STEPS = 100
 """K, diffusion steps that the network is trained on, as in the paper."""
 
+PREDICTIONS: dict[str, Literal["epsilon", "sample"]] = {"noise": "epsilon", "action": "sample"}
+"""What a network may say, and diffusers' name for it."""
 
-def scheduler(bound: float = 1.0) -> "DDIMScheduler":
-    """Noise schedule and sampler: squared cosine, epsilon prediction (arXiv 2010.02502, 2102.09672).
+
+def scheduler(bound: float = 1.0, predicts: str = "action") -> "DDIMScheduler":
+    """Noise schedule and sampler: squared cosine (arXiv 2010.02502, 2102.09672).
 
     Args:
         bound: Largest magnitude of an estimated chunk while sampling, policy units. Early estimates divide by a small
             ``sqrt(abar)``, which makes errors large; nothing demonstrated lies beyond.
+        predicts: What the network says, ``noise`` or ``action``.
 
     Raises:
         MissingExtraError: diffusers is not installed.
+        UnknownNameError: A network cannot say this.
     """
     try:
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
     except ImportError as error:
         raise MissingExtraError("diffusers", "diffusion", "a diffusion policy") from error
+    if predicts not in PREDICTIONS:
+        raise UnknownNameError("prediction of a diffusion policy", predicts, PREDICTIONS)
     return DDIMScheduler(
         num_train_timesteps=TRAINING_STEPS,
         beta_schedule="squaredcos_cap_v2",
-        prediction_type="epsilon",
+        prediction_type=PREDICTIONS[predicts],
         clip_sample=True,
         clip_sample_range=bound,
     )
@@ -55,16 +65,25 @@ def flow_time(step: Tensor) -> Tensor:
     return 1 - (step.to(torch.float32) + 1) / TRAINING_STEPS
 
 
+def _shares(t: Tensor) -> tuple[Tensor, Tensor]:
+    """``sqrt(abar_k)`` and ``sqrt(1 - abar_k)`` of the flow times of diffusion steps. Shape (batch, 1, 1)."""
+    k = ((1 - t) * TRAINING_STEPS - 1).round().long().cpu()
+    remaining = scheduler().alphas_cumprod[k].to(t)[:, None, None]
+    return remaining.sqrt(), (1 - remaining).sqrt()
+
+
 @dataclass(frozen=True)
 class DiffusionPolicyConfig(FamilyConfig):
     """A diffusion policy.
 
     Attributes:
         network: Name of the network. The paper's is ``unet``.
+        predicts: What the network says, ``action``, or ``noise`` as in the paper.
         denoising_steps: N, DDIM steps per inference.
     """
 
     network: str = "unet"
+    predicts: str = "action"
     denoising_steps: int = 10
 
     @property
@@ -84,7 +103,7 @@ class DiffusionPolicy(nn.Module):
 
     def __init__(self, config: DiffusionPolicyConfig, units: NormalizedUnits) -> None:
         super().__init__()
-        scheduler()  # a missing package should be known before minutes of training
+        scheduler(predicts=config.predicts)  # a missing package should be known before minutes of training
         self.config, self.units = config, units
         self.register_buffer("bound", torch.ones(()))
         self.network: nn.Module = build_network(
@@ -99,14 +118,13 @@ class DiffusionPolicy(nn.Module):
         """Take the bound of the demonstrated chunks, policy units (frames, horizon, action)."""
         self.bound.copy_(chunks.abs().max())
 
-    def noise_in(self, x: Tensor, step: Tensor, context: Tensor) -> Tensor:
-        """Estimate of ``E[noise | x]``. x (batch, horizon, action), diffusion step (batch,)."""
-        t = flow_time(step)
-        return self.network(x, t, torch.zeros_like(x[..., 0]), context)
-
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
-        """Squared error of the noise, mean over samples of the mean over the positions that count. Scalar."""
-        return mean_error((self.network(pair.x, pair.t, pair.w, context) - pair.target).square(), pair.mask)
+        """Squared error of noise or actions, mean over samples of the mean over the positions that count. Scalar."""
+        wanted = pair.target
+        if self.config.predicts == "action":
+            of_actions, of_noise = _shares(pair.t)
+            wanted = (pair.x - of_noise * pair.target) / of_actions
+        return mean_error((self.network(pair.x, pair.t, pair.w, context) - wanted).square(), pair.mask)
 
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
         """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
@@ -122,13 +140,13 @@ class DiffusionPolicy(nn.Module):
                 expected=f"1 to {TRAINING_STEPS}, the diffusion steps that the policy was trained with",
                 change="change the number of steps",
             )
-        ddim = scheduler(float(self.bound))
+        ddim = scheduler(float(self.bound), self.config.predicts)
         ddim.set_timesteps(steps)
         context, x = self.units.encode(observation), noise
         for step in ddim.timesteps:
-            k = int(step)
-            said = self.noise_in(x, x.new_full((len(x),), k), context)
-            x = ddim.step(said, k, x, eta=0.0, return_dict=False)[0]
+            t = flow_time(x.new_full((len(x),), float(step)))
+            said = self.network(x, t, torch.zeros_like(x[..., 0]), context)
+            x = ddim.step(said, int(step), x, eta=0.0, return_dict=False)[0]
         return hooks.finish(x)
 
 
@@ -146,8 +164,7 @@ class Denoising:
         chunk = batch.actions
         noise = torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype)
         k = torch.randint(0, TRAINING_STEPS, (len(chunk),), generator=generator)
-        remaining = scheduler().alphas_cumprod[k].to(chunk.dtype).to(chunk.device)[:, None, None]
-        noise = noise.to(chunk.device)
-        x = remaining.sqrt() * chunk + (1 - remaining).sqrt() * noise
-        t = flow_time(k).to(chunk.device)
+        t, noise = flow_time(k).to(chunk), noise.to(chunk.device)
+        of_actions, of_noise = _shares(t)
+        x = of_actions * chunk + of_noise * noise
         return TrainingPair(x, t, torch.zeros_like(chunk[..., 0]), noise, batch.valid)

@@ -203,12 +203,13 @@ def _load(folder: Path, expected: str) -> Checkpoint:
 def migrated(checkpoint: Checkpoint) -> Checkpoint:
     """A checkpoint of an older format as one of `FORMAT`; the numbers stay what they are.
 
-    The family is named, the normalisation, which the policy held itself, stands under its units, and the state is all
-    that it sees.
+    The family is named, the normalisation, which the policy held itself, stands under its units, the state is all
+    that it sees, and a diffusion policy says the noise.
     """
     info = {"family": "flow", **checkpoint.info, "format": FORMAT}
     if isinstance(policy := info.get("policy"), dict):
-        info["policy"] = {"vision": None, **policy}
+        said = {"predicts": "noise"} if info["family"] == "diffusion" else {}
+        info["policy"] = {"vision": None, **said, **policy}
     if checkpoint.info["format"] not in OLDER:
         return replace(checkpoint, info=info)
     weights = {_IN_UNITS.sub(r"\1units.\2", name): value for name, value in checkpoint.weights.items()}
