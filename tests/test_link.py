@@ -157,15 +157,24 @@ def test_fault_6_and_8_chunks_that_are_too_large_or_of_another_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"), [("broken", "no weights"), ("lying", "shape (5, 2)"), ("missing", "linked:missing")]
+    ("target", "said", "change"),
+    [
+        ("broken", "no weights", "see its output above"),
+        ("lying", "shape (5, 2)", "correct the policy, or its spec"),
+        ("missing", "linked:missing", "package.module:function"),
+    ],
 )
-def test_a_policy_that_does_not_start_says_why(target: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_policy_that_does_not_start_says_why(
+    target: str, said: str, change: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Errors of ours say what to change; of others the traceback is there."""
     with running(target) as link, pytest.raises(PolicyError) as caught:
         link.hello(PATIENCE)
     assert said in str(caught.value)
+    assert change in caught.value.expected + caught.value.change
     assert link.state is LinkState.LOST
     assert link.restarts == 0
-    assert "Traceback" in capfd.readouterr().err
+    assert ("Traceback" in capfd.readouterr().err) == (target == "broken")
 
 
 @pytest.mark.parametrize(

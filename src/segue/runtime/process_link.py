@@ -95,11 +95,20 @@ class _Child:
         os.close(self.status)
 
 
-class _Lost(Exception):  # noqa: N818  # an event, not an error
-    """A policy process is not, or no longer, there."""
+ADVICE = "a policy that warms up", "see its output above"
 
-    def __init__(self, reason: str, *, again: bool = True) -> None:
-        self.reason, self.again = reason, again
+
+class _Lost(Exception):  # noqa: N818  # an event, not an error
+    """A policy process is not, or no longer, there.
+
+    Args:
+        reason: Why, in one line.
+        again: Whether another one may be started.
+        advice: What was expected, and what to change.
+    """
+
+    def __init__(self, reason: str, *, again: bool = True, advice: tuple[str, str] = ADVICE) -> None:
+        self.reason, self.again, self.advice = reason, again, advice
         super().__init__(reason)
 
 
@@ -129,6 +138,7 @@ class ProcessLink:
         self._answer_timeout, self._start_timeout = answer_timeout, start_timeout
         self._backoff, self._rng = backoff or Backoff(), random.Random(seed)
         self.state, self.restarts, self.reason = LinkState.STARTING, 0, ""
+        self._advice = ADVICE
         self._child: _Child | None = None
         self._hello: Hello | None = None
         self._lost: deque[Answer] = deque(maxlen=8)
@@ -146,11 +156,9 @@ class ProcessLink:
         """
         self._settled.wait(timeout)
         if self._hello is None:
-            reason = self.reason or f"nothing heard for {timeout} s"
+            reason, advice = self.reason or f"nothing heard for {timeout} s", self._advice
             self.close()
-            raise PolicyError(
-                f"a policy process that did not start: {reason}", "a policy that warms up", "see its output above"
-            )
+            raise PolicyError(f"a policy process that did not start: {reason}", *advice)
         return self._hello
 
     @property
@@ -211,7 +219,7 @@ class ProcessLink:
                 self._attach(child, self._hear(child))
                 self._watch(child)
             except _Lost as lost:
-                reason, again = lost.reason, lost.again
+                reason, again, self._advice = lost.reason, lost.again, lost.advice
             self._detach(child, reason)
             again = again and self._hello is not None and not self._closed(0)
             self._settled.set()
@@ -302,7 +310,8 @@ def hello_from_line(text: bytes) -> Hello:
     try:
         value = json.loads(text)
         if "error" in value:
-            raise _Lost(str(value["error"]))
+            advice = value.get("expected", ADVICE[0]), value.get("change", ADVICE[1])
+            raise _Lost(" ".join(str(value["error"]).split()), advice=advice)
         spec = value["spec"]
         observations, actions = (tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
         cameras = {str(name): (int(height), int(width)) for name, (height, width) in spec.get("cameras", {}).items()}

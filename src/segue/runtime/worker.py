@@ -48,6 +48,9 @@ def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status:
         spec = policy.spec
         inference = warm_up(policy)
         channel = Channel.over(memory, Sizes.of(spec))
+    except SegueError as error:  # it says itself what is to be changed
+        _say(status, {"error": error.got, "expected": error.expected, "change": error.change})
+        return 1
     except Exception as error:
         traceback.print_exc()
         _say(status, {"error": line(error)})
