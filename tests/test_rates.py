@@ -15,7 +15,7 @@ from point_mass import SPEC, PointMass, demonstrations
 from segue import cli
 from segue.core.chunk import nothing_to_continue
 from segue.envs.tasks import Task, task
-from segue.errors import DataError, SpecError, UnknownNameError
+from segue.errors import DataError, SpecError, TimingError, UnknownNameError
 from segue.evaluation import rates_report, rates_run, results, sweep
 from segue.evaluation.action_groups import groups
 from segue.evaluation.rates import CONTINUOUS, FORMS, Learner, Rates, Row, in_bfloat16, quick, rates_for, rows
@@ -118,6 +118,18 @@ def test_families_can_be_left_out_and_must_exist() -> None:
 def test_half_a_period_of_delay_is_refused() -> None:
     with pytest.raises(SpecError, match="whole periods"):
         replace(RATES, delay=3)
+
+
+def test_a_delay_that_no_chunk_outlasts_is_refused_before_training() -> None:
+    with pytest.raises(TimingError, match="horizon of at least 40"):
+        rates_for(task("adroit-door"), DOOR, delay=0.2)
+
+
+def test_families_without_a_row_are_refused_before_training(tmp_path: Path) -> None:
+    bins = replace(rates_for(task("adroit-door"), DOOR, delay=0.08), families=("bins",))
+    with pytest.raises(SpecError, match="scores of bins"):
+        rates_run.run(bins, runs=tmp_path, out=tmp_path, workers=1, command="", console=Console(quiet=True))
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_row_is_measured_along_episodes_and_in_the_simulator(content: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from segue.core.chunk import check_timing
 from segue.data.resample import Interpolation, cubic, held, linear
 from segue.envs.tasks import Task
 from segue.errors import SpecError, UnknownNameError
@@ -116,6 +117,7 @@ class Rates:
                     expected="whole periods of the low rate",
                     change=f"take a multiple of {self.factor}",
                 )
+        check_timing(self.horizon, self.delay, self.execution_horizon)
 
     @property
     def bins(self) -> int:

@@ -14,6 +14,7 @@ from segue.core.smoothness import Real
 from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, cubic, every_phase, held, linear
 from segue.envs.tasks import Task, task
+from segue.errors import SpecError
 from segue.evaluation import results
 from segue.evaluation.action_groups import groups
 from segue.evaluation.bench import counted
@@ -21,7 +22,7 @@ from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import objective
 from segue.evaluation.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.evaluation.processes import pool
-from segue.evaluation.rates import FORMS, Rates, Row, rows
+from segue.evaluation.rates import FAMILIES, FORMS, Rates, Row, rows
 from segue.evaluation.rollout import Timing, rollout
 from segue.evaluation.sweep import FIRST_SEED, result, scales, simulators
 from segue.policies.autoencoder import AutoencoderConfig, refine
@@ -30,7 +31,7 @@ from segue.policies.normalizer import Normalizer
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, held_out, load_autoencoder, train_autoencoder
-from segue.training.config import TrainingConfig
+from segue.training.config import TrainingConfig, own_elapsed
 from segue.training.recipe import Recipe, train_policy
 
 QUIET = Console(quiet=True)
@@ -58,6 +59,12 @@ def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, cons
     robot = simulators(rates.task, 1)[0]
     actions, summed = len(robot.spec.action_names), robot.spec.displacements
     wanted, missing = rows(rates, actions, summed)
+    if not wanted:
+        raise SpecError(
+            got=f"families {', '.join(rates.families)} on {rates.task}",
+            expected="a family with a row: " + "; ".join(dict.fromkeys(each.why for each in missing)),
+            change=f"take others of {', '.join(FAMILIES)}",
+        )
     folders = [(runs / f"seed-{seed}").resolve() for seed in range(rates.training_seeds)]
     with pool(workers) as processes:
         apply = map if workers == 1 else processes.map
@@ -133,7 +140,10 @@ def train(job: Training) -> None:
         family_settings=learner.family_settings,
         autoencoder=autoencoder if job.space == "latent" else None,
         training=TrainingConfig(
-            batch=rates.batch, learning_rate=learner.learning_rate, warmup=max(min(100, rates.updates // 10), 1)
+            batch=rates.batch,
+            learning_rate=learner.learning_rate,
+            warmup=max(min(100, rates.updates // 10), 1),
+            own_elapsed=own_elapsed(rates.execution_horizon),
         ),
     )
     for name in job.objectives:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from segue.training.config import TrainingConfig
+from segue.envs.tasks import CONTACT, task
+from segue.training.config import TrainingConfig, own_elapsed
 from segue.training.recipe import Recipe
 
 _RECIPE = Recipe(updates=4000, network_settings={"width": 512})
@@ -11,9 +12,14 @@ _RECIPES = {
     "push-t": _PUSH_T,
     # Pictures cost what they cost: fewer, smaller batches
     "push-t-pixels": replace(_PUSH_T, updates=2000, training=TrainingConfig(batch=128)),
+    # Long chunks are executed for longer.
+    **{
+        name: replace(_RECIPE, training=TrainingConfig(own_elapsed=own_elapsed(task(name).execution_horizon)))
+        for name in CONTACT
+    },
 }
 
 
-def recipe_for(task: str) -> Recipe:
+def recipe_for(name: str) -> Recipe:
     """Recipe of a task."""
-    return _RECIPES.get(task, _RECIPE)
+    return _RECIPES.get(name, _RECIPE)

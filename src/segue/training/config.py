@@ -25,6 +25,11 @@ class Schedule(Protocol):
         ...
 
 
+def own_elapsed(execution_horizon: int) -> tuple[int, int]:
+    """How old own chunks are in training for a robot that executes so many steps of each: as old, or younger, too."""
+    return 4, max(16, execution_horizon)
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Settings of one stage of training; plain JSON.
