@@ -3,9 +3,9 @@
     python benchmarks/choice.py            rewrites docs/choose.md
     python benchmarks/choice.py --check    changes nothing; exit status 1 when the page is not what the results say
 
-A setting is a task and a delay. A method is among the best in a measure where its interval overlaps with that of the
-best mean, as in the README's tables; it is on the frontier where no other method is at least as good in every measure
-of the trade and better in one.
+A setting is a task and a delay. A method is among the best in a measure where it has the best mean, or is not clearly
+behind it episode by episode, as in the README's tables; it is on the frontier where no other method is at least as good
+in every measure of the trade and better in one.
 """
 
 import argparse
@@ -16,12 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from segue.evaluation import results, table
-from segue.evaluation.frontier import TRADE
+from segue.evaluation.frontier import TRADE, dominating
 from segue.evaluation.metrics import METRICS
-from segue.evaluation.statistics import Better, dominates
 from segue.evaluation.table import Summary
 
 TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
@@ -51,16 +48,6 @@ def settings(folder: Path) -> list[Setting]:
     return found
 
 
-def on_frontier(summary: Summary, method: str, delay: int) -> bool:
-    """Whether no other method is at least as good in every measure of the trade, and better in one."""
-    better: list[Better] = ["higher" if METRICS[metric].better == "higher" else "lower" for metric in TRADE]
-
-    def means(name: str) -> np.ndarray:
-        return np.array([summary.interval(name, delay, metric).value for metric in TRADE])
-
-    return not any(dominates(means(other), means(method), better) for other in summary.labels if other != method)
-
-
 def rows(header: Sequence[str], body: Sequence[Sequence[object]]) -> str:
     """A table in Markdown, numbers to the right."""
     rule = [":---" if not body or isinstance(cell, str) else "---:" for cell in body[0]]
@@ -73,8 +60,8 @@ def standings(every: Sequence[Setting]) -> str:
     header = ["method", *(METRICS[metric].label.lower() for metric in TRADE), "on the frontier"]
     body = [
         [f"[{label}](methods.md#{name})"]
-        + [sum(at.summary.overlaps(name, at.delay, metric) for at in every) for metric in TRADE]
-        + [sum(on_frontier(at.summary, name, at.delay) for at in every)]
+        + [sum(at.summary.among_best(name, at.delay, metric) for at in every) for metric in TRADE]
+        + [sum(not dominating(at.summary, name, at.delay) for at in every)]
         for name, label in labels.items()
     ]
     return f"Among the best in how many of {len(every)} settings:\n\n{rows(header, body)}"
@@ -92,9 +79,9 @@ def winners(every: Sequence[Setting]) -> str:
 
 
 def winner(summary: Summary, delay: int, metric: str) -> str:
-    """The best, and after it those whose interval overlaps."""
+    """The best, and after it those that are not clearly behind."""
     best = summary.best(delay, metric)
-    level = [name for name in summary.labels if name != best and summary.overlaps(name, delay, metric)]
+    level = [name for name in summary.labels if name != best and summary.among_best(name, delay, metric)]
     return ", ".join([f"**`{best}`**", *(f"`{name}`" for name in level)])
 
 

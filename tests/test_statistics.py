@@ -51,10 +51,62 @@ def test_a_sample_has_one_shape():
         Sample(np.zeros(3), np.zeros(2, np.int64), np.zeros(2, np.int64))
 
 
-def test_mean_interval_is_repeatable_and_depends_on_its_seed():
-    data = sample(np.random.default_rng(0).normal(size=(3, 20)).tolist())
-    assert mean_interval(data, seed=1) == mean_interval(data, seed=1)
-    assert ends(mean_interval(data, seed=1)) != ends(mean_interval(data, seed=2))
+def crossed(values: np.ndarray) -> tuple[float, float]:
+    """Variance of the mean of a full table (runs, states), and its degrees of freedom, from the definitions."""
+    runs, states = values.shape
+    whole, of_run, of_state = values.mean(), values.mean(1), values.mean(0)
+    g = sum((y - whole) ** 2 for y in of_run) / (runs * (runs - 1))
+    e = sum((y - whole) ** 2 for y in of_state) / (states * (states - 1))
+    left = values - of_run[:, None] - of_state[None] + whole
+    freedom = (runs - 1) * (states - 1)
+    rest = (left**2).sum() / freedom / values.size
+    variance = max(g, rest) + max(e - rest, 0)
+    degrees = g**2 / (runs - 1) + max(e - rest, 0) ** 2 / (states - 1) + rest**2 / freedom
+    return variance, variance**2 / degrees
+
+
+@settings(deadline=None)
+@given(st.integers(2, 5), st.integers(2, 9), st.floats(0, 2), st.floats(0, 2), st.integers(0, 99))
+def test_mean_interval_is_that_of_the_crossed_table(runs, states, of_runs, of_states, seed):
+    rng = np.random.default_rng(seed)
+    values = (
+        of_runs * rng.normal(size=(runs, 1)) + of_states * rng.normal(size=states) + rng.normal(size=(runs, states))
+    )
+    variance, degrees = crossed(values)
+    half = student_t(0.95, degrees) * math.sqrt(variance)
+    assert ends(mean_interval(sample(values.tolist()))) == pytest.approx((values.mean() - half, values.mean() + half))
+
+
+def test_states_of_their_own_are_not_counted_twice():
+    """Runs that share no state: the runs' means, or what varies within them if that is more."""
+    values = np.random.default_rng(0).normal(size=(3, 20)) + np.array([[0.0], [1.0], [2.0]])
+    nested = Sample(values.ravel(), np.repeat(np.arange(3), 20), np.arange(60))
+    of_runs = values.mean(1).var(ddof=1) / 3
+    rest = values.var(1, ddof=1).mean() / 60
+    degrees = of_runs**2 / (of_runs**2 / 2 + rest**2 / 57)
+    half = student_t(0.95, degrees) * math.sqrt(of_runs)
+    assert mean_interval(nested).high == pytest.approx(values.mean() + half)
+
+
+def test_runs_that_do_the_same_are_worth_one():
+    values = np.random.default_rng(0).normal(size=40)
+    one, three = (mean_interval(sample([values.tolist()] * runs)) for runs in (1, 3))
+    assert ends(three) == pytest.approx(ends(one))
+
+
+def test_missing_episodes_change_an_interval_by_little():
+    values = np.random.default_rng(0).normal(size=(3, 50)) + np.array([[0.0], [0.2], [0.4]])
+    some = values.copy()
+    some[1, 7] = some[2, 30] = math.nan
+    whole, part = (mean_interval(sample(each.tolist())) for each in (values, some))
+    assert part.episodes == 148
+    assert ends(part) == pytest.approx(ends(whole), abs=0.1 * (whole.high - whole.low))
+
+
+def test_one_episode_has_a_value_and_no_ends():
+    interval = mean_interval(sample([[2.0]]))
+    assert interval.value == 2.0
+    assert math.isnan(interval.low)
 
 
 def test_mean_interval_counts_what_is_defined():
@@ -73,18 +125,16 @@ def test_nothing_defined_gives_an_undefined_interval():
 @given(st.floats(0.1, 10), st.floats(-10, 10))
 def test_mean_interval_moves_and_scales_with_the_values(scale, shift):
     values = np.random.default_rng(0).normal(size=(3, 10))
-    one = mean_interval(sample(values.tolist()), resamples=200)
-    other = mean_interval(sample((scale * values + shift).tolist()), resamples=200)
+    one = mean_interval(sample(values.tolist()))
+    other = mean_interval(sample((scale * values + shift).tolist()))
     assert other.low == pytest.approx(scale * one.low + shift, abs=1e-9)
     assert other.high == pytest.approx(scale * one.high + shift, abs=1e-9)
 
 
-def test_mean_interval_of_one_run_is_close_to_the_normal_one():
-    values = np.random.default_rng(0).normal(size=200)
-    interval = mean_interval(sample([values.tolist()]), resamples=5000)
-    half = Z * values.std() / math.sqrt(200)
-    assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+def test_mean_interval_of_one_run_is_student_s():
+    values = np.random.default_rng(0).normal(size=20)
+    half = student_t(0.95, 19) * values.std(ddof=1) / math.sqrt(20)
+    assert ends(mean_interval(sample([values.tolist()]))) == pytest.approx((values.mean() - half, values.mean() + half))
 
 
 def test_runs_that_differ_widen_the_interval_of_the_mean():
@@ -95,21 +145,40 @@ def test_runs_that_differ_widen_the_interval_of_the_mean():
     assert width[1] > 1.5 * width[0]
 
 
-def test_mean_interval_covers():
+@pytest.mark.parametrize("of_runs", [0, 0.1, 0.3, 1])
+@pytest.mark.parametrize("of_states", [0, 0.3, 1])
+def test_mean_interval_covers(of_runs, of_states):
+    """Three runs of 40 states, whatever varies: few runs make wide intervals, not wrong ones."""
     rng = np.random.default_rng(0)
     inside = []
-    for _ in range(300):
-        values = rng.normal(0, 0.2, (5, 1)) + rng.normal(size=(5, 20))
-        interval = mean_interval(sample(values.tolist()), resamples=300)
+    for _ in range(600):
+        state, noise = rng.normal(0, of_states, 40), rng.normal(size=(3, 40))
+        interval = mean_interval(sample((rng.normal(0, of_runs, (3, 1)) + state + noise).tolist()))
         inside.append(interval.low <= 0 <= interval.high)
-    assert 0.91 <= coverage(inside) <= 0.995
+    assert 0.92 <= coverage(inside) <= 0.995
+
+
+def test_no_difference_is_rarely_found_clear():
+    """Two methods on three runs each that differ by chance alone, as trained networks do."""
+    rng = np.random.default_rng(0)
+    clear = []
+    for _ in range(600):
+        one, other = (rng.normal(size=(3, 1)) + rng.normal(size=(3, 40)) for _ in "ab")
+        interval = mean_difference(sample(one.tolist()), sample(other.tolist()))
+        clear.append(interval.low > 0 or interval.high < 0)
+    assert coverage(clear) <= 0.07
 
 
 @pytest.mark.parametrize(
-    ("degrees", "quantile"), [(1, math.tan(0.95 * math.pi / 2)), (2, 0.95 * math.sqrt(2 / (1 - 0.95**2))), (10**6, Z)]
+    ("degrees", "quantile"), [(1, math.tan(0.95 * math.pi / 2)), (2, 0.95 * math.sqrt(2 / (1 - 0.95**2))), (1e6, Z)]
 )
 def test_student_t_against_closed_forms(degrees, quantile):
     assert student_t(0.95, degrees) == pytest.approx(quantile, rel=1e-4)
+
+
+@given(st.floats(1, 2000), st.floats(0, 5))
+def test_student_t_falls_with_its_degrees(degrees, more):
+    assert student_t(0.95, degrees + more) <= student_t(0.95, degrees) * (1 + 1e-4)
 
 
 @settings(deadline=None)
@@ -121,9 +190,9 @@ def test_wilson_ends_solve_the_score_equation(n, p):
 
 
 def test_proportion_of_all_successes_is_not_certain():
-    """At p = 1 the lower end of Wilson's interval is n / (n + z^2)."""
+    """At p = 1 the lower end of Wilson's interval is n / (n + z^2); two runs met the same 20 states."""
     interval = proportion_interval(sample([[1.0] * 20, [1.0] * 20]))
-    assert ends(interval) == pytest.approx((40 / (40 + Z**2), 1.0))
+    assert ends(interval) == pytest.approx((20 / (20 + Z**2), 1.0))
 
 
 def test_proportion_of_all_failures_mirrors_that_of_all_successes():
@@ -133,15 +202,26 @@ def test_proportion_of_all_failures_mirrors_that_of_all_successes():
     assert ends(other) == pytest.approx((1 - one.high, 1 - one.low))
 
 
-def test_runs_that_agree_as_by_chance_give_the_interval_of_independent_episodes():
-    interval = proportion_interval(sample([[1.0, 0.0] * 10, [0.0, 1.0] * 10]))
-    assert ends(interval) == pytest.approx(wilson(0.5, 40, Z))
-
-
 def test_runs_that_differ_are_the_unit_of_the_proportion():
-    """Two runs of 20, all ones and all zeros: D = 40 / 4 / (1 / 4) = 40, one effective episode and t with 1 degree."""
+    """Two runs of 20, all ones and all zeros: V = 1 / 4, one effective episode and t with 1 degree."""
     interval = proportion_interval(sample([[1.0] * 20, [0.0] * 20]))
     assert ends(interval) == pytest.approx(wilson(0.5, 1, math.tan(0.95 * math.pi / 2)), rel=1e-4)
+
+
+def test_three_runs_that_solve_the_same_states_are_worth_one():
+    solved = [1.0, 0.0] * 50
+    assert ends(proportion_interval(sample([solved] * 3))) == pytest.approx(wilson(0.5, 99, student_t(0.95, 99)))
+
+
+def test_one_success_more_changes_an_interval_by_little():
+    """No threshold decides whether runs count as different."""
+    solved = [np.arange(100) < n for n in (80, 76, 84)]
+    lows = []
+    for less in range(3):
+        solved[1] = np.arange(100) < 76 - less
+        rng = np.random.default_rng(0)
+        lows.append(proportion_interval(sample([rng.permutation(each).astype(float).tolist() for each in solved])).low)
+    assert np.abs(np.diff(lows)).max() < 0.03
 
 
 def test_proportion_refuses_other_values():
@@ -161,6 +241,15 @@ def test_proportion_interval_covers(p, groups, correlation):
         interval = proportion_interval(sample((rng.random((groups, 20)) < own[:, None]).astype(float).tolist()))
         inside.append(interval.low <= p <= interval.high)
     assert coverage(inside) >= 0.92
+
+
+def test_pairing_removes_what_runs_share():
+    """Three policies of very different quality under two methods: one method solves ten states more with each."""
+    shares = np.array([[90], [60], [30]])
+    one, other = (np.arange(100) < shares - less for less in (0, 10))
+    interval = proportion_difference(sample(one.astype(float).tolist()), sample(other.astype(float).tolist()))
+    assert interval.value == pytest.approx(0.1)
+    assert interval.low > 0.05
 
 
 def test_pairs_are_matched_by_both_seeds_and_left_out_when_one_is_undefined():
@@ -186,10 +275,9 @@ def test_difference_changes_sign_with_its_order():
 
 
 def test_difference_of_two_perfect_methods_is_not_certain():
-    """With both shares at 1, each interval reaches down to n / (n + z^2) and not up."""
+    """Half a pair is added to each way in which two episodes can come out: a variance of 1 / (n + 2)^2."""
     perfect = sample([[1.0] * 20])
-    reach = 1 - 20 / (20 + Z**2)
-    assert ends(proportion_difference(perfect, perfect)) == pytest.approx((-reach, reach))
+    assert ends(proportion_difference(perfect, perfect)) == pytest.approx((-Z / 22, Z / 22), rel=0.1)
 
 
 def test_differences_without_common_episodes_are_undefined():

@@ -94,7 +94,7 @@ def test_a_measure_without_direction_has_no_best() -> None:
     summary = summarise(comparison({"a": {0: {"inference_calls": [3.0, 4.0]}}, "b": {0: {"inference_calls": [9.0]}}}))
     assert summary.best(0, "inference_calls") is None
     assert summary.standing(0, "inference_calls") is None
-    assert not summary.overlaps("a", 0, "inference_calls")
+    assert not summary.among_best("a", 0, "inference_calls")
 
 
 def test_standing_names_whom_the_best_does_not_clearly_beat() -> None:
@@ -103,7 +103,7 @@ def test_standing_names_whom_the_best_does_not_clearly_beat() -> None:
     standing = summary.standing(0, "completion_time")
     assert standing is not None
     assert (standing.best, standing.rivals) == ("a", ("b",))
-    assert [summary.overlaps(name, 0, "completion_time") for name in "abc"] == [True, True, False]
+    assert [summary.among_best(name, 0, "completion_time") for name in "abc"] == [True, True, False]
 
 
 def test_pairing_sees_what_overlapping_intervals_hide() -> None:
@@ -115,8 +115,10 @@ def test_pairing_sees_what_overlapping_intervals_hide() -> None:
         }
     )
     summary = summarise(results)
-    assert summary.overlaps("b", 0, "completion_time")
+    one, other = (summary.interval(name, 0, "completion_time") for name in "ab")
+    assert one.low < other.low < one.high
     assert summary.compare("a", "b", 0, "completion_time") == "better"
+    assert not summary.among_best("b", 0, "completion_time")
 
 
 def test_ratio_scales_the_interval_and_needs_a_reference() -> None:

@@ -20,7 +20,7 @@ class Measured:
     Attributes:
         label: For people.
         unit: "std" is the standard deviation of the recorded actions, "state" that of the observed state.
-        interval: Mean over episodes, with its bootstrap interval.
+        interval: Mean over episodes, with its interval.
     """
 
     label: str

@@ -162,7 +162,7 @@ def _tables(summary: Summary, methods: Mapping[str, dict[str, Any]]) -> dict[str
 def _cell(summary: Summary, name: str, delay: int, metric: str, *, relative: bool) -> dict[str, str]:
     interval = (summary.ratio if relative else summary.interval)(name, delay, metric)
     mean, ends = shown(interval, "" if relative else metric)
-    tied = "tied" if summary.overlaps(name, delay, metric) else ""
+    tied = "tied" if summary.among_best(name, delay, metric) else ""
     mark = "best" if name == summary.best(delay, metric) else tied
     return {"mean": mean, "interval": ends, "mark": mark}
 

@@ -1,12 +1,23 @@
 """How sure a number is, and which methods no other one dominates.
 
-Episodes come in groups: those of one training seed share its weights and are not independent. Every interval here
-takes the training seed as the first thing that could have come out differently and the episode as the second. NaN
-(undefined) episodes are left out, pairs of which one is NaN as well.
+Two things could have come out differently: the training runs, and the initial states. They are crossed, as every run
+meets the same states: episodes of one run share its weights, those of one state its difficulty, and neither are
+independent. With G runs, E states and N = G E episodes, the variance of the mean has a part of each,
+
+    V_g = sum_g (y_g - y)^2 / (G (G - 1))          of the runs' means
+    V_e = sum_e (y_e - y)^2 / (E (E - 1))          of the states' means
+    V_0 = sum (y_ge - y_g - y_e + y)^2 / ((G - 1) (E - 1) N)          of what neither explains, counted in both
+    V   = max(V_g, V_0) + max(V_e - V_0, 0)
+
+(two-way random effects without replicates; Searle, Casella and McCulloch 1992, chapter 4), and as many degrees of
+freedom as a sum of variances with G - 1, E - 1 and (G - 1) (E - 1) of them has (Satterthwaite 1946). Of three runs that
+differ little more is known than their three means: intervals are wide then, and should be.
+
+NaN (undefined) episodes are left out, pairs of which one is NaN as well.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist
 from typing import Literal
@@ -20,7 +31,8 @@ Array = NDArray[np.float64]
 Better = Literal["higher", "lower"]
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
+_NORMAL = 1000
+"""Degrees of freedom from which on Student's t is normal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +75,6 @@ class Sample:
         """The episodes of these indices."""
         return Sample(self.values[episodes], self.training_seed[episodes], self.seed[episodes])
 
-    def groups(self) -> list[Array]:
-        """The values of each training seed, in the order of the seeds."""
-        return [self.values[self.training_seed == group] for group in np.unique(self.training_seed)]
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -91,43 +99,82 @@ def _undefined() -> Interval:
     return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
 
 
-def mean_interval(
-    sample: Sample, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Mean over episodes with a percentile interval of the hierarchical bootstrap (Davison & Hinkley 1997, 3.8).
+@dataclass(frozen=True)
+class _Spread:
+    """Of a mean over episodes.
 
-    Each resample draws training seeds with replacement, then episodes within each drawn seed. With one training seed
-    only episodes vary and the interval says nothing about another training run; with two or three it is too narrow
-    when runs differ much, as every bootstrap of so few groups. For 0/1 values use `proportion_interval`: resampling
-    twenty successes never shows a failure.
+    Attributes:
+        variance: V of the module; NaN if one episode is all there is.
+        degrees: Of freedom; infinite where nothing varies.
+        runs: G.
+        states: E.
+    """
+
+    variance: float
+    degrees: float
+    runs: int
+    states: int
+
+
+def _spread(sample: Sample) -> _Spread:
+    """The spread of the mean of a sample without NaN; where episodes are missing, sums stand for means."""
+    values, n = sample.values, len(sample.values)
+    parts, means = [], []
+    for group in (sample.training_seed, sample.seed):
+        _, member, counts = np.unique(group, return_inverse=True, return_counts=True)
+        sums, k = np.bincount(member, values - values.mean()), len(counts)
+        parts.append((float(sums @ sums) * k / (k - 1) / n**2 if k > 1 else 0.0, k))
+        means.append((sums / counts)[member])
+    (of_runs, runs), (of_states, states) = parts
+    left = values - values.mean() - means[0] - (means[1] if states < n else 0.0)
+    freedom = n - runs - (states - 1 if states < n else 0)
+    rest = float(left @ left) / freedom / n if freedom > 0 else 0.0
+    if runs == 1:  # the states are all that could have been others
+        variance, degrees = of_states if states > 1 else float("nan"), states - 1.0
+        return _Spread(variance, degrees, runs, states)
+    of_states = max(of_states - rest, 0.0) if states < n else 0.0
+    variance = max(of_runs, rest) + of_states
+    terms = [(of_runs, runs - 1), (of_states, states - 1), (rest, freedom)]
+    uncertain = sum(part**2 / degrees for part, degrees in terms if degrees > 0)
+    return _Spread(variance, variance**2 / uncertain if uncertain > 0 else float("inf"), runs, states)
+
+
+def mean_interval(sample: Sample, *, confidence: float = CONFIDENCE) -> Interval:
+    """Mean over episodes with the interval of Student's t for runs and states that are crossed, see the module.
+
+    With one training run only the states vary, and the interval says nothing about another run. Its ends are NaN where
+    one episode is all there is.
 
     Args:
         sample: Values of any unit.
         confidence: In (0, 1).
-        resamples: Bootstrap resamples.
-        seed: Of the resampling; the same seed gives the same interval.
     """
     sample = sample.defined()
-    groups = sample.groups()
-    if not groups:
+    if not len(sample.values):
         return _undefined()
-    counts = np.array([len(group) for group in groups])
-    padded = np.zeros((len(groups), counts.max()))
-    for row, group in zip(padded, groups, strict=True):
-        row[: len(group)] = group
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(len(groups), size=(resamples, len(groups)))
-    size = counts[drawn]
-    episode = (generator.random((*drawn.shape, counts.max())) * size[..., None]).astype(np.int64)
-    kept = np.arange(counts.max()) < size[..., None]
-    means = np.sum(padded[drawn[..., None], episode] * kept, axis=(1, 2)) / size.sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(sample.values.mean()), float(low), float(high), len(sample.values), len(groups))
+    spread = _spread(sample)
+    return _interval(sample, spread, spread.variance, confidence)
+
+
+def _interval(sample: Sample, spread: _Spread, variance: float, confidence: float) -> Interval:
+    mean = float(sample.values.mean())
+    half = student_t(confidence, spread.degrees) * float(np.sqrt(variance))
+    return Interval(mean, mean - half, mean + half, len(sample.values), spread.runs)
+
+
+def student_t(confidence: float, degrees: float) -> float:
+    """Two-sided quantile of Student's t: ``P(|T| < q) = confidence``; between whole degrees linear in their inverse."""
+    if degrees >= _NORMAL:
+        return NormalDist().inv_cdf((1 + confidence) / 2)
+    below = int(max(degrees, 1.0))
+    low, high = _student_t(confidence, below), _student_t(confidence, below + 1)
+    share = (1 / below - 1 / max(degrees, 1.0)) / (1 / below - 1 / (below + 1))
+    return low + share * (high - low)
 
 
 @cache
-def student_t(confidence: float, degrees: int) -> float:
-    """Two-sided quantile of Student's t: ``P(|T| < q) = confidence``, to a relative error below 1e-4.
+def _student_t(confidence: float, degrees: int) -> float:
+    """The same for whole degrees, to a relative error below 1e-4.
 
     With ``T = sqrt(degrees) tan(a)``, the angle a has a density proportional to ``cos(a)^(degrees - 1)``.
     """
@@ -138,20 +185,18 @@ def student_t(confidence: float, degrees: int) -> float:
 
 
 def proportion_interval(sample: Sample, *, confidence: float = CONFIDENCE) -> Interval:
-    """Share of ones with Wilson's score interval, widened for episodes that share a training run.
+    """Share of ones with Wilson's score interval, for as many episodes as the spread of the mean is worth.
 
-    Wilson (1927) keeps its coverage near 0 and 1, where a bootstrap collapses to a point. Grouping enters as the design
-    effect ``D = sum_g n_g (p_g - p)^2 / ((G - 1) p (1 - p))``, the between-seed variance over the binomial one:
-    where D > 1 the number of episodes becomes n / D, and the quantile is Student's with G - 1 degrees of freedom,
-    because D is estimated from G seeds. Where D <= 1 (also when all episodes agree, or with one training seed) the
-    seeds show no spread beyond chance and this is Wilson's interval as it stands.
+    Wilson (1927) keeps its coverage near 0 and 1. With V and the degrees of freedom of the module, the share is worth
+    ``p (1 - p) / V`` independent episodes, at most as many as there are, and the quantile is Student's. Where all agree
+    there is no spread to be seen: then it is worth as many as there are initial states.
 
     Args:
         sample: Values 0 or 1.
         confidence: In (0, 1).
     """
     sample = sample.defined()
-    n, groups = len(sample.values), sample.groups()
+    n = len(sample.values)
     if n == 0:
         return _undefined()
     if not np.all(np.isin(sample.values, (0, 1))):
@@ -160,15 +205,12 @@ def proportion_interval(sample: Sample, *, confidence: float = CONFIDENCE) -> In
             expected="a proportion: one 0 or 1 per episode",
             change="use mean_interval for measures that are not yes or no",
         )
-    p = float(sample.values.mean())
-    quantile = NormalDist().inv_cdf((1 + confidence) / 2)
-    if len(groups) > 1 and 0 < p < 1:
-        spread = sum(len(group) * (float(group.mean()) - p) ** 2 for group in groups)
-        design = spread / ((len(groups) - 1) * p * (1 - p))
-        if design > 1:
-            n, quantile = n / design, student_t(confidence, len(groups) - 1)
-    low, high = wilson(p, n, quantile)
-    return Interval(p, low, high, len(sample.values), len(groups))
+    p, spread = float(sample.values.mean()), _spread(sample)
+    worth, degrees = float(spread.states), float("inf")
+    if 0 < p < 1:
+        worth, degrees = min(n, p * (1 - p) / spread.variance), spread.degrees
+    low, high = wilson(p, worth, student_t(confidence, degrees))
+    return Interval(p, low, high, n, spread.runs)
 
 
 def wilson(p: float, n: float, quantile: float) -> tuple[float, float]:
@@ -187,35 +229,31 @@ def paired(first: Sample, second: Sample) -> tuple[Sample, Sample]:
     return first.at(indices[:, 0]), second.at(indices[:, 1])
 
 
-def mean_difference(
-    first: Sample, second: Sample, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Mean of first - second over pairs, with the interval of `mean_interval` of the differences."""
+def _differences(first: Sample, second: Sample) -> Sample:
     first, second = paired(first, second)
-    difference = Sample(first.values - second.values, first.training_seed, first.seed)
-    return mean_interval(difference, confidence=confidence, resamples=resamples, seed=seed)
+    return Sample(first.values - second.values, first.training_seed, first.seed)
+
+
+def mean_difference(first: Sample, second: Sample, *, confidence: float = CONFIDENCE) -> Interval:
+    """Mean of first - second over pairs, with the interval of `mean_interval` of the differences."""
+    return mean_interval(_differences(first, second), confidence=confidence)
 
 
 def proportion_difference(first: Sample, second: Sample, *, confidence: float = CONFIDENCE) -> Interval:
-    """Share of ones in first minus that in second over pairs, by squaring and adding (Newcombe 1998, paired data).
+    """Share of ones in first minus that in second over pairs, with the interval of `mean_interval` of the differences.
 
-    The distances from each share to the ends of its own interval are combined as those of correlated errors; the
-    correlation is that of the pairs, 0 where one side never varies. Not of zero width when all episodes agree.
+    Their variance is at least that of independent pairs, half a pair being added to each way in which two can come out
+    (Agresti and Min 2005): a few pairs that agree are not certain.
     """
-    first, second = paired(first, second)
-    a, b = (proportion_interval(sample, confidence=confidence) for sample in (first, second))
-    if a.episodes == 0:
-        return a
-    varies = 0 < a.value < 1 and 0 < b.value < 1
-    correlation = float(np.corrcoef(first.values, second.values)[0, 1]) if varies else 0.0
-
-    def combined(one: float, other: float) -> float:
-        return float(np.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0)))
-
-    value = a.value - b.value
-    low = value - combined(a.value - a.low, b.high - b.value)
-    high = value + combined(a.high - a.value, b.value - b.low)
-    return Interval(value, low, high, a.episodes, a.training_seeds)
+    difference = _differences(first, second)
+    n = len(difference.values)
+    if n == 0:
+        return _undefined()
+    ahead, behind = float(np.sum(difference.values > 0)), float(np.sum(difference.values < 0))
+    least = (ahead + behind + 1 - (ahead - behind) ** 2 / (n + 2)) / (n + 2) ** 2
+    spread = _spread(difference)
+    found = _interval(difference, spread, float(np.fmax(spread.variance, least)), confidence)
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))
 
 
 def _losses(points: Array, better: Sequence[Better]) -> Array:

@@ -108,17 +108,18 @@ class Summary:
         best = self.best(delay, metric)
         if best is None:
             return None
-        others = [name for name in self.labels if name != best and (name, delay, metric) in self.samples]
+        others = [name for name in self.labels if name != best and self.measured(name, delay, metric)]
         rivals = (name for name in others if self.compare(best, name, delay, metric) != "better")
         return Standing(best, tuple(rivals))
 
-    def overlaps(self, method: str, delay: int, metric: str) -> bool:
-        """Whether the method's interval and the best one's have a point in common."""
-        best = self.best(delay, metric)
-        if best is None:
-            return False
-        one, other = self.interval(method, delay, metric), self.interval(best, delay, metric)
-        return one.low <= other.high and other.low <= one.high
+    def measured(self, method: str, delay: int, metric: str) -> bool:
+        """Whether an episode of this cell defines the measure."""
+        return not math.isnan(self.interval(method, delay, metric).value)
+
+    def among_best(self, method: str, delay: int, metric: str) -> bool:
+        """Whether the method has the best mean, or the best one is not clearly better in pairs."""
+        standing = self.standing(delay, metric)
+        return standing is not None and method in (standing.best, *standing.rivals)
 
     def ratio(self, method: str, delay: int, metric: str) -> Interval:
         """The cell as a multiple of the demonstrations' value; NaN where they have none above zero."""
@@ -280,6 +281,8 @@ def shown(interval: Interval, metric: str = "") -> tuple[str, str]:
     if math.isnan(interval.value):
         return "–", ""
     digits = decimals(interval.value, metric)
+    if math.isnan(interval.low):  # of one episode
+        return f"{interval.value:,.{digits}f}", ""
     value, low, high = (
         f"{0.0 if round(x, digits) == 0 else x:,.{digits}f}" for x in (interval.value, interval.low, interval.high)
     )
@@ -297,7 +300,7 @@ def head(metric: str) -> str:
 
 
 def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
-    """A Markdown table, one row per delay and method; bold is the best mean and whoever's interval overlaps with it."""
+    """A Markdown table, one row per delay and method; bold is the best mean and who is not clearly behind it."""
     rows = [f"| delay | method | {' | '.join(head(metric) for metric in metrics)} |"]
     rows.append("|---:|:---|" + "---:|" * len(metrics))
     for delay in summary.delays:
@@ -305,7 +308,7 @@ def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
             cells = []
             for metric in metrics:
                 value, interval = shown(summary.interval(name, delay, metric), metric)
-                strong = f"**{value}**" if summary.overlaps(name, delay, metric) else value
+                strong = f"**{value}**" if summary.among_best(name, delay, metric) else value
                 cells.append(f"{strong} ({interval})" if interval else value)
             rows.append(f"| {delay} | {label} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
@@ -313,7 +316,9 @@ def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
 
 def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
     """The same table for a terminal."""
-    table = Table(caption="mean with 95 % interval; bold: best, or overlapping with the best", caption_justify="left")
+    table = Table(
+        caption="mean with 95 % interval; bold: the best mean, and those not clearly behind", caption_justify="left"
+    )
     table.add_column("delay", justify="right")
     table.add_column("method", no_wrap=True)
     for metric in metrics:
@@ -323,7 +328,7 @@ def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
             cells = []
             for metric in metrics:
                 value, interval = shown(summary.interval(name, delay, metric), metric)
-                strong = f"[bold]{value}[/bold]" if summary.overlaps(name, delay, metric) else value
+                strong = f"[bold]{value}[/bold]" if summary.among_best(name, delay, metric) else value
                 cells.append(f"{strong} [dim]{interval}[/dim]" if interval else value)
             last = index == len(summary.labels) - 1
             table.add_row("" if index else str(delay), label, *cells, end_section=last)
