@@ -199,6 +199,8 @@ def complaint(result: tuple[int, str, str]) -> str:
         (["train", "--data", "nowhere.npz"], "check the path"),
         (["check", "nowhere.npz"], "check the path"),
         (["eval", "adroit-door", "--delays", "0;4"], "separate with commas"),
+        (["eval", "adroit-door", "--slower", "rtc=2.1", "--methods", "naive"], "--slower for rtc"),
+        (["eval", "adroit-door", "--slower", "rtc:clip=1=2", "--methods", "rtc"], "--slower for rtc:clip=1"),
         (["eval", "adroit-door", "--delays", "0,-4"], "remove the negative ones"),
         (["eval", "adroit-door", "--delays", ""], "separate with commas"),
         (["eval", "adroit-door", "--delay-model", "jiter"], "did you mean 'jitter'?"),

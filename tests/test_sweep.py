@@ -184,6 +184,14 @@ def test_policies_that_are_there_are_not_trained_again(runs: Path, monkeypatch: 
         bench.train(comparison(updates=12), runs, 1, QUIET)
 
 
+@pytest.mark.usefixtures("point")
+def test_a_finished_policy_of_another_recipe_is_not_taken_for_this_one(runs: Path) -> None:
+    small = comparison()
+    other = replace(small, recipe=replace(small.recipe, relative=True))
+    with pytest.raises(CheckpointError, match="relative"):
+        bench.train(other, runs, 1, QUIET)
+
+
 def test_the_point_mass_is_a_robot_that_keeps_to_the_rules() -> None:
     from segue.envs.robot import check_robot
 

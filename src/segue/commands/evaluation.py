@@ -142,6 +142,13 @@ def eval_command(
         execution_horizon=execution_horizon or settings.execution_horizon,
         slowdowns={method(name).name: factor for name, factor in parse_factors(slower).items()},
     )
+    compared = {each.name for each in comparison.methods}
+    if absent := sorted(comparison.slowdowns.keys() - compared):
+        raise SpecError(
+            got=f"--slower for {', '.join(absent)}",
+            expected=f"methods that are compared: {', '.join(sorted(compared))}",
+            change="name each as in --methods, with its settings",
+        )
     folder = out or Path("runs") / task / "eval"
     path = bench.evaluate(
         comparison, runs or [Path("runs") / task / "seed-0"], out=folder, workers=workers, command=command,

@@ -139,12 +139,17 @@ def _recipe(comparison: Comparison, name: str, folder: Path) -> Recipe:
 
 
 def _done(folder: Path, name: str, recipe: Recipe) -> bool:
-    """Whether the policy is trained to the end under this objective; what else differs, `train_policy` finds out."""
+    """Whether the policy is trained to the end by this recipe; if not, `train_policy` goes on, or says what differs."""
     if not (folder / "last").exists():
         return False
     info = checkpoint.load(folder).info
-    updates = recipe.updates - recipe.first_stage_updates
-    return info.get("update") == updates and info.get("objective") == checkpoint.as_json(asdict(objective(name)))  # type: ignore[arg-type]
+    wanted = {
+        "update": recipe.updates - recipe.first_stage_updates,
+        "objective": checkpoint.as_json(asdict(objective(name))),  # type: ignore[arg-type]
+        # Wherever its autoencoder lies: folders are moved.
+        "recipe": checkpoint.as_json(asdict(replace(recipe, autoencoder=None))),
+    }
+    return {**info, "recipe": {**info.get("recipe", {}), "autoencoder": None}}.items() >= wanted.items()
 
 
 def evaluate(

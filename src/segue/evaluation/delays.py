@@ -171,10 +171,10 @@ def delay_model(kind: str, steps: int) -> DelayModel:
 
 
 def parse_factors(text: str) -> dict[str, float]:
-    """Factors on the delay per method from a list such as ``rtc=2.1``; an empty text has none."""
+    """Factors on the delay per method from a list such as ``rtc=2.1,rtc:clip=10=2.1``; an empty text has none."""
     factors = {}
     for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
+        name, _, value = part.rpartition("=")
         try:
             factors[name.strip()] = float(value)
         except ValueError:

@@ -75,7 +75,7 @@ METRICS: dict[str, Metric] = {
         Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS),
         Metric("stall_time", "Stalls", "s", "lower", "dt * steps slower than 10 % of cruise speed", _OURS),
         Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS),
-        Metric("inference_time", "Time per inference", "s", "lower", "seconds of inference / calls", _OURS),
+        Metric("inference_time", "Time per inference in a batch", "s", "none", "seconds of inference / calls", _OURS),
     )
 }
 """Every measure of an episode, in the order of reports."""
