@@ -225,8 +225,16 @@ def test_one_success_more_changes_an_interval_by_little():
 
 
 def test_proportion_refuses_other_values():
-    with pytest.raises(SpecError, match="0 and 1"):
-        proportion_interval(sample([[0.5, 1.0]]))
+    with pytest.raises(SpecError, match="0 to 1"):
+        proportion_interval(sample([[0.5, 1.1]]))
+
+
+def test_scores_have_an_interval_inside_of_their_range_and_near_that_of_the_mean():
+    scores = np.random.default_rng(0).beta(4, 3, (3, 100))
+    one, other = (of(sample(scores.tolist())) for of in (proportion_interval, mean_interval))
+    assert ends(one) == pytest.approx(ends(other), abs=0.01)
+    far = np.concatenate([scores[:2], 0.05 * scores[2:]])
+    assert mean_interval(sample(far.tolist())).low < 0 < proportion_interval(sample(far.tolist())).low
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.98])

@@ -185,30 +185,33 @@ def _student_t(confidence: float, degrees: int) -> float:
 
 
 def proportion_interval(sample: Sample, *, confidence: float = CONFIDENCE) -> Interval:
-    """Share of ones with Wilson's score interval, for as many episodes as the spread of the mean is worth.
+    """Share of ones, or mean of scores from 0 to 1, with Wilson's score interval for as many episodes as it is worth.
 
-    Wilson (1927) keeps its coverage near 0 and 1. With V and the degrees of freedom of the module, the share is worth
-    ``p (1 - p) / V`` independent episodes, at most as many as there are, and the quantile is Student's. Where all agree
-    there is no spread to be seen: then it is worth as many as there are initial states.
+    Wilson (1927) keeps inside of [0, 1], and its coverage near the ends. With V and the degrees of freedom of the
+    module, the mean is worth ``p (1 - p) / V`` independent successes and failures, and the quantile is Student's.
+    Where all agree there is no spread to be seen: then it is worth as many as there are initial states.
 
     Args:
-        sample: Values 0 or 1.
+        sample: Values from 0 to 1.
         confidence: In (0, 1).
+
+    Raises:
+        SpecError: A value outside of that.
     """
     sample = sample.defined()
     n = len(sample.values)
     if n == 0:
         return _undefined()
-    if not np.all(np.isin(sample.values, (0, 1))):
+    if sample.values.min() < 0 or sample.values.max() > 1:
         raise SpecError(
-            got="values other than 0 and 1",
-            expected="a proportion: one 0 or 1 per episode",
-            change="use mean_interval for measures that are not yes or no",
+            got=f"values from {sample.values.min():g} to {sample.values.max():g}",
+            expected="successes or scores, from 0 to 1",
+            change="use mean_interval for other measures",
         )
     p, spread = float(sample.values.mean()), _spread(sample)
     worth, degrees = float(spread.states), float("inf")
-    if 0 < p < 1:
-        worth, degrees = min(n, p * (1 - p) / spread.variance), spread.degrees
+    if spread.variance > 0:
+        worth, degrees = p * (1 - p) / spread.variance, spread.degrees
     low, high = wilson(p, worth, student_t(confidence, degrees))
     return Interval(p, low, high, n, spread.runs)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from segue.evaluation.statistics import (
 )
 
 SCHEMA = 1
+SHARES = ("success", "score", "hesitation")
 HEADLINE = ("success", "completion_time", "jerk_measured")
 Key = tuple[str, int, str]  # method, delay, metric
 Verdict = Literal["better", "worse", "level"]
@@ -63,10 +64,7 @@ class Summary:
     @cached_property
     def intervals(self) -> dict[Key, Interval]:
         """Mean (or share of successes) and interval of each cell."""
-        return {
-            key: proportion_interval(sample) if key[2] == "success" else mean_interval(sample)
-            for key, sample in self.samples.items()
-        }
+        return {key: _interval(key[2], sample) for key, sample in self.samples.items()}
 
     @cached_property
     def _compared(self) -> dict[tuple[str, str, int, str], Interval]:
@@ -127,6 +125,14 @@ class Summary:
         reference = reference if reference > 0 else math.nan
         low, high = cell.low / reference, cell.high / reference
         return Interval(cell.value / reference, low, high, cell.episodes, cell.training_seeds)
+
+
+def _interval(metric: str, sample: Sample) -> Interval:
+    """Of a mean; what cannot be below zero, or above one, has no interval that reaches there."""
+    if metric in SHARES:
+        return proportion_interval(sample)
+    interval = mean_interval(sample)
+    return interval if np.any(sample.values < 0) else replace(interval, low=max(interval.low, 0.0))
 
 
 def summarise(results: Mapping[str, Any]) -> Summary:
