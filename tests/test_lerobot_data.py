@@ -111,6 +111,25 @@ def test_an_episode_that_is_missing_in_the_older_layout_is_named(written: Path, 
         reader.load(old)
 
 
+@pytest.mark.parametrize("files_of_episodes", [(0, 1, 0), (1, 0, 0), (1, 0, 1), (2, 1, 0)])
+def test_episodes_are_their_own_rows_whatever_file_they_are_in(
+    damaged: Path, files_of_episodes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pyarrow.parquet.read_table(damaged / DATA)
+    file_of_row = np.asarray(files_of_episodes)[table.column("episode_index").to_numpy()]
+    for file in set(files_of_episodes):
+        rows = table.take(np.flatnonzero(file_of_row == file))
+        pyarrow.parquet.write_table(rows, (damaged / DATA).with_name(f"file-{file:03d}.parquet"))
+    change_column(EPISODES, "data/file_index", lambda _: pyarrow.array(files_of_episodes))(damaged)
+    checked = []
+    vector = reader._Rows.vector
+    monkeypatch.setattr(
+        reader._Rows, "vector", lambda rows, feature: checked.append((rows.file, feature)) or vector(rows, feature)
+    )
+    same(reader.load(damaged), demonstrations())
+    assert len(checked) == len(set(checked)), "a vector is checked once, however many episodes its file has"
+
+
 def change_info(**values: Any) -> Callable[[Path], None]:
     def change(root: Path) -> None:
         info = json.loads((root / "meta/info.json").read_text())

@@ -1,6 +1,7 @@
 """Reading a data set of LeRobot: state and action, and the pictures of cameras that are asked for."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,27 +52,26 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
         raise DataError(f"no episode in {layout.root}", "at least one", "record some, or check the folder")
     stores = {key: images.scratch(sum(span.length for span in spans), size) for key, size in sizes.items()}
     footage = {key: video.Footage(key, layout.fps) for key in filmed}
-    actions, states, done = [], [], 0
-    for file in dict.fromkeys(span.file for span in spans):
+    actions, states = dict[int, NDArray[np.float32]](), dict[int, NDArray[np.float32]]()
+    for file, episodes in _by_file(spans).items():
         rows = _Rows(file, layout)
+        of_action, of_state = rows.vector(layout.action), rows.vector(layout.state)
         encoded = {key: images.column(file, key) for key in sizes if key not in filmed}
-        for span in (each for each in spans if each.file == file):
+        for span, first in episodes:
             chosen = rows.of(span)
-            actions.append(rows.vector(layout.action)[chosen])
-            states.append(rows.vector(layout.state)[chosen])
+            actions[span.episode], states[span.episode] = of_action[chosen], of_state[chosen]
             for key, column in encoded.items():
-                for frame, row in enumerate(chosen, done):
+                for frame, row in enumerate(chosen, first):
                     where = f"{key!r} of row {row} in {file}"
                     stores[key][frame] = images.decoded(column[int(row)].as_py(), where, sizes[key])
             for key, wanted in footage.items():
-                wanted.want(span.shots[key], np.asarray(rows.table["timestamp"][chosen], np.float64), done)
-            done += span.length
+                wanted.want(span.shots[key], np.asarray(rows.table["timestamp"][chosen], np.float64), first)
     for key, wanted in footage.items():
         wanted.decode(stores[key])
     anchors = [layout.state.names.index(name) if name in layout.state.names else None for name in layout.action.names]
     return Episodes(
-        observation=np.concatenate(states),
-        action=np.concatenate(actions),
+        observation=np.concatenate([states[span.episode] for span in spans]),
+        action=np.concatenate([actions[span.episode] for span in spans]),
         ends=np.cumsum([span.length for span in spans], dtype=np.int64),
         dt=1 / layout.fps,
         observation_names=layout.state.names,
@@ -136,6 +136,16 @@ def _in_order(layout: Layout, source: Path, spans: Iterable[_Span]) -> list[_Spa
         if span.length < 1:
             raise DataError(f"episode {span.episode} of length {span.length} in {source}", "at least 1", "remove it")
     return spans
+
+
+def _by_file(spans: Sequence[_Span]) -> dict[Path, list[tuple[_Span, int]]]:
+    """Episodes of each data file, each with its first frame among all; files need not follow the order of episodes."""
+    found = defaultdict[Path, list[tuple[_Span, int]]](list)
+    first = 0
+    for span in spans:
+        found[span.file].append((span, first))
+        first += span.length
+    return found
 
 
 class _Rows:
