@@ -38,6 +38,7 @@ def same(one: Episodes, other: Episodes) -> None:
     np.testing.assert_array_equal(one.ends, other.ends)
     assert one.dt == pytest.approx(other.dt)
     assert (one.action_names, one.observation_names) == (other.action_names, other.observation_names)
+    assert one.state_of_action == other.state_of_action
 
 
 def test_what_is_written_is_read_back(written: Path) -> None:
@@ -51,8 +52,23 @@ def test_any_path_with_demonstrations_is_recognised(written: Path) -> None:
 
 def test_an_action_named_like_a_state_can_be_learned_relative_to_it(tmp_path: Path) -> None:
     named = replace(demonstrations(), action_names=("goal y", "x"))
-    read = reader.load(writer.save(named, tmp_path / "set", task="t"))
-    assert read.state_of_action == (named.observation_names.index("goal y"), named.observation_names.index("x"))
+    root = writer.save(named, tmp_path / "set", task="t")
+    (root / layout.OURS).unlink()
+    by_name = (named.observation_names.index("goal y"), named.observation_names.index("x"))
+    assert reader.load(root).state_of_action == by_name
+
+
+@pytest.mark.parametrize("anchors", [(2, None), (None, None), (1, 0)])
+def test_what_actions_are_relative_to_is_written_whatever_the_names_are(tmp_path: Path, anchors: Any) -> None:
+    whole = replace(demonstrations(), action_names=("x", "y"), state_of_action=anchors)
+    root = writer.save(whole, tmp_path / "set", task="t")
+    same(reader.load(root), whole)
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["other"] = info["features"]["observation.state"]
+    (root / "meta/info.json").write_text(json.dumps(info))
+    assert layout.state_of_action(layout.read_layout(root, "other")) == tuple(
+        whole.observation_names.index(name) for name in ("x", "y")
+    )
 
 
 def test_a_vector_of_one_is_a_number_in_the_file(tmp_path: Path) -> None:
@@ -101,7 +117,8 @@ def as_version_2(source: Path, target: Path) -> Path:
 
 
 def test_the_older_layout_is_read(written: Path, tmp_path: Path) -> None:
-    same(reader.load(as_version_2(written, tmp_path / "old")), demonstrations())
+    by_name = replace(demonstrations(), state_of_action=(None, None))  # no action is named like a state
+    same(reader.load(as_version_2(written, tmp_path / "old")), by_name)
 
 
 def test_an_episode_that_is_missing_in_the_older_layout_is_named(written: Path, tmp_path: Path) -> None:
@@ -143,6 +160,13 @@ def change_feature(key: str, **values: Any) -> Callable[[Path], None]:
         info = json.loads((root / "meta/info.json").read_text())
         info["features"][key] |= values
         (root / "meta/info.json").write_text(json.dumps(info))
+
+    return change
+
+
+def change_ours(anchors: list[Any]) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / layout.OURS).write_text(json.dumps({"state_of_action": anchors}))
 
     return change
 
@@ -221,6 +245,10 @@ DAMAGE = {
     "renamed twice": (change_feature("action", names=["target x", "target x"]), r"2 different names"),
     "joint left out": (change_feature("action", names=["target x"]), r"2 different names"),
     "other size": (change_feature("action", shape=[3], names=None), r"shape \(\d+, 2\)"),
+    "broken anchors": (lambda root: (root / layout.OURS).write_text("{}"), r"segue.json cannot be read"),
+    "anchor outside": (change_ours([0, 9]), r"state_of_action \[0, 9\] in"),
+    "anchors of another type": (change_ours(["x", True]), r"state_of_action .* in"),
+    "too few anchors": (change_ours([0]), r"2 entries, each an index below 4 or null"),
     "image as state": (change_feature("observation.state", dtype="video"), r"a vector of numbers"),
 }
 

@@ -10,6 +10,9 @@ from typing import Any
 from segue.errors import DataError, MissingExtraError
 
 INFO = Path("meta/info.json")
+OURS = Path("meta/segue.json")
+"""What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action. It lets a
+file of ours be; unknown entries of ``info.json`` are dropped when it goes on recording."""
 ACTION, STATE = "action", "observation.state"
 INDICES = ("timestamp", "frame_index", "episode_index", "index")
 """Columns of every frame that its place is checked by."""
@@ -156,6 +159,32 @@ def _names(given: Any, key: str, size: int) -> tuple[str, ...]:
     if given is None:
         return tuple(f"{key} {i}" for i in range(size))
     return tuple(str(name) for name in given)
+
+
+def state_of_action(layout: Layout) -> tuple[int | None, ...]:
+    """Of each action dimension the state that measures the same: what `OURS` says, else the one of its name.
+
+    Raises:
+        DataError: `OURS` is broken, or does not fit.
+    """
+    file, names = layout.root / OURS, layout.state.names
+    if layout.state.key != STATE or not file.is_file():
+        return tuple(names.index(name) if name in names else None for name in layout.action.names)
+    try:
+        told = json.loads(file.read_text())["state_of_action"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} cannot be read: {error!r}", '{"state_of_action": [...]}', "remove it, or write the data set again"
+        ) from error
+    known = range(len(names))
+    fits = isinstance(told, list) and all(each is None or (type(each) is int and each in known) for each in told)
+    if not fits or len(told) != len(layout.action.names):
+        raise DataError(
+            got=f"state_of_action {str(told)[:100]} in {file}",
+            expected=f"{len(layout.action.names)} entries, each an index below {len(names)} or null",
+            change="correct it, or remove the file: actions are then relative to the states of their names",
+        )
+    return tuple(told)
 
 
 def pyarrow_parquet() -> ModuleType:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, video
-from segue.data.lerobot.layout import INDICES, STATE, Feature, Layout, pyarrow_parquet, read_layout
+from segue.data.lerobot.layout import INDICES, STATE, Feature, Layout, pyarrow_parquet, read_layout, state_of_action
 from segue.data.pictures import Pictures
 from segue.errors import DataError
 
@@ -32,7 +32,7 @@ class _Span:
 def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -> Episodes:
     """Read state and action of all episodes; nothing else is decoded unless it is asked for.
 
-    An action that has the name of a state dimension can be learned relative to it.
+    An action can be learned relative to the state dimension that was written with it, or else has its name.
 
     Args:
         root: Folder of the data set (what LeRobot calls ``root``, with ``meta/`` in it).
@@ -68,7 +68,6 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
                 wanted.want(span.shots[key], np.asarray(rows.table["timestamp"][chosen], np.float64), first)
     for key, wanted in footage.items():
         wanted.decode(stores[key])
-    anchors = [layout.state.names.index(name) if name in layout.state.names else None for name in layout.action.names]
     return Episodes(
         observation=np.concatenate([states[span.episode] for span in spans]),
         action=np.concatenate([actions[span.episode] for span in spans]),
@@ -76,7 +75,7 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
         dt=1 / layout.fps,
         observation_names=layout.state.names,
         action_names=layout.action.names,
-        state_of_action=tuple(anchors),
+        state_of_action=state_of_action(layout),
         source=f"LeRobot {layout.version}, {layout.root.name}",
         pictures={key: Pictures.of(store) for key, store in stores.items()},
     )
