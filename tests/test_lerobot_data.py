@@ -147,6 +147,23 @@ def test_episodes_are_their_own_rows_whatever_file_they_are_in(
     assert len(checked) == len(set(checked)), "a vector is checked once, however many episodes its file has"
 
 
+@pytest.mark.parametrize("size", [0, -1, "1000", 1000.0, None])
+def test_folders_of_the_older_layout_hold_a_whole_number_of_episodes(written: Path, tmp_path: Path, size: Any) -> None:
+    old = as_version_2(written, tmp_path / "old")
+    change_info(chunks_size=size)(old)
+    with pytest.raises(DataError, match=f"chunks_size {size!r} in"):
+        reader.load(old)
+
+
+@pytest.mark.parametrize("line", ['{"episode_index": 2, "length": Infinity}', '{"episode_index": 2}', "[1]", "{"])
+def test_an_episode_of_the_older_layout_has_a_length(written: Path, tmp_path: Path, line: str) -> None:
+    old = as_version_2(written, tmp_path / "old")
+    lines = (old / "meta/episodes.jsonl").read_text().splitlines()
+    (old / "meta/episodes.jsonl").write_text("\n".join([*lines[:2], line]))
+    with pytest.raises(DataError, match=r"episodes.jsonl cannot be read"):
+        reader.load(old)
+
+
 def change_info(**values: Any) -> Callable[[Path], None]:
     def change(root: Path) -> None:
         info = json.loads((root / "meta/info.json").read_text())
@@ -210,6 +227,14 @@ def as_text(column: Any) -> Any:
     return pyarrow.array(["word"] * len(column))
 
 
+def without_first(column: Any) -> Any:
+    return pyarrow.array([None, *column.to_pylist()[1:]])
+
+
+def as_vectors(column: Any) -> Any:
+    return pyarrow.array([[each, each] for each in column.to_pylist()])
+
+
 def ragged(column: Any) -> Any:
     rows = [list(row) for row in column.to_numpy(zero_copy_only=False)]
     rows[0] = rows[0][:1]
@@ -241,6 +266,18 @@ DAMAGE = {
     "no rate": (change_info(fps=0), r"fps 0 in"),
     "outside": (change_info(data_path="../../{chunk_index}{file_index}"), r"files inside of the data set"),
     "odd template": (change_info(data_path="data/{episode}"), r"a template over"),
+    "words as names": (change_feature("action", names="xy"), r"names 'xy' of feature"),
+    "a number as names": (change_feature("action", names=5), r"names 5 of feature"),
+    "text as a count": (change_info(total_episodes="3"), r"total_episodes '3' in"),
+    "no count": (change_info(total_episodes=None), r"total_episodes None in"),
+    "a count beyond all measure": (change_info(total_episodes=10**15), r"without 3, 4, 5, 6, 7, 8 ..."),
+    "text as a length": (change_column(EPISODES, "length", as_text), r"column 'length' of type object"),
+    "a length that is missing": (change_column(EPISODES, "length", without_first), r"column 'length' of type float64"),
+    "text as timestamps": (change_column(DATA, "timestamp", as_text), r"column 'timestamp' of type object"),
+    "vectors as indices": (
+        change_column(DATA, "frame_index", as_vectors),
+        r"column 'frame_index' of .* shape \(\d+, 2\)",
+    ),
     "no state": (change_info(features={}), r"no feature 'action'"),
     "renamed twice": (change_feature("action", names=["target x", "target x"]), r"2 different names"),
     "joint left out": (change_feature("action", names=["target x"]), r"2 different names"),

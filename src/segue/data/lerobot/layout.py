@@ -56,6 +56,17 @@ class Layout:
         """The file that this was read from."""
         return self.root / INFO
 
+    def count(self, key: str, default: int) -> int:
+        """A whole number that ``info.json`` may name, at least 1.
+
+        Raises:
+            DataError: It is something else.
+        """
+        found = self.info.get(key, default)
+        if type(found) is not int or found < 1:
+            raise DataError(f"{key} {found!r} in {self.file}", "a whole number, at least 1", "correct the file")
+        return found
+
     def place(self, template: str, parts: Mapping[str, int | str]) -> Path:
         """Path of a file after a template of ``info.json``; never outside of the data set.
 
@@ -133,9 +144,9 @@ def _feature(file: Path, info: Mapping[str, Any], key: str) -> Feature:
             change="name another state with --state; images are not read here",
         )
     names = _names(feature.get("names"), key, size)
-    if len(names) != size or len(set(names)) != size:
+    if names is None or len(names) != size or len(set(names)) != size:
         raise DataError(
-            got=f"names {list(names)} of feature {key!r} in {file}",
+            got=f"names {feature.get('names')!r} of feature {key!r} in {file}",
             expected=f"{size} different names, one per dimension",
             change="correct the names: joints that were renamed or left out cannot be told apart",
         )
@@ -151,14 +162,14 @@ def _length(feature: Mapping[str, Any]) -> int:
     return shape[0]
 
 
-def _names(given: Any, key: str, size: int) -> tuple[str, ...]:
-    """Names come as a list, as a list under one key (``motors``, ``axes``), or not at all."""
+def _names(given: Any, key: str, size: int) -> tuple[str, ...] | None:
+    """Names come as a list, as a list under one key (``motors``, ``axes``), or not at all; None for anything else."""
     if isinstance(given, dict):
         lists = list(given.values())
         given = lists[0] if len(lists) == 1 and isinstance(lists[0], list) else list(given)
     if given is None:
         return tuple(f"{key} {i}" for i in range(size))
-    return tuple(str(name) for name in given)
+    return tuple(str(name) for name in given) if isinstance(given, list) else None
 
 
 def state_of_action(layout: Layout) -> tuple[int | None, ...]:

@@ -1,5 +1,6 @@
 """Reading a data set of LeRobot: state and action, and the pictures of cameras that are asked for."""
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,9 +88,9 @@ def _spans_of_v2(layout: Layout, filmed: Sequence[str]) -> list[_Span]:
     try:
         lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
         found = [(int(line["episode_index"]), int(line["length"])) for line in lines]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, OverflowError, TypeError, KeyError) as error:
         raise _unreadable(file, error) from error
-    size = int(layout.info.get("chunks_size", 1000))
+    size = layout.count("chunks_size", 1000)
 
     def span(episode: int, length: int) -> _Span:
         place = layout.place("data_path", {"episode_chunk": episode // size, "episode_index": episode})
@@ -106,6 +107,7 @@ def _spans_of_v3(layout: Layout, filmed: Sequence[str]) -> list[_Span]:
     spans = []
     for file in sorted(folder.glob("*/*.parquet")):
         table = _table(file, columns)
+        _check_numbers(file, table, columns[:4])
         for values in zip(*(table[name] for name in columns), strict=True):
             row = dict(zip(columns, values, strict=True))
             numbers = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
@@ -122,10 +124,11 @@ def _spans_of_v3(layout: Layout, filmed: Sequence[str]) -> list[_Span]:
 def _in_order(layout: Layout, source: Path, spans: Iterable[_Span]) -> list[_Span]:
     """Episodes by index, none missing, none twice, as many as ``info.json`` says."""
     spans = sorted(spans, key=lambda span: span.episode)
-    total = layout.info.get("total_episodes", len(spans))
     indices = [span.episode for span in spans]
-    if indices != list(range(total)):
-        missing = sorted(set(range(total)) - set(indices))
+    total = layout.count("total_episodes", max(len(spans), 1))
+    if len(indices) != total or indices != list(range(total)):
+        found = set(indices)
+        missing = list(itertools.islice((episode for episode in range(total) if episode not in found), 7))
         raise DataError(
             got=f"episodes {_short(indices)} in {source}" + (f", without {_short(missing)}" if missing else ""),
             expected=f"the {total} episodes that {layout.file} counts, each once",
@@ -153,6 +156,7 @@ class _Rows:
     def __init__(self, file: Path, layout: Layout) -> None:
         self.file, self.layout = file, layout
         self.table = _table(file, [*INDICES, layout.action.key, layout.state.key])
+        _check_numbers(file, self.table, INDICES)
 
     def of(self, span: _Span) -> NDArray[np.int64]:
         """Rows of an episode, their place and their timestamps checked."""
@@ -222,6 +226,18 @@ def _table(file: Path, columns: list[str]) -> dict[str, NDArray[Any]]:
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
     return {name: _matrix(file, name, table.column(name)) for name in columns}
+
+
+def _check_numbers(file: Path, table: Mapping[str, NDArray[Any]], columns: Sequence[str]) -> None:
+    """Raise `DataError` unless some columns have a number in each row."""
+    for name in columns:
+        column = table[name]
+        if column.ndim != 1 or column.dtype.kind not in "fiu" or not np.isfinite(column).all():
+            raise DataError(
+                got=f"column {name!r} of type {column.dtype} and shape {column.shape} in {file}",
+                expected="a finite number in each row, as LeRobot writes it",
+                change="copy or download the data set again",
+            )
 
 
 def _matrix(file: Path, name: str, column: Any) -> NDArray[Any]:
