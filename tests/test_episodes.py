@@ -109,6 +109,17 @@ def test_double_precision_and_small_integers_are_converted(tmp_path: Path):
         ({"action_names": ["x", "x"]}, "action names used twice: x"),
         ({"state_of_action": [0]}, "state_of_action for 1 dimensions"),
         ({"state_of_action": [0, 3]}, "points at observation 3"),
+        ({"state_of_action": ["o0", "o1"]}, "'state_of_action' of type <U2"),
+        ({"state_of_action": [0.7, 1]}, "fractional state_of_action"),
+        ({"state_of_action": [np.nan, 1]}, "fractional state_of_action"),
+        ({"state_of_action": [np.inf, 1]}, "fractional state_of_action"),
+        ({"state_of_action": [[0, 1], [1, 0]]}, r"state_of_action of shape \(2, 2\)"),
+        ({"observation_names": [1, 2, 3]}, "'observation_names' of type int64"),
+        ({"action_names": [["x", "y"]]}, r"action_names of shape \(1, 2\)"),
+        ({"source": 3}, "'source' of type int64"),
+        ({"source": ["a", "b"]}, r"source of shape \(2,\)"),
+        ({"pictures/top": 3}, r"pictures of shape \(\)"),
+        ({"pictures/top": "none"}, r"pictures of shape \(\)"),
     ],
 )
 def test_load_says_what_is_wrong(tmp_path: Path, changes: dict[str, object], message: str):
@@ -141,6 +152,11 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path):
     names = np.array([{"a": 1}, "b", "c"], dtype=object)
     with pytest.raises(DataError, match="pickled objects"):
         load(written(tmp_path / "file.npz", observation_names=names))
+
+
+def test_other_keys_are_not_read(tmp_path: Path):
+    anything = np.array([{"a": 1}], dtype=object)
+    assert_equal(load(written(tmp_path / "file.npz", notes=anything)), load(written(tmp_path / "plain.npz")))
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path):

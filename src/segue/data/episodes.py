@@ -13,7 +13,7 @@ A file is a NumPy ``.npz`` archive without pickled objects:
     source             () str                          optional; where it comes from, licence
     pictures/NAME      (frames, height, width, 3) uint8    optional; what a camera saw, red green blue
 
-Other keys are left alone. Pictures that are stored without compression, as `save` does it, stay in the file until they
+Other keys are not read. Pictures that are stored without compression, as `save` does it, stay in the file until they
 are needed.
 """
 
@@ -21,7 +21,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from segue.data.pictures import PREFIX, Pictures, add, mapped
 from segue.errors import DataError
 
 REQUIRED = ("observation", "action", "episode_ends", "dt")
+OPTIONAL = ("observation_names", "action_names", "state_of_action", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,31 +242,18 @@ def load(path: str | Path) -> Episodes:
         DataError: The file is missing, truncated, holds pickled objects, or its contents do not fit together.
     """
     arrays = _read(Path(path))
-    missing = [key for key in REQUIRED if key not in arrays]
-    if missing:
-        raise DataError(
-            f"{path} without {', '.join(map(repr, missing))}; it has {', '.join(sorted(arrays)) or 'nothing'}",
-            "the keys " + ", ".join(REQUIRED),
-            "add what is missing, or write the file with segue.data.episodes.save",
-        )
-    for key in REQUIRED:
-        if arrays[key].dtype.kind not in "fiu":
-            raise DataError(f"{key!r} of type {arrays[key].dtype} in {path}", "numbers", "store a numeric array")
-    if arrays["dt"].size != 1:
-        raise DataError(f"dt of shape {arrays['dt'].shape} in {path}", "one number", "store one control period [s]")
-    observation, action, ends = arrays["observation"], arrays["action"], arrays["episode_ends"]
-    if ends.dtype.kind == "f" and np.any(ends != np.round(ends)):
-        raise DataError(f"fractional episode_ends in {path}", "whole frame numbers", "store integers")
+    _check_types(path, arrays)
+    observation, action = arrays["observation"], arrays["action"]
     relative = arrays.get("state_of_action", np.full(_columns(action), -1))
     return Episodes(
         observation=observation.astype(np.float32),
         action=action.astype(np.float32),
-        ends=ends.astype(np.int64),
+        ends=arrays["episode_ends"].astype(np.int64),
         dt=float(arrays["dt"].item()),
         observation_names=_names(arrays, "observation_names", "observation", _columns(observation)),
         action_names=_names(arrays, "action_names", "action", _columns(action)),
         state_of_action=tuple(None if index < 0 else int(index) for index in np.atleast_1d(relative)),
-        source=str(arrays.get("source", "")),
+        source=str(arrays["source"].item()) if "source" in arrays else "",
         pictures={
             key.removeprefix(PREFIX): Pictures.of(value) for key, value in arrays.items() if key.startswith(PREFIX)
         },
@@ -302,8 +290,35 @@ def save(episodes: Episodes, path: str | Path) -> None:
         raise
 
 
+def _check_keys(path: Path, keys: Sequence[str]) -> None:
+    missing = [key for key in REQUIRED if key not in keys]
+    if missing:
+        raise DataError(
+            f"{path} without {', '.join(map(repr, missing))}; it has {', '.join(sorted(keys)) or 'nothing'}",
+            "the keys " + ", ".join(REQUIRED),
+            "add what is missing, or write the file with segue.data.episodes.save",
+        )
+
+
+def _check_types(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
+    """Raise `DataError` for an array that is of another type than the layout says; its shape is `Episodes`'s matter."""
+    for key, array in arrays.items():
+        if key in (*REQUIRED, "state_of_action") and array.dtype.kind not in "fiu":
+            raise DataError(f"{key!r} of type {array.dtype} in {path}", "numbers", "store a numeric array")
+        if key in ("observation_names", "action_names", "source") and array.dtype.kind != "U":
+            raise DataError(f"{key!r} of type {array.dtype} in {path}", "text", "store an array of str")
+        if key in ("dt", "source") and array.size != 1:
+            raise DataError(f"{key} of shape {array.shape} in {path}", "a single value", "store one")
+        if key in OPTIONAL and array.ndim > 1:
+            raise DataError(f"{key} of shape {array.shape} in {path}", "one value per dimension", "store a vector")
+    for key in ("episode_ends", "state_of_action"):
+        values = arrays.get(key, np.zeros(1))
+        if not np.isfinite(values).all() or (values != np.round(values)).any():
+            raise DataError(f"fractional {key} in {path}", "whole numbers", "store integers")
+
+
 def _read(path: Path) -> dict[str, NDArray]:
-    """All arrays of an archive, decompressed; pictures that are not compressed stay where they are."""
+    """The known arrays of an archive, decompressed; pictures that are not compressed stay where they are."""
     if not path.is_file():
         raise DataError(f"no file {path}", "a file of demonstrations (.npz)", "check the path")
     try:
@@ -311,8 +326,10 @@ def _read(path: Path) -> dict[str, NDArray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
         with archive:
+            _check_keys(path, archive.files)
             kept = {key: mapped(path, key) for key in archive.files if key.startswith(PREFIX)}
-            return {key: found if (found := kept.get(key)) is not None else archive[key] for key in archive.files}
+            known = [key for key in archive.files if key in (*REQUIRED, *OPTIONAL) or key in kept]
+            return {key: found if (found := kept.get(key)) is not None else archive[key] for key in known}
     except ValueError as error:
         if "allow_pickle" in str(error) and not zipfile.is_zipfile(path):  # what NumPy says of anything unknown
             expected = "an .npz archive, a Zarr store or a data set of LeRobot"

@@ -43,7 +43,7 @@ class Pictures:
     @classmethod
     def of(cls, store: NDArray[np.uint8]) -> "Pictures":
         """A picture per frame, in order."""
-        return cls(store, np.arange(len(store)))
+        return cls(store, np.arange(len(np.atleast_1d(store))))  # a single number is refused with what it is
 
     @property
     def size(self) -> tuple[int, int]:
