@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
+import zarr.codecs
 from typer.testing import CliRunner
 from zarr.storage import ZipStore
 
@@ -131,6 +133,36 @@ def test_a_damaged_chunk_is_said(path: Path) -> None:
     fill(str(path))
     chunk = path / "data" / "action" / "1.0"
     chunk.write_bytes(chunk.read_bytes()[:5])
+    with pytest.raises(DataError, match=r"data/action.*cannot be read"):
+        stores.load(path, rate=10)
+
+
+COMPRESSORS: dict[tuple[int, str], Any] = {
+    **{
+        (2, name): numcodecs.get_codec({"id": name}) for name in ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma")
+    },
+    (3, "blosc"): zarr.codecs.BloscCodec(),
+    (3, "gzip"): zarr.codecs.GzipCodec(),
+    (3, "zstd"): zarr.codecs.ZstdCodec(),
+}
+"""Those of `CODECS` that compress, by version of the format and name."""
+
+
+@pytest.mark.parametrize("spoilt", [lambda chunk: chunk[:5], lambda chunk: chunk[:8] + b"\xa5" * 40])
+@pytest.mark.parametrize(("version", "codec"), COMPRESSORS)
+def test_a_chunk_that_is_damaged_under_any_codec_is_said(path: Path, version: Any, codec: str, spoilt: Any) -> None:
+    fill(str(path), version=version, data__action=None)
+    array = zarr.open_group(str(path), mode="a").create_array(
+        "data/action",
+        shape=ACTION.shape,
+        dtype=ACTION.dtype,
+        chunks=(4, 2),
+        compressors=[COMPRESSORS[version, codec]],
+    )
+    array[:] = ACTION
+    np.testing.assert_array_equal(stores.load(path, rate=10).action, ACTION)
+    chunk = path / "data" / "action" / ("1.0" if version == 2 else "c/1/0")
+    chunk.write_bytes(spoilt(chunk.read_bytes()))
     with pytest.raises(DataError, match=r"data/action.*cannot be read"):
         stores.load(path, rate=10)
 

@@ -9,7 +9,9 @@
 Only the arrays that are asked for are read. A store says nothing of its rate, unless it has an attribute ``dt`` [s].
 """
 
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ STATES = ("data/state", "data/left_robot_tcp_pose")
 CODECS = frozenset(
     ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "bytes", "transpose", "crc32c")
 )
+# What the codecs above, and an archive of chunks, say of bytes that they cannot make sense of.
+_DAMAGED = (RuntimeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 def is_store(path: Path) -> bool:
@@ -182,7 +186,7 @@ def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
         )
     try:
         return np.asarray(array[:])
-    except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{key!r} of {path} cannot be read: {error}", "a whole array", "copy the store again"
         ) from error
