@@ -132,16 +132,21 @@ def test_the_colours_may_come_first(tmp_path: Path, shown: Any) -> None:
                 reader.load(root, cameras=[CAMERA])
 
 
-def test_a_disc_that_is_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = writer.save(sighted.demonstrations(), tmp_path / "set", task="t")
-    needed = 94 * 24 * 24 * 3
+@pytest.mark.parametrize("cameras", [("top",), ("top", "wrist")])
+def test_a_disc_that_is_too_small_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cameras: tuple[str, ...]
+) -> None:
+    made = sighted.demonstrations()
+    root = writer.save(replace(made, pictures=dict.fromkeys(cameras, made.pictures["top"])), tmp_path / "set", task="t")
+    keys = [f"observation.images.{name}" for name in cameras]
+    needed = len(cameras) * 94 * 24 * 24 * 3
     for free, enough in ((needed, True), (needed - 1, False)):
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         if enough:
-            reader.load(root, cameras=[CAMERA])
+            reader.load(root, cameras=keys)
         else:
-            with pytest.raises(DataError, match="94 pictures of 24 x 24 pixels") as caught:
-                reader.load(root, cameras=[CAMERA])
+            with pytest.raises(DataError, match=r"94 pictures each of .*top \(24 x 24\)") as caught:
+                reader.load(root, cameras=keys)
             assert "TMPDIR" in caught.value.change
 
 

@@ -69,22 +69,36 @@ def filmed(layout: Layout, keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(key for key in keys if layout.info["features"][key]["dtype"] == "video")
 
 
-def scratch(frames: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Room for decoded pictures, in a file without a name that ends with this process; memory holds what is used.
+def scratch(frames: int, cameras: Cameras) -> dict[str, NDArray[np.uint8]]:
+    """Room for the decoded pictures of some cameras, in files without names that end with this process.
+
+    Memory holds what is used. Files that are not written yet take no room on the disc: all are counted together.
+
+    Args:
+        frames: Pictures of each camera.
+        cameras: Height and width of each camera's pictures.
 
     Raises:
         DataError: The disc has not that much room, which would otherwise end the process while it writes.
     """
-    folder, needed = tempfile.gettempdir(), frames * size[0] * size[1] * 3
+    if not cameras:
+        return {}
+    needed = frames * sum(height * width * 3 for height, width in cameras.values())
+    folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if needed > free:
+        shapes = ", ".join(f"{key} ({height} x {width})" for key, (height, width) in cameras.items())
         raise DataError(
-            got=f"{frames} pictures of {size[0]} x {size[1]} pixels, decoded {needed / 1e9:.1f} GB, for {folder}",
+            got=f"{frames} pictures each of {shapes}, decoded {needed / 1e9:.1f} GB, for {folder}",
             expected=f"at most the {free / 1e9:.1f} GB that are free there",
             change="set TMPDIR to a larger disc, name fewer cameras, or make the data set's pictures smaller",
         )
+    return {key: _nameless((frames, *size, 3)) for key, size in cameras.items()}
+
+
+def _nameless(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.uint8, "w+", shape=(frames, *size, 3))
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def column(file: Path, key: str) -> Any:

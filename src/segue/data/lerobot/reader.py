@@ -51,7 +51,7 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
     spans = _spans_of_v2(layout, filmed) if layout.version == "v2.1" else _spans_of_v3(layout, filmed)
     if not spans:
         raise DataError(f"no episode in {layout.root}", "at least one", "record some, or check the folder")
-    stores = {key: images.scratch(sum(span.length for span in spans), size) for key, size in sizes.items()}
+    stores = images.scratch(sum(span.length for span in spans), sizes)
     footage = {key: video.Footage(key, layout.fps) for key in filmed}
     actions, states = dict[int, NDArray[np.float32]](), dict[int, NDArray[np.float32]]()
     for file, episodes in _by_file(spans).items():
