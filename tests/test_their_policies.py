@@ -3,17 +3,20 @@
 `tests/with_lerobot/test_their_*` hold the same against LeRobot's own classes.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
-from segue.errors import SpecError, UnknownNameError
+from segue.errors import CheckpointError, SpecError, UnknownNameError
+from segue.integrations.lerobot.policies.checkpoint import _check_loaded
 from segue.integrations.lerobot.policies.conditioning import Conditioning, InputChannel, SpareDimension
 from segue.integrations.lerobot.policies.fields import TOKEN_MASK, TOKENS, visible
 from segue.integrations.lerobot.policies.fine_tuning import FineTuning, fine_tune
@@ -165,3 +168,50 @@ def test_what_does_not_fit_says_so() -> None:
         )
     with pytest.raises(SpecError, match="ALOHA"):
         policy(adapt_to_pi_aloha=True)
+
+
+class Tied(nn.Module):
+    """Two layers of one weight, of which safetensors keeps one, and a copy of it that is a weight of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model: Any = nn.ModuleDict({name: nn.Linear(3, 3) for name in ("embed", "head", "copied")})
+        self.model["head"].weight = self.model["embed"].weight
+        with torch.no_grad():
+            self.model["copied"].weight.copy_(self.model["embed"].weight)
+
+
+def saved_weights(policy: nn.Module, file: Path, **renamed: str) -> Path:
+    """All tensors of a policy but those that are the same as another; renamed, or left out with an empty name."""
+    tensors = {renamed.get(name.replace(".", "_"), name): each for name, each in policy.state_dict().items()}
+    save_file({name: each.clone() for name, each in tensors.items() if name}, file)
+    return file
+
+
+def test_every_weight_is_one_of_the_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made, file = Tied(), tmp_path / "model.safetensors"
+    one_of_each = {"model_head_weight": "", "model_copied_weight": ""}
+    _check_loaded(made, saved_weights(made, file, **one_of_each))
+    _check_loaded(made, saved_weights(made, file, **one_of_each, model_head_bias="head.bias"))
+    _check_loaded(
+        made, saved_weights(made, file, **one_of_each, model_head_bias="projection.bias")
+    )  # found by its numbers
+    with pytest.raises(CheckpointError, match=r"model\.head\.bias is in no tensor of .*model\.safetensors"):
+        _check_loaded(made, saved_weights(made, file, **one_of_each, model_head_bias=""))
+    saved_weights(made, file, **one_of_each)
+    with torch.no_grad():
+        made.model["head"].bias += 1
+    with pytest.raises(CheckpointError, match=r"model\.head\.bias of .* was not loaded"):
+        _check_loaded(made, file)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="copy the folder whole"):
+        _check_loaded(made, file)
+
+
+def test_a_module_under_another_name_is_not_passed_over(tmp_path: Path) -> None:
+    """LeRobot takes what fits, and leaves the rest as it was drawn."""
+    trained, loaded = nn.ModuleDict({"old": nn.Linear(3, 3)}), nn.ModuleDict({"new": nn.Linear(3, 3)})
+    file = saved_weights(trained, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"new\.weight is in no tensor"):
+        _check_loaded(loaded, file)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from segue.errors import CheckpointError, MissingExtraError, UnknownNameError
 from segue.integrations.lerobot.policies.chunks import CHUNKS, LeRobotChunkPolicy
@@ -144,19 +144,39 @@ def _theirs(folder: Path, device: str) -> tuple[Theirs, Any, Any]:
 def _check_loaded(theirs: Theirs, file: Path) -> None:
     """Compare the weights with the file's: LeRobot prints a line and goes on with random ones where loading fails.
 
+    Tensors of the file that the policy has no place for are let be: older versions kept statistics there.
+
     Raises:
-        CheckpointError: A tensor of the file is not in the policy.
+        CheckpointError: A tensor is another one in the policy, or a parameter of the policy is in no tensor.
     """
-    held = theirs.state_dict()
+    held, loaded = theirs.state_dict(), set[int]()
     try:
         with safe_open(file, "pt") as saved:
-            for name in saved.keys():  # noqa: SIM118  (not a mapping)
+            names = list(saved.keys())
+            for name in names:
                 weight = held.get(name, held.get(f"model.{name}"))
-                if weight is not None and not torch.equal(weight.cpu(), saved.get_tensor(name).to(weight.dtype)):
-                    raise CheckpointError(
-                        got=f"{name} of {file} was not loaded",
-                        expected="all weights of the checkpoint in the policy",
-                        change="read what LeRobot printed above; most often its version is not that of the checkpoint",
-                    )
+                if weight is None:
+                    continue
+                if not _same(weight, saved.get_tensor(name)):
+                    raise _not_loaded(f"{name} of {file} was not loaded")
+                loaded.add(weight.data_ptr())  # the same for weights that are tied, of which the file has one
+            for name, weight in theirs.named_parameters():
+                if weight.data_ptr() in loaded:
+                    continue
+                shaped = (each for each in names if saved.get_slice(each).get_shape() == list(weight.shape))
+                if not any(_same(weight, saved.get_tensor(each)) for each in shaped):  # LeRobot renames and copies some
+                    raise _not_loaded(f"{name} is in no tensor of {file}: it was left random")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file}: {error}", "weights", "copy the folder whole") from error
+
+
+def _same(weight: Tensor, saved: Tensor) -> bool:
+    return torch.equal(weight.detach().cpu(), saved.to(weight.dtype))
+
+
+def _not_loaded(got: str) -> CheckpointError:
+    return CheckpointError(
+        got=got,
+        expected="all weights of the policy from the checkpoint",
+        change="read what LeRobot printed above; most often its version is not that of the checkpoint",
+    )
