@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
 from segue.errors import CheckpointError, SpecError, UnknownNameError
-from segue.integrations.lerobot.policies.checkpoint import _check_loaded
+from segue.integrations.lerobot.policies import checkpoint
 from segue.integrations.lerobot.policies.conditioning import Conditioning, InputChannel, SpareDimension
 from segue.integrations.lerobot.policies.fields import TOKEN_MASK, TOKENS, visible
 from segue.integrations.lerobot.policies.fine_tuning import FineTuning, fine_tune
@@ -72,6 +72,10 @@ class SmolVLA(nn.Module):
                "input_features": {STATE: feature(shape=(2,))}, "output_features": {"action": feature(shape=(ACTION,))},
                "image_features": {TOP: feature(shape=(3, 4, 4))}, **settings}
         )  # fmt: skip
+
+    def save_pretrained(self, folder: Path) -> None:
+        save_file(self.state_dict(), folder / "model.safetensors")
+        (folder / "config.json").write_text("{}")
 
     def prepare_images(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
         assert batch[TOP].shape[1:] == (3, 4, 4)
@@ -192,21 +196,21 @@ def test_every_weight_is_one_of_the_checkpoint(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made, file = Tied(), tmp_path / "model.safetensors"
     one_of_each = {"model_head_weight": "", "model_copied_weight": ""}
-    _check_loaded(made, saved_weights(made, file, **one_of_each))
-    _check_loaded(made, saved_weights(made, file, **one_of_each, model_head_bias="head.bias"))
-    _check_loaded(
+    checkpoint._check_loaded(made, saved_weights(made, file, **one_of_each))
+    checkpoint._check_loaded(made, saved_weights(made, file, **one_of_each, model_head_bias="head.bias"))
+    checkpoint._check_loaded(
         made, saved_weights(made, file, **one_of_each, model_head_bias="projection.bias")
     )  # found by its numbers
     with pytest.raises(CheckpointError, match=r"model\.head\.bias is in no tensor of .*model\.safetensors"):
-        _check_loaded(made, saved_weights(made, file, **one_of_each, model_head_bias=""))
+        checkpoint._check_loaded(made, saved_weights(made, file, **one_of_each, model_head_bias=""))
     saved_weights(made, file, **one_of_each)
     with torch.no_grad():
         made.model["head"].bias += 1
     with pytest.raises(CheckpointError, match=r"model\.head\.bias of .* was not loaded"):
-        _check_loaded(made, file)
+        checkpoint._check_loaded(made, file)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="copy the folder whole"):
-        _check_loaded(made, file)
+        checkpoint._check_loaded(made, file)
 
 
 def test_a_module_under_another_name_is_not_passed_over(tmp_path: Path) -> None:
@@ -214,4 +218,74 @@ def test_a_module_under_another_name_is_not_passed_over(tmp_path: Path) -> None:
     trained, loaded = nn.ModuleDict({"old": nn.Linear(3, 3)}), nn.ModuleDict({"new": nn.Linear(3, 3)})
     file = saved_weights(trained, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"new\.weight is in no tensor"):
-        _check_loaded(loaded, file)
+        checkpoint._check_loaded(loaded, file)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in where LeRobot's own loading would be."""
+
+    def theirs(folder: Path, device: str) -> Any:
+        made = SmolVLA()
+        made.load_state_dict(load_file(folder / "model.safetensors"))
+        return made, preprocess, postprocess
+
+    monkeypatch.setattr(checkpoint, "_theirs", theirs)
+
+
+def channelled(value: float) -> LeRobotFlowPolicy:
+    made = policy(InputChannel())
+    with torch.no_grad():
+        made.theirs.model.action_in_proj.channel.fill_(value)
+    return made
+
+
+def channel_of(made: Any) -> Tensor:
+    return made.theirs.model.action_in_proj.channel
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_folder_that_is_used_again_holds_the_last_policy_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "tuned"
+    checkpoint.save(channelled(0.5), folder)
+    (folder / "notes.txt").write_text("mine")
+    assert torch.equal(channel_of(checkpoint.load(folder, dt=0.02)), torch.full((WIDTH,), 0.5))
+    checkpoint.save(policy(SpareDimension()), folder)
+    found = checkpoint.load(folder, dt=0.02)
+    assert isinstance(found, LeRobotFlowPolicy)
+    assert found.conditioning == SpareDimension()
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "config.json", "model.safetensors", "notes.txt", "segue.json",
+    ]  # fmt: skip
+    assert not channel_of(checkpoint.load(folder, dt=0.02, conditioning=InputChannel())).any()  # a new one, not the old
+
+
+@pytest.mark.usefixtures("opened")
+def test_the_weights_of_a_channel_are_those_of_a_channel(tmp_path: Path) -> None:
+    folder = tmp_path / "tuned"
+    checkpoint.save(policy(SpareDimension()), folder)
+    save_file({"channel": torch.ones(WIDTH)}, folder / "segue.safetensors")  # left by an earlier version
+    assert isinstance(checkpoint.load(folder, dt=0.02), LeRobotFlowPolicy)
+    checkpoint.save(channelled(0.5), folder)
+    (folder / "segue.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"segue\.safetensors"):
+        checkpoint.load(folder, dt=0.02)
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, second = tmp_path / "tuned", channelled(2.0)
+    checkpoint.save(channelled(0.5), folder)
+
+    def full(_: Any, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"half of")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(SmolVLA, "save_pretrained", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(second, folder)
+    assert torch.equal(channel_of(checkpoint.load(folder, dt=0.02)), torch.full((WIDTH,), 0.5))
+    assert torch.equal(channel_of(second), torch.full((WIDTH,), 2.0))
+    assert [each.name for each in tmp_path.iterdir()] == ["tuned"]

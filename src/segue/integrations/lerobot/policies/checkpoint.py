@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from segue.integrations.lerobot.policies.conditioning import (
 from segue.integrations.lerobot.policies.fields import FLOW, Theirs
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
 
-NOTE, WEIGHTS = "segue.json", "segue.safetensors"
+CONFIG, NOTE, WEIGHTS = "config.json", "segue.json", "segue.safetensors"
 
 
 def load(
@@ -60,9 +61,9 @@ def load(
         CheckpointError: Not a checkpoint, or one that LeRobot did not load whole.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         raise CheckpointError(
-            got=f"{folder} without config.json",
+            got=f"{folder} without {CONFIG}",
             expected="a pretrained_model folder of LeRobot",
             change="give checkpoints/<step>/pretrained_model of a training, or download a policy first (hf download)",
         )
@@ -74,18 +75,29 @@ def load(
         return LeRobotChunkPolicy(theirs, preprocess, postprocess, **words).to(torch.device(device))
     noted = _noted(folder)
     policy = LeRobotFlowPolicy(theirs, preprocess, postprocess, conditioning=conditioning or noted, **words)
-    if isinstance(noted, type(policy.conditioning)) and (folder / WEIGHTS).is_file():
-        channel = load_file(folder / WEIGHTS)[CHANNEL]
-        projection: ProjectionWithChannel = getattr(theirs.model, PROJECTION)
-        with torch.no_grad():
-            projection.channel.copy_(channel)
+    projection = getattr(theirs.model, PROJECTION)
+    if isinstance(noted, type(policy.conditioning)) and isinstance(projection, ProjectionWithChannel):
+        _load_channel(projection, folder / WEIGHTS)
     return policy.to(torch.device(device))
 
 
 def save(policy: LeRobotFlowPolicy, folder: str | Path) -> None:
-    """Write a fine-tuned policy as a checkpoint of LeRobot, with what is ours beside it."""
+    """Write a fine-tuned policy as a checkpoint of LeRobot, with what is ours beside it.
+
+    All files are written aside first. They replace those of a policy that was there; further ones are let be.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
+        _write(policy, Path(aside))
+        (folder / WEIGHTS).unlink(missing_ok=True)
+        for file in sorted(
+            Path(aside).iterdir(), key=lambda each: each.name == CONFIG
+        ):  # what makes it a checkpoint: last
+            file.replace(folder / file.name)
+
+
+def _write(policy: LeRobotFlowPolicy, folder: Path) -> None:
     theirs = policy.theirs
     projection = getattr(theirs.model, PROJECTION)
     if isinstance(projection, ProjectionWithChannel):
@@ -100,6 +112,15 @@ def save(policy: LeRobotFlowPolicy, folder: str | Path) -> None:
             processor.save_pretrained(folder)  # type: ignore[union-attr]
     name = next(name for name, each in CONDITIONINGS.items() if isinstance(policy.conditioning, type(each)))
     (folder / NOTE).write_text(json.dumps({"conditioning": name}) + "\n")
+
+
+def _load_channel(projection: ProjectionWithChannel, file: Path) -> None:
+    try:
+        channel = load_file(file)[CHANNEL]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{file}: {error}", "weights of the input channel", "copy the folder whole") from error
+    with torch.no_grad():
+        projection.channel.copy_(channel)
 
 
 def _without_channel(projection: ProjectionWithChannel) -> nn.Linear:
