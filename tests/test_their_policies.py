@@ -17,6 +17,7 @@ from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
 from segue.errors import CheckpointError, SpecError, UnknownNameError
 from segue.integrations.lerobot.policies import checkpoint
+from segue.integrations.lerobot.policies.chunks import LeRobotChunkPolicy
 from segue.integrations.lerobot.policies.conditioning import Conditioning, InputChannel, SpareDimension
 from segue.integrations.lerobot.policies.fields import TOKEN_MASK, TOKENS, visible
 from segue.integrations.lerobot.policies.fine_tuning import FineTuning, fine_tune
@@ -159,6 +160,31 @@ def test_tokens_see_their_own_block_and_earlier_ones() -> None:
     seen = visible(torch.tensor([[True, True, True, False]]), torch.tensor([[0, 0, 1, 1]]))
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
     assert seen[0].int().tolist() == expected
+
+
+class ACT(nn.Module):
+    """What is called of an ACT policy: its chunk is where the state says."""
+
+    config = SimpleNamespace(
+        type="act",
+        chunk_size=HORIZON,
+        n_obs_steps=1,
+        input_features={STATE: SimpleNamespace(shape=(2,))},
+        output_features={"action": SimpleNamespace(shape=(ACTION,))},
+        image_features={},
+    )
+
+    def predict_action_chunk(self, batch: Batch) -> Tensor:
+        return batch[STATE][:, None].expand(-1, HORIZON, -1)
+
+
+def test_a_policy_of_finished_chunks_takes_its_own_number_of_steps() -> None:
+    made = LeRobotChunkPolicy(ACT(), preprocess, postprocess, dt=0.02)
+    seen, nothing = Observation(SEEN.state, {}, "go"), nothing_to_continue(0, ACTION, 4)
+    chunk = ContinuingPolicy(made, Naive(), denoising_steps=1).next_chunk(seen, nothing)
+    np.testing.assert_allclose(chunk, np.tile([10 + 2 * 0.05, -0.01], (HORIZON, 1)), rtol=1e-5)
+    with pytest.raises(SpecError, match="5 denoising steps for a policy of LeRobot of type act"):
+        ContinuingPolicy(made, Naive(), denoising_steps=5).next_chunk(seen, nothing)
 
 
 def test_what_does_not_fit_says_so() -> None:

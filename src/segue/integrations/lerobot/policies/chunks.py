@@ -126,6 +126,12 @@ class LeRobotChunkPolicy(nn.Module):
         Raises:
             SpecError: The strategy steers a velocity field, or the number of steps is not the policy's own.
         """
+        if steps != self.config.denoising_steps:
+            raise SpecError(
+                got=f"{steps} denoising steps for a policy of LeRobot of type {self.theirs.config.type}",
+                expected=f"{self.config.denoising_steps}, its own number",
+                change="leave denoising_steps out, or set num_inference_steps in the config.json of a Diffusion Policy",
+            )
         hooks = strategy.hooks(prefix)
         refuse_guidance(hooks, self.config.family)
         return hooks.finish(self._predict(self.theirs, self.units.encode(observation), noise))
