@@ -146,11 +146,18 @@ def test_a_latent_policy_encodes_the_leftover_again(plugin: ModuleType, tmp_path
         ({"objective": "plain"}, SpecError),  # for the method legato
         ({"objective": "diffusion", "method": "rtc"}, SpecError),
         ({"n_action_steps": 17}, SpecError),
+        ({"method": "rtr"}, SpecError),  # nothing to refine with
+        ({"method": "latent-rtr:reuse=4"}, SpecError),
     ],
 )
 def test_choices_that_do_not_fit_are_refused(plugin: ModuleType, choices: dict[str, Any], error: type) -> None:
     with pytest.raises(error):
         config(plugin, **choices)
+
+
+@pytest.mark.parametrize("given", [{"autoencoder": "runs/one"}, {"autoencoder_config": {}}])
+def test_a_method_that_refines_is_taken_with_an_autoencoder(plugin: ModuleType, given: dict[str, Any]) -> None:
+    assert config(plugin, method="rtr", **given).method == "rtr"
 
 
 def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:

@@ -10,7 +10,7 @@ over actions as they are.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ class Choices(Protocol):
         own_steps: Solver steps for them.
         observation_noise: Standard deviation of the noise on normalised observations in training.
         ema: Limit of the decay of the weights' moving average.
+        autoencoder: Run of the autoencoder that the policy lives in the latent space of; None for action space.
+        autoencoder_config: What that autoencoder is, once it is the policy's.
     """
 
     horizon: int
@@ -61,6 +63,8 @@ class Choices(Protocol):
     own_steps: int
     observation_noise: float
     ema: float
+    autoencoder: str | None
+    autoencoder_config: dict[str, Any] | None
 
 
 def check_choices(choices: Choices) -> None:
@@ -72,7 +76,14 @@ def check_choices(choices: Choices) -> None:
             expected="an objective of flow policies: plain, legato, training-time-rtc or literal-legato",
             change="name one of these, or train with `segue train --family " + family + "`",
         )
-    needed = method(choices.method).policy.removeprefix(LATENT)
+    found = method(choices.method)
+    if found.refinement is not None and choices.autoencoder is None and choices.autoencoder_config is None:
+        raise SpecError(
+            got=f"method {choices.method!r} for a policy without an autoencoder",
+            expected="the autoencoder that it refines with",
+            change="train one with `segue train-autoencoder`, and add --policy.autoencoder=RUN",
+        )
+    needed = found.policy.removeprefix(LATENT)
     if needed not in ("plain", choices.objective):
         raise SpecError(
             got=f"method {choices.method!r} with objective {choices.objective!r}",
