@@ -211,6 +211,15 @@ def test_what_cannot_be_seen_is_said() -> None:
         sighted.recipe(vision={"crop": 1.5}).policy(episodes)
 
 
+@pytest.mark.parametrize("crop", [1, 0.75])
+def test_pictures_that_are_not_bytes_are_refused_in_every_size(crop: float) -> None:
+    sight = Sight(Vision({"top": (24, 24)}, crop=crop, **SMALL))
+    for size in (24, 18):
+        shown = torch.rand(1, size, size, 3)
+        with pytest.raises(SpecError, match=r"and type torch\.float32"):
+            sight(Observation(torch.zeros(1, 2), {"top": shown}))
+
+
 def test_a_policy_of_the_state_has_no_encoder() -> None:
     units = of_the_state().units
     assert isinstance(units, NormalizedUnits)

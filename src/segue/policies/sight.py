@@ -28,10 +28,10 @@ class Sight(nn.Module):
         """Shape (batch, features). Pictures that are not cut yet are cut in the middle.
 
         Raises:
-            SpecError: A picture is missing, or has neither the size of the camera nor that of its crop.
+            SpecError: A picture is missing, is not of bytes, or has neither the size of the camera nor of its crop.
         """
         pictures = observation.pictures if isinstance(observation, Observation) else {}
-        if any(name not in pictures or _size(pictures[name]) != crop for name, crop in self._crops.items()):
+        if not all(name in pictures and _is_cut(pictures[name], crop) for name, crop in self._crops.items()):
             check_pictures(observation, self._cameras)
         return self.encoder([cut_middle(pictures[name], *crop) for name, crop in self._crops.items()])
 
@@ -43,8 +43,8 @@ class Sight(nn.Module):
         return Observation(observation.state, cut, observation.prompt)
 
 
-def _size(pictures: Tensor) -> tuple[int, ...]:
-    return tuple(pictures.shape[1:3])
+def _is_cut(pictures: Tensor, crop: tuple[int, int]) -> bool:
+    return tuple(pictures.shape[1:]) == (*crop, 3) and pictures.dtype == torch.uint8
 
 
 def cut_middle(pictures: Tensor, height: int, width: int) -> Tensor:
