@@ -41,13 +41,14 @@ def continuations_of(
     """
     if leftover is None:
         return [nothing_to_continue(0, action, horizon)] * batch
-    rows = leftover.expand(batch, -1, -1) if leftover.ndim in (2, 3) else leftover
-    if rows.ndim != 3 or rows.shape[2] != action or len(rows) != batch:
+    for_all = leftover.ndim == 2 or (leftover.ndim == 3 and len(leftover) in (1, batch))
+    if not for_all or leftover.shape[-1] != action:
         raise SpecError(
             got=f"a leftover of shape {tuple(leftover.shape)} for {batch} robots",
             expected=f"(rows, {action}) or ({batch}, rows, {action}), as predict_action_chunk returned them",
             change="pass what is left of the policy's own chunk, before post-processing and without padded dimensions",
         )
+    rows = leftover.expand(batch, -1, -1)
     return [_continuation(each[: known_rows(each)].float().cpu().numpy()[:horizon], delay, horizon) for each in rows]
 
 
