@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from segue.errors import TimingError
+from segue.errors import SpecError, TimingError
 from segue.integrations.lerobot.delayed import DelayedExecution
 
 BATCH, HORIZON, ACTION = 3, 16, 2
@@ -26,6 +26,18 @@ class Counting:
         return torch.stack([index.expand(BATCH, -1), robot[:, None].expand(-1, HORIZON)], dim=-1)
 
 
+class TurningToNaN(Counting):
+    """The same, for some chunks."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__()
+        self.good = good
+
+    def __call__(self, leftover: Tensor | None, delay: int) -> Tensor:
+        chunks = super().__call__(leftover, delay)
+        return chunks if len(self.asked) <= self.good else chunks * torch.nan
+
+
 def run(execution: DelayedExecution, policy: Counting, steps: int) -> Tensor:
     """Shape (steps, batch, action)."""
     taken = []
@@ -34,7 +46,7 @@ def run(execution: DelayedExecution, policy: Counting, steps: int) -> Tensor:
     return torch.stack(taken)
 
 
-@given(st.integers(0, 8), st.integers(1, 16))
+@given(st.integers(0, 8), st.integers(0, 16))
 def test_step_k_executes_the_newest_chunk_that_is_d_steps_old(delay: int, execution_horizon: int) -> None:
     if not max(delay, 1) <= execution_horizon <= HORIZON - delay:
         with pytest.raises(TimingError):
@@ -58,6 +70,21 @@ def test_the_policy_is_told_what_is_left_and_how_long_it_will_take() -> None:
         assert leftover.shape == (BATCH, HORIZON - 6, ACTION)
         assert delay == 3
         assert leftover[1, 0].tolist() == [1000 * (step - 6) + 6, 1]
+
+
+def test_without_an_execution_horizon_half_of_the_chunk_is_executed() -> None:
+    policy = Counting()
+    run(DelayedExecution(0), policy, HORIZON + 1)
+    assert [step for step, _, _ in policy.asked] == [0, HORIZON // 2, HORIZON]
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("good", [0, 2])
+def test_a_chunk_that_is_not_finite_ends_the_evaluation(delay: int, good: int) -> None:
+    policy = TurningToNaN(good)
+    with pytest.raises(SpecError, match=f"not finite, asked for in step {4 * good}"):
+        run(DelayedExecution(delay, 4), policy, 20)
+    assert policy.step == 4 * good + (delay if good else 0)
 
 
 def test_an_episode_begins_anew() -> None:

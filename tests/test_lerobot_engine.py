@@ -173,9 +173,10 @@ def test_a_policy_that_fails_is_asked_again_and_one_that_goes_on_failing_ends_th
     assert engine.get_action(None) is None
 
 
-def test_settings_that_do_not_fit_the_chunks_are_refused() -> None:
+@pytest.mark.parametrize("execution_horizon", [0, HORIZON])
+def test_settings_that_do_not_fit_the_chunks_are_refused(execution_horizon: int) -> None:
     policy = Counting()
-    engine, worker = engine_of(policy, execution_horizon=HORIZON)
+    engine, worker = engine_of(policy, execution_horizon=execution_horizon)
     with pytest.raises(TimingError):
         run(engine, worker, 3, finished=lambda _: True)
 

@@ -10,12 +10,15 @@ begins when its first chunk is there: the environments of LeRobot cannot wait.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from segue.core.chunk import Array
+from segue.errors import SpecError
+from segue.integrations.lerobot.engine import plan_for
 from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Plan, Request
+from segue.runtime.plan import Delivery, Plan, Request
 
 Predict = Callable[[Tensor | None, int], Tensor]
 """Leftover (batch, rows, action) or None, and delay -> chunks (batch, horizon, action)."""
@@ -46,17 +49,18 @@ class DelayedExecution:
 
         Raises:
             TimingError: Delay and execution horizon do not fit chunks of this length.
+            SpecError: A chunk is not finite: unlike a robot, an evaluation has nothing to learn from going on.
         """
         if self._plan is None:
             return self._begin(predict)
         if self._arriving is not None and self._arriving[0] == self._plan.step:
             _, request, actions = self._arriving
-            self._plan.deliver(request, actions)
+            _deliver(self._plan, request, actions)
         if request := self._plan.request():
             leftover = torch.from_numpy(request.continuation.prefix).unflatten(1, self._shape).transpose(0, 1)
             actions = self._side_by_side(predict(leftover.to(self._device), request.continuation.delay))
             if self.delay == 0:
-                self._plan.deliver(request, actions)
+                _deliver(self._plan, request, actions)
             else:
                 self._arriving = self._plan.step + self.delay, request, actions
         return self._tick(self._plan)
@@ -66,12 +70,10 @@ class DelayedExecution:
         chunks = predict(None, 0)
         batch, horizon, action = chunks.shape
         self._shape, self._device = (batch, action), chunks.device
-        self._plan = Plan(
-            horizon, batch * action, self.execution_horizon or max(horizon // 2, 1), WindowQuantile(self.delay)
-        )
+        self._plan = plan_for(horizon, batch * action, self.execution_horizon, WindowQuantile(self.delay))
         request = self._plan.request()
         assert request is not None, "a new plan asks at once"
-        self._plan.deliver(request, self._side_by_side(chunks))
+        _deliver(self._plan, request, self._side_by_side(chunks))
         return self._tick(self._plan)
 
     def _tick(self, plan: Plan) -> Tensor:
@@ -83,3 +85,13 @@ class DelayedExecution:
     def _side_by_side(chunks: Tensor) -> Array:
         """Chunks (batch, horizon, action) as one of (horizon, batch * action)."""
         return chunks.float().transpose(0, 1).flatten(1).cpu().numpy()
+
+
+def _deliver(plan: Plan, request: Request, actions: Array) -> None:
+    if plan.deliver(request, actions) is Delivery.REFUSED:
+        raise SpecError(
+            got=f"a chunk with {np.count_nonzero(~np.isfinite(actions))} numbers that are not finite, asked for in "
+            f"step {request.step}",
+            expected="finite actions",
+            change="check the policy's weights and the statistics that it normalises with",
+        )

@@ -204,4 +204,19 @@ class PlanEngine:
         horizon, action = first.actions.shape
         settings = self._settings
         delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
-        return Plan(horizon, action, settings.execution_horizon or max(horizon // 2, 1), delay)
+        return plan_for(horizon, action, settings.execution_horizon, delay)
+
+
+def plan_for(horizon: int, action: int, execution_horizon: int | None, delay: WindowQuantile) -> Plan:
+    """A plan for chunks of a length that is known only now.
+
+    Args:
+        horizon: H.
+        action: Action dimensions.
+        execution_horizon: s [steps]; None for half of the chunk.
+        delay: Estimator of the inference delay.
+
+    Raises:
+        TimingError: ``d <= s <= H - d`` is violated.
+    """
+    return Plan(horizon, action, max(horizon // 2, 1) if execution_horizon is None else execution_horizon, delay)
