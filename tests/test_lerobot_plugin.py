@@ -160,6 +160,50 @@ def test_a_method_that_refines_is_taken_with_an_autoencoder(plugin: ModuleType, 
     assert config(plugin, method="rtr", **given).method == "rtr"
 
 
+def policy_of_theirs(kind: str, **configured: Any) -> Any:
+    class Config(fakes.PreTrainedConfig):
+        type = kind
+
+    class Policy(fakes.PreTrainedPolicy):
+        config_class, name = Config, kind
+
+    settings = Config()
+    vars(settings).update(configured)
+    return Policy(settings)
+
+
+def delayed(plugin: ModuleType, inside: Any) -> Any:
+    from lerobot_policy_segue.modeling_segue_delayed import SegueDelayedPolicy  # pyright: ignore[reportMissingImports]
+
+    return SegueDelayedPolicy(plugin.SegueDelayedConfig(), inside)
+
+
+def engine(plugin: ModuleType, policy: Any) -> Any:
+    from lerobot.rollout import context  # pyright: ignore[reportMissingImports]
+
+    processor = SimpleNamespace(steps=[], reset=lambda: None)
+    return context.create_inference_engine(
+        plugin.SegueInferenceConfig(), policy=policy, shutdown_event=None, preprocessor=processor,
+        postprocessor=processor, hw_features={}, robot_wrapper=SimpleNamespace(robot_type="arm"), task="t", device=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("runs", [delayed, engine])
+@pytest.mark.parametrize(
+    ("kind", "observations", "taken"),
+    [("act", 1, True), ("diffusion", 1, False), ("diffusion", 2, False), ("vqbet", 5, False), ("unheard_of", 2, False)],
+)
+def test_policies_that_look_back_are_refused(
+    plugin: ModuleType, runs: Any, kind: str, observations: int, taken: bool
+) -> None:
+    made = policy_of_theirs(kind, n_obs_steps=observations)
+    if taken:
+        runs(plugin, made)
+    else:
+        with pytest.raises(SpecError, match=f"a {kind} policy, which is shown its last observations"):
+            runs(plugin, made)
+
+
 def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:
     made = config(plugin)
     made.input_features["observation.images.top"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (3, 48, 64))

@@ -23,7 +23,7 @@ from lerobot.utils.feature_utils import build_dataset_frame
 from torch import Tensor
 
 from segue.core.chunk import Continuation
-from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine
+from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine, check_sees_now
 from segue.integrations.lerobot.versions import TESTED, check_version
 
 
@@ -122,10 +122,15 @@ _lerobot_s_own = factory.create_inference_engine
 
 
 def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> InferenceEngine:
-    """LeRobot's function, and one engine more. Arguments are LeRobot's."""
+    """LeRobot's function, and one engine more. Arguments are LeRobot's.
+
+    Raises:
+        SpecError: The policy looks back at more than the observation of now.
+    """
     if not isinstance(config, SegueInferenceConfig):
         return _lerobot_s_own(config, **parts)
     policy, shutdown = parts["policy"], parts["shutdown_event"]
+    check_sees_now(policy.name, policy.config.n_obs_steps)
     pipeline = Pipeline(
         policy, parts["preprocessor"], parts["postprocessor"], parts["hw_features"],
         parts["robot_wrapper"].robot_type, parts["task"], parts["device"],

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lerobot_policy_segue.configuration_segue_delayed import SegueDelayedConfig
 from segue.errors import SpecError
 from segue.integrations.lerobot.delayed import DelayedExecution
+from segue.integrations.lerobot.engine import check_sees_now
 
 
 class SegueDelayedPolicy(PreTrainedPolicy):
@@ -25,7 +26,7 @@ class SegueDelayedPolicy(PreTrainedPolicy):
         inside: The policy.
 
     Raises:
-        SpecError: There is no policy, or it looks back at more than one observation.
+        SpecError: There is no policy, or it looks back at more than the observation of now.
     """
 
     config_class = SegueDelayedConfig
@@ -39,12 +40,7 @@ class SegueDelayedPolicy(PreTrainedPolicy):
                 expected="the folder of a trained policy",
                 change="add --policy.pretrained_path=outputs/train/.../pretrained_model",
             )
-        if inside.config.n_obs_steps != 1:
-            raise SpecError(
-                got=f"a {inside.name} policy that sees {inside.config.n_obs_steps} observations",
-                expected="a policy that sees the observation of now: its others are kept by its own select_action",
-                change="train it with --policy.n_obs_steps=1",
-            )
+        check_sees_now(inside.name, inside.config.n_obs_steps)
         self.config, self.inside = config, inside
         self._continues = config.continues and inside.supports_rtc()
         if self._continues:

@@ -19,11 +19,15 @@ import torch
 from torch import Tensor
 
 from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.errors import SpecError
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Delivery, Event, Plan, Request
 
 MAX_FAILURES = 10
 """Inferences that may fail one after the other before the rollout is ended."""
+
+LOOK_BACK = ("diffusion", "multi_task_dit", "vqbet")
+"""Policies of LeRobot that make a chunk of observations which only their own `select_action` gathers."""
 
 logger = logging.getLogger(__name__)
 
@@ -205,6 +209,21 @@ class PlanEngine:
         settings = self._settings
         delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
         return plan_for(horizon, action, settings.execution_horizon, delay)
+
+
+def check_sees_now(kind: str, observations: int) -> None:
+    """Raise `SpecError` for a policy of LeRobot that cannot be asked for a chunk with the observation of now alone.
+
+    Args:
+        kind: Type of the policy, as LeRobot names it.
+        observations: How many it sees, ``n_obs_steps``.
+    """
+    if kind in LOOK_BACK or observations != 1:
+        raise SpecError(
+            got=f"a {kind} policy, which is shown its last observations (n_obs_steps {observations})",
+            expected="a policy that makes a chunk of the observation of now: ACT, SmolVLA, pi0, pi0.5, one of Segue's",
+            change="run it as LeRobot does (--inference.type=sync; lerobot-eval on the policy itself)",
+        )
 
 
 def plan_for(horizon: int, action: int, execution_horizon: int | None, delay: WindowQuantile) -> Plan:
