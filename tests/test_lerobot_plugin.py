@@ -204,6 +204,13 @@ def test_policies_that_look_back_are_refused(
             runs(plugin, made)
 
 
+def test_relative_actions_are_refused_where_each_step_has_a_state_of_its_own(plugin: ModuleType) -> None:
+    with pytest.raises(SpecError, match="use_relative_actions"):
+        delayed(plugin, policy_of_theirs("pi0", use_relative_actions=True))
+    delayed(plugin, policy_of_theirs("pi0", use_relative_actions=False))
+    engine(plugin, policy_of_theirs("pi0", use_relative_actions=True))  # anchors the leftover anew
+
+
 def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:
     made = config(plugin)
     made.input_features["observation.images.top"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (3, 48, 64))

@@ -26,7 +26,7 @@ class SegueDelayedPolicy(PreTrainedPolicy):
         inside: The policy.
 
     Raises:
-        SpecError: There is no policy, or it looks back at more than the observation of now.
+        SpecError: There is no policy, it looks back at more than the observation of now, or its actions are relative.
     """
 
     config_class = SegueDelayedConfig
@@ -41,6 +41,12 @@ class SegueDelayedPolicy(PreTrainedPolicy):
                 change="add --policy.pretrained_path=outputs/train/.../pretrained_model",
             )
         check_sees_now(inside.name, inside.config.n_obs_steps)
+        if getattr(inside.config, "use_relative_actions", False):
+            raise SpecError(
+                got=f"a {inside.name} policy with use_relative_actions",
+                expected="absolute actions: lerobot-eval adds the state of each step to the offsets of an earlier one",
+                change="run it on a robot (--inference.type=segue), or train it without (use_relative_actions=false)",
+            )
         self.config, self.inside = config, inside
         self._continues = config.continues and inside.supports_rtc()
         if self._continues:
