@@ -91,9 +91,8 @@ def save(policy: LeRobotFlowPolicy, folder: str | Path) -> None:
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
         _write(policy, Path(aside))
         (folder / WEIGHTS).unlink(missing_ok=True)
-        for file in sorted(
-            Path(aside).iterdir(), key=lambda each: each.name == CONFIG
-        ):  # what makes it a checkpoint: last
+        # Last what makes a folder a checkpoint.
+        for file in sorted(Path(aside).iterdir(), key=lambda each: each.name == CONFIG):
             file.replace(folder / file.name)
 
 
