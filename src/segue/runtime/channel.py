@@ -105,6 +105,11 @@ class Mailbox:
         _HEAD.pack_into(slot, 0, 0, _checksum(generation, message), len(message))
         stored[0] = generation
 
+    @property
+    def unread(self) -> bool:
+        """Whether there is a message that has not been read yet; for the reading end, from any thread."""
+        return max(generation[0] for generation in self._generations) > self._generation
+
     def read(self) -> bytes | None:
         """The newest message if it has not been read yet; None also while one is being written."""
         even, odd = self._generations

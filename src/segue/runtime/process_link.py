@@ -11,6 +11,7 @@ Every policy process gets memory of its own: one that was given up cannot speak 
 """
 
 import json
+import math
 import os
 import random
 import select
@@ -19,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -67,7 +68,12 @@ class _Child:
     asked: tuple[Request, float] | None = None
     """The newest request and when it was made, until it is answered."""
     waiting_since: float | None = None
+    """When the first of the requests was made that nothing has been heard about."""
     answered: bool = False
+
+    def owes_since(self) -> float | None:
+        """Since when it owes an answer; not if one lies there that nobody has looked at, as between two runs."""
+        return None if self.channel is None or self.channel.answers.unread else self.waiting_since
 
     def wake(self) -> None:
         assert self.process.stdin is not None
@@ -86,7 +92,7 @@ class _Child:
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.close()
-        if self.channel is not None and self.waiting_since is None:  # it is listening
+        if self.channel is not None and self.owes_since() is None:  # it is listening
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(_GRACE)
         self.process.kill()
@@ -187,13 +193,11 @@ class ProcessLink:
 
     def poll(self) -> Answer | None:
         """See `PolicyLink.poll`."""
-        child = self._child
-        if child is None or child.channel is None or (message := child.channel.answers.read()) is None:
-            return self._lost.popleft() if self._lost else None
-        answer = unpack_answer(message, child.channel.sizes)
-        with self._lock:
-            if child is not self._child:  # it was given up in between, and so was what it had been asked
+        with self._lock:  # with what is noted of it: the supervisor sees an answer lying there, or nothing owed
+            child = self._child
+            if child is None or child.channel is None or (message := child.channel.answers.read()) is None:
                 return self._lost.popleft() if self._lost else None
+            answer = unpack_answer(message, child.channel.sizes)
             child.answered, child.waiting_since = True, None
             if child.asked is not None and child.asked[0].number == answer.number:
                 child.asked = None
@@ -220,6 +224,8 @@ class ProcessLink:
                 self._watch(child)
             except _Lost as lost:
                 reason, again, self._advice = lost.reason, lost.again, lost.advice
+            except Exception as error:  # whatever it was: somebody waits to hear what became of this start
+                reason, self._advice = f"{type(error).__name__}: {error}", ADVICE
             self._detach(child, reason)
             again = again and self._hello is not None and not self._closed(0)
             self._settled.set()
@@ -235,20 +241,25 @@ class ProcessLink:
 
     def _closed(self, seconds: float) -> bool:
         """Whether the link is closed within so many seconds."""
-        return bool(select.select([self._closing], [], [], seconds)[0])
+        return bool(_readable([self._closing], seconds))
 
     def _start(self) -> _Child:
-        memory, (status, say) = anonymous_file(), os.pipe()
-        try:
-            process = subprocess.Popen(
-                [*self._argv, str(memory), str(say)], stdin=subprocess.PIPE, stdout=2, pass_fds=(memory, say), bufsize=0
-            )
-        except OSError as error:
-            os.close(memory)
-            os.close(status)
-            raise _Lost(f"{self._argv[0]} cannot be started ({error.strerror})") from error
-        finally:
-            os.close(say)
+        with ExitStack() as undo:
+            try:
+                memory = anonymous_file()
+                undo.callback(os.close, memory)
+                status, say = os.pipe()
+                undo.callback(os.close, status)
+                try:
+                    process = subprocess.Popen(
+                        [*self._argv, str(memory), str(say)],
+                        stdin=subprocess.PIPE, stdout=2, pass_fds=(memory, say), bufsize=0,
+                    )  # fmt: skip
+                finally:
+                    os.close(say)
+            except OSError as error:
+                raise _Lost(f"{self._argv[0]} cannot be started ({error.strerror})") from error
+            undo.pop_all()
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
         return _Child(process, memory, status)
@@ -258,7 +269,7 @@ class ProcessLink:
         deadline, text = time.monotonic() + self._start_timeout, b""
         while not text.endswith(b"\n"):
             left = deadline - time.monotonic()
-            ready = select.select([child.status, self._closing], [], [], max(left, 0))[0]
+            ready = _readable([child.status, self._closing], max(left, 0))
             if self._closing in ready:
                 raise _Lost("closed")
             if not ready or len(text) > _HELLO_BYTES:
@@ -287,12 +298,13 @@ class ProcessLink:
         assert child.hello is not None
         patience = max(self._answer_timeout, _SLOW * child.hello.inference)
         while True:
-            ready = select.select([child.status, self._closing], [], [], patience / 4)[0]
+            ready = _readable([child.status, self._closing], patience / 4)
             if self._closing in ready:
                 raise _Lost("closed")
             if child.status in ready:
                 raise _Lost(child.ending())
-            since = child.waiting_since
+            with self._lock:
+                since = child.owes_since()
             if since is not None and time.monotonic() - since > patience:
                 raise _Lost(f"no answer for {patience:g} s")
 
@@ -303,6 +315,14 @@ class ProcessLink:
                 request, at = child.asked
                 seconds = time.monotonic() - at
                 self._lost.append(Answer(request.epoch, request.number, None, seconds, reason))
+
+
+def _readable(descriptors: Sequence[int], seconds: float) -> list[int]:
+    """Which of these can be read, or have come to their end, after so many seconds at most."""
+    poll = select.poll()  # not `select.select`, which knows no descriptor above 1023
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(math.ceil(1e3 * seconds))]
 
 
 def hello_from_line(text: bytes) -> Hello:
