@@ -48,7 +48,33 @@ def test_whatever_was_granted_is_put_back() -> None:
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
     if sys.platform.startswith("linux"):
-        assert os.sched_getscheduler(0) == policy
+        assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == policy
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_FIFO"), reason="no such priority here")
+@pytest.mark.parametrize("privileged", [True, False])
+@pytest.mark.parametrize("before", [("SCHED_OTHER", 0), ("SCHED_BATCH", 0), ("SCHED_RR", 20)])
+def test_scheduling_is_put_back_as_far_as_is_permitted(
+    before: tuple[str, int], privileged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel as sched(7) describes it: only who is privileged may clear the flag that children do not inherit."""
+    policy, priority = getattr(os, before[0]), before[1]
+    now = [policy, priority]
+
+    def schedule(_: int, policy: int, parameters: os.sched_param) -> None:
+        if now[0] & os.SCHED_RESET_ON_FORK and not policy & os.SCHED_RESET_ON_FORK and not privileged:
+            raise PermissionError(1, "Operation not permitted")
+        now[:] = policy, parameters.sched_priority
+
+    monkeypatch.setattr(os, "sched_setscheduler", schedule)
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: now[0])
+    monkeypatch.setattr(os, "sched_getparam", lambda _: os.sched_param(now[1]))
+    with realtime() as grants:
+        assert grants[0].granted
+        assert now == [os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 50]
+    assert now == [policy if privileged else policy | os.SCHED_RESET_ON_FORK, priority]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_collector_that_was_off_stays_off() -> None:

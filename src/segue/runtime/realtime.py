@@ -41,7 +41,8 @@ def realtime(priority: int = PRIORITY) -> Iterator[tuple[Grant, ...]]:
     """Make the calling thread punctual for the time of a ``with`` block; everything is put back behind it.
 
     Priority and timer slack are of this thread, and children do not inherit the priority: a policy process stays an
-    ordinary one. The collector rests, so that a loop must not leave reference cycles behind.
+    ordinary one. The collector rests, so that a loop must not leave reference cycles behind. One trace may stay: that
+    children do not inherit is a flag of the thread, which only a privileged one may clear.
 
     Args:
         priority: Of `SCHED_FIFO`.
@@ -50,19 +51,20 @@ def realtime(priority: int = PRIORITY) -> Iterator[tuple[Grant, ...]]:
     gc.collect()
     gc.freeze()
     gc.disable()
+    before = _scheduling()
     scheduled, memory, slack = _schedule(priority), _lock_memory(), _timer_slack(1)
     try:
         yield scheduled, memory, slack[0], Grant("garbage collector off", True)
     finally:
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
         if slack[0].granted:
             _timer_slack(slack[1])
         if memory.granted:
             ctypes.CDLL(None).munlockall()
-        if scheduled.granted:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        gc.unfreeze()
-        if collecting:
-            gc.enable()
+        if scheduled.granted and before is not None:
+            _put_back(*before)
 
 
 def _schedule(priority: int) -> Grant:
@@ -74,6 +76,18 @@ def _schedule(priority: int) -> Grant:
     except OSError as error:
         return Grant(name, False, f"{error.strerror}; allow it with ulimit -r {priority}")
     return Grant(name, True)
+
+
+def _scheduling() -> tuple[int, int] | None:
+    """Scheduling policy and priority of this thread, where the system knows such things."""
+    return (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) if hasattr(os, "SCHED_FIFO") else None
+
+
+def _put_back(policy: int, priority: int) -> None:
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except PermissionError:  # of the flag: lowering a priority is always allowed
+        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 def _lock_memory() -> Grant:
