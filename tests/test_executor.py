@@ -176,6 +176,23 @@ def test_fault_6_a_chunk_that_is_not_finite(value: float) -> None:
     assert made.executor.counts.starved == 0
 
 
+def test_fault_6_a_policy_that_turns_not_finite() -> None:
+    """Asked less and less often, like one that raises; the robot comes to rest, and the fault says why."""
+
+    def answer(request: Request, seen: Array) -> Array:
+        chunk = wave(request, seen)
+        return chunk if request.number <= 10 else chunk * np.nan
+
+    made = cell(answer=answer, tolerance=Tolerance(hold=5.0, stall=None))
+    assert made.executor.run(seconds=60.0) is Ending.FAULT
+    check_safe(made)
+    assert states(made) == ["HOLD", "RUN", "DEGRADED", "STOPPING", "HOLD"]
+    assert "a chunk that is not finite" in made.executor.fault
+    said = made.executor.conversation.said
+    assert 5 < said.outcomes[Delivery.REFUSED] < 16  # 1 + 2 + 4 + ... 64 steps, then once a second
+    assert said.errors == 0
+
+
 def test_fault_7_a_chunk_far_outside_of_the_limits() -> None:
     made = cell(answer=lambda r, seen: 100 * (-1) ** r.number * np.ones((HORIZON, 2), np.float32))
     assert made.executor.run(seconds=1.0) is Ending.TIME

@@ -3,6 +3,8 @@
 plan.request() -> link.send          one request under way at most
 link.poll() -> plan.deliver          its answer, once; what else comes was asked before a reset, or is dropped
             -> plan.abandon          there is none; the next request waits, longer after every failure
+
+A chunk that the plan refuses is a failure like no answer: a policy that has turned to NaN is not asked in every step.
 """
 
 from collections import Counter
@@ -28,7 +30,7 @@ class Said:
         outcomes: What became of the chunks that came.
         errors: Requests without a chunk.
         dropped: Answers that nobody waited for.
-        root_cause: The first error since the last chunk that was taken; empty when all is well.
+        root_cause: The first error or refusal since the last chunk that was taken; empty when all is well.
     """
 
     requests: int = 0
@@ -94,16 +96,18 @@ class Conversation:
         if request.epoch != self.plan.epoch:
             outcome = Delivery.STALE
         elif answer.actions is None:
-            self._fail(request, answer.error, now)
+            self._give_up(request, answer.error, now)
         else:
             try:
                 outcome = self.plan.deliver(request, answer.actions)
             except SpecError as error:
-                self._fail(request, error.got, now)
+                self._give_up(request, error.got, now)
         if outcome is not None:
             self.said.outcomes[outcome] += 1
         if outcome is Delivery.TAKEN:
             self._failures, self.said.root_cause = 0, ""
+        elif outcome is Delivery.REFUSED:
+            self._fail("a chunk that is not finite", now)
         self._sink.chunk(
             request, outcome, answer.actions, arrived=self.plan.step, after_request=after_request,
             seconds=answer.seconds,
@@ -120,9 +124,12 @@ class Conversation:
             return request
         return None
 
-    def _fail(self, request: Request, error: str, now: float) -> None:
+    def _give_up(self, request: Request, error: str, now: float) -> None:
         self.plan.abandon(request)
         self.said.errors += 1
+        self._fail(error, now)
+
+    def _fail(self, error: str, now: float) -> None:
         self.said.root_cause = self.said.root_cause or error
         self._not_before = now + min(self._dt * 2.0 ** min(self._failures, 60), _LONGEST_WAIT)
         self._failures += 1
