@@ -281,13 +281,26 @@ def test_numbers_that_are_none_are_refused_and_change_nothing(bad: list[float], 
 
 
 def test_a_start_outside_of_the_range() -> None:
-    """One step at the largest speed is 0.04 rad."""
-    assert Limiter(limits_of(), DT, [1.03]).values.tolist() == [1.0]
-    with pytest.raises(SpecError, match=r"'joint 0' starts at 1\.05"):
-        Limiter(limits_of(), DT, [1.05])
+    """One step at the largest speed is 0.04 rad, a hundredth of the range 0.02 rad."""
+    assert Limiter(limits_of(), DT, [1.019]).values.tolist() == [1.0]
+    assert Limiter(limits_of(), DT / 4, [-1.009]).values.tolist() == [-1.0]
+    for dt, beyond in ((DT, 1.03), (DT / 4, 1.019)):
+        with pytest.raises(SpecError, match=rf"'joint 0' starts at {beyond}"):
+            Limiter(limits_of(), dt, [beyond])
     toward_the_end = Limiter(limits_of(), DT, [1.0])
     toward_the_end.restart([1.0], [2.0])
     assert [toward_the_end.stop().tolist() for _ in range(3)] == [[1.0]] * 3
+
+
+@pytest.mark.parametrize("start", [2.9, 1.05, -1.021])
+def test_no_start_jumps_far_because_the_speed_is_unlimited(start: float) -> None:
+    limits = limits_of(velocity=inf)
+    with pytest.raises(SpecError, match=r"beyond by no more than 0\.02"):
+        Limiter(limits, DT, [start])
+    limiter = Limiter(limits, DT, [0.0])
+    with pytest.raises(SpecError, match=r"beyond by no more than 0\.02"):
+        limiter.restart([start])
+    assert limiter.values.tolist() == [0.0]
 
 
 def test_the_oracle_sees_violations() -> None:

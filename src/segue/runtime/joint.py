@@ -13,6 +13,7 @@ from segue.runtime.limits import JointLimits
 
 _ROOT_STEPS = 30
 _ROOT_WIDTH = 1e-9  # of the largest jerk
+_BEYOND = 0.01  # of the range
 
 
 class Limit(Enum):
@@ -214,16 +215,19 @@ class Joint:
         return self._moved(p, v, self.jerk * brake(v / self.jerk, a / self.jerk, self.most))
 
     def enter(self, position: float) -> float:
-        """A measured start, at the limit if it is beyond it by less than a step at the largest speed.
+        """A measured start, at the limit if it is beyond it by no more than sensors and a robot at its end stops are.
+
+        That is a step at the largest speed, and a hundredth of the range at most: the first command jumps by as much.
 
         Raises:
             SpecError: Further outside than that.
         """
         low, high = self.range
-        if not low - self.ceiling <= position <= high + self.ceiling:
+        beyond = min(self.ceiling, _BEYOND * (high - low))
+        if not low - beyond <= position <= high + beyond:
             raise SpecError(
                 f"joint {self.name!r} starts at {position:g}",
-                f"inside of [{low:g}, {high:g}], or beyond by less than one step at the largest speed",
+                f"inside of [{low:g}, {high:g}], or beyond by no more than {beyond:.3g}",
                 "move the robot inside of its limits by hand, or correct them",
             )
         return min(max(position, low), high)

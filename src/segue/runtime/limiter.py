@@ -79,9 +79,9 @@ class Limiter:
     def restart(self, start: Numbers, velocity: Numbers | None = None) -> None:
         """Go on from a measured state instead of from the last command.
 
-        A position beyond its limit by less than a step at the largest speed is taken as at the limit: sensors are not
-        exact. A velocity from which a joint could not stop inside of its range is taken as the largest from which it
-        can. The acceleration is taken as zero.
+        A position beyond its limit by no more than a step at the largest speed, and a hundredth of the range, is taken
+        as at the limit: sensors are not exact. A velocity from which a joint could not stop inside of its range is
+        taken as the largest from which it can. The acceleration is taken as zero.
 
         Args:
             start: Measured positions; for displacements, the displacement of the last step. Shape (action,).
