@@ -120,6 +120,62 @@ def test_fault_28_a_pause_lets_go_and_the_run_goes_on_from_where_the_robot_is(mo
     assert fresh.continuation.previous is None
 
 
+class Unreadable:
+    """A robot that has been moved while it was let go: it does not say where it is, then outside of its limits."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> np.ndarray:
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("bus")
+        return np.array([2.5 if self.asked == 2 else 1.5, 0.0])
+
+
+def test_fault_28_a_run_that_cannot_go_on_from_where_the_robot_is_stays_paused() -> None:
+    made = cell()
+    executor, reasons = made.executor, []
+    executor._position = Unreadable()
+
+    def events() -> bool:
+        if executor.slot == 50:
+            executor.pause()
+        if executor.slot in (100, 120, 140):
+            executor.resume()
+        if executor.slot in (110, 130, 150):
+            reasons.append(executor.kept_paused)
+        if executor.slot == 110:
+            assert executor.counts.paused > 40
+        return False
+
+    assert executor.run(seconds=3.0, done=events) is Ending.TIME
+    assert reasons[0] == "OSError: bus"
+    assert "'shoulder' starts at 2.5" in reasons[1]
+    assert reasons[2] == ""
+    assert not any(80 < (time - 1000) / DT < 139 for time in made.times)
+    assert made.commands[np.searchsorted(made.times, 1000 + 139 * DT)] == pytest.approx([1.5, 0.0], abs=0.01)
+    assert states(made)[-3:] == ["RUN", "STOPPING", "HOLD"]
+
+
+def test_fault_13_a_pose_that_cannot_be_measured_is_missing_in_the_trace_and_nothing_else() -> None:
+    made, asked = cell(), []
+
+    def pose() -> np.ndarray:
+        asked.append(made.executor.slot)
+        if len(asked) % 3 == 0:
+            raise OSError("bus")
+        return np.array([float(made.executor.slot)])
+
+    made.executor._pose = pose
+    assert made.executor.run(seconds=1.0) is Ending.TIME
+    check_safe(made)
+    poses = [values["pose"] for _, _, values in made.log.ticks]
+    assert [None if each is None else each[0] for each in poses] == [
+        None if n % 3 == 2 else slot for n, slot in enumerate(asked)
+    ]
+
+
 def test_a_stop_ends_a_pause() -> None:
     made = cell()
     executor = made.executor

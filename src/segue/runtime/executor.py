@@ -122,7 +122,7 @@ class Executor:
             pause.
         sink: Is told everything.
         tolerance: What is put up with.
-        pose: Measured motion, for the trace. Shape (pose,).
+        pose: Measured motion, for the trace. Shape (pose,). A tick in which it raises has none.
         state_age: How old the last observation is [s].
     """
 
@@ -147,6 +147,8 @@ class Executor:
         self.conversation = Conversation(plan, link, self._sink, self.dt)
         self.fault = ""
         """What led to a fault."""
+        self.kept_paused = ""
+        """Why the last `resume` has failed; empty when it has not."""
         self._stop = self._pause = self._let_go = self._resume = False
         self._why, self._sent_at = Ending.STOPPED, -inf
         self._begin()
@@ -172,7 +174,11 @@ class Executor:
         self._pause = True
 
     def resume(self) -> None:
-        """Go on from where the robot is then."""
+        """Go on from where the robot is then.
+
+        Where it cannot say where it is, or is outside of its limits, the run stays paused, `kept_paused` says why, and
+        this may be called again.
+        """
         self._pause = False
 
     def run(self, seconds: float = inf, done: Callable[[], bool] = never) -> Ending:
@@ -244,7 +250,7 @@ class Executor:
 
     def _decide(self, now: float) -> _Due:
         """Observe, talk to the policy, and let plan and ladder say what to send."""
-        observation, pose = self._observe(), None if self._pose is None else self._pose()
+        observation, pose = self._observe(), self._measured_pose()
         self.conversation.deliver(now, after_request=False)
         request = NOT_ASKED
         if observation is not None and not self._stop and not self._let_go:
@@ -286,6 +292,13 @@ class Executor:
             self.fault = why
         return None
 
+    def _measured_pose(self) -> NDArray | None:
+        """For the trace alone, so that nothing ends because of it."""
+        try:
+            return None if self._pose is None else self._pose()
+        except Exception:
+            return None
+
     def _send(self, command: Command) -> bool:
         """Whether the driver took it; if not, the same command is due in the next slot."""
         begun = self._sent_at = self._clock.now()
@@ -311,8 +324,12 @@ class Executor:
             return False
         if self._pause:
             return True
-        self.ladder.rebase(np.asarray(self._position(), np.float64).tolist())
-        self._let_go, self._resume, self._moved = False, True, False
+        try:
+            self.ladder.rebase(np.asarray(self._position(), np.float64).tolist())
+        except Exception as error:  # the robot is at rest, and somebody beside it
+            self.kept_paused, self._pause = f"{type(error).__name__}: {error}", True
+            return True
+        self._let_go, self._resume, self._moved, self.kept_paused = False, True, False, ""
         return False
 
     def _ending(self, command: Command, sent: bool, now: float) -> Ending | None:
