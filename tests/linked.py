@@ -79,6 +79,11 @@ def broken() -> Echo:
     raise ValueError("no weights")
 
 
+def mistaken() -> Echo:
+    """Has a mistake of its own, which is no wrong argument."""
+    return Echo(len(5))  # type: ignore[arg-type]
+
+
 def lying() -> Echo:
     """Says that its chunks are longer than they are."""
     policy = Echo()

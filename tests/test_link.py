@@ -164,6 +164,7 @@ def test_fault_6_and_8_chunks_that_are_too_large_or_of_another_shape() -> None:
     ("target", "said", "change"),
     [
         ("broken", "no weights", "see its output above"),
+        ("mistaken", "TypeError: object of type 'int' has no len()", "see its output above"),
         ("lying", "shape (5, 2)", "correct the policy, or its spec"),
         ("missing", "linked:missing", "package.module:function"),
     ],
@@ -178,7 +179,7 @@ def test_a_policy_that_does_not_start_says_why(
     assert change in caught.value.expected + caught.value.change
     assert link.state is LinkState.LOST
     assert link.restarts == 0
-    assert ("Traceback" in capfd.readouterr().err) == (target == "broken")
+    assert ("Traceback" in capfd.readouterr().err) == (target in ("broken", "mistaken"))
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,9 @@ def test_a_policy_process_builds_what_a_source_says(tmp_path: Path) -> None:
         ({"kind": "local", "run": "x"}, "method"),
         ({"kind": "import", "target": "os", "arguments": {}}, "'os'"),
         ({"kind": "import", "target": "no_such_module:make", "arguments": {}}, "no_such_module"),
-        ({"kind": "import", "target": "test_run:towards", "arguments": {"pace": 1}}, "pace"),
+        ({"kind": "import", "target": "test_run:towards", "arguments": {"speed": 1.0, "pace": 1}}, "pace"),
+        ({"kind": "import", "target": "test_run:Towards", "arguments": {}}, "speed"),
+        ({"kind": "import", "target": "test_run:towards", "arguments": [1.0]}, "test_run:towards"),
     ],
 )
 def test_a_source_that_describes_no_policy_is_refused(source: dict[str, Any], named: str) -> None:

@@ -10,9 +10,11 @@ An imported target is called with the arguments; it returns a chunk policy, or a
 """
 
 import importlib
+import inspect
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,22 @@ def build(source: Source) -> tuple[ChunkPolicy, Handover]:
     kind = source.get("kind")
     if kind not in kinds:
         raise SpecError(f"a policy of kind {kind!r}", f"one of {', '.join(kinds)}", "correct the description")
+    fields = {key: value for key, value in source.items() if key != "kind"}
+    _check_arguments(f"a {kind} policy", kinds[kind], fields)
+    return kinds[kind](**fields)
+
+
+def _check_arguments(what: str, make: Callable[..., Any], arguments: Any) -> None:
+    """Compare arguments with what a function takes. That it is called later leaves its own mistakes their traceback."""
     try:
-        return kinds[kind](**{key: value for key, value in source.items() if key != "kind"})
+        signature = inspect.signature(make)
+    except ValueError:  # written in C, and silent about what it takes
+        return
+    try:
+        signature.bind(**arguments)
     except TypeError as error:
-        raise SpecError(f"a {kind} policy that cannot be made ({error})", "its arguments", "correct them") from error
+        expected = f"its arguments, {signature}"
+        raise SpecError(f"{what} that cannot be made ({error})", expected, "correct them") from error
 
 
 def _local(run: str, method: str, seed: int, device: str, threads: int) -> tuple[ChunkPolicy, Handover]:
@@ -91,6 +105,7 @@ def _imported(target: str, arguments: dict[str, Any]) -> tuple[ChunkPolicy, Hand
         make = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SpecError(f"{target!r} ({error})", "package.module:function", "correct the target") from error
+    _check_arguments(f"{target!r}", make, arguments)
     made = make(**arguments)
     return made if isinstance(made, tuple) else (made, Handover.CONTINUE)
 
