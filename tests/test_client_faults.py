@@ -22,6 +22,7 @@ from segue.errors import RemoteError, SpecError, WireError
 from segue.runtime import messages
 from segue.runtime.client import RemotePolicy
 from segue.runtime.handshake import Card, encode_card
+from segue.runtime.plan import Handover
 from served import SPEC, WAIT, openpi_array, openpi_frame, openpi_read
 from servers import FIRST, SOON, STATE, bare, fake, greeted, remote, reply
 
@@ -170,6 +171,22 @@ def test_fault_14_a_connection_that_breaks_is_made_again_and_the_question_asked_
     with fake(twice) as url, remote(url) as there:
         assert there.next_chunk(STATE, FIRST)[0, 0] == 6
     assert len(attempts) == 3
+
+
+def test_fault_8_a_server_that_comes_back_with_chunks_that_take_over_otherwise_is_refused() -> None:
+    """The plan was made for those from before."""
+    cards = iter([Card(SPEC), Card(SPEC, handover=Handover.WAIT)])
+
+    def other(connection: ServerConnection) -> None:
+        connection.send(encode_card(next(cards)))
+        connection.recv(timeout=WAIT)  # and hangs up
+
+    with (
+        fake(other) as url,
+        remote(url) as there,
+        pytest.raises(SpecError, match=r"'wait' by now.*\n.*'continue', as before"),
+    ):
+        there.next_chunk(STATE, FIRST)
 
 
 def test_fault_14_nobody_listens() -> None:

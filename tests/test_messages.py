@@ -14,6 +14,7 @@ from segue.errors import SpecError, WireError
 from segue.runtime import handshake, messages, wire
 from segue.runtime.handshake import Card, check_spec, decode_card, encode_card
 from segue.runtime.messages import Question
+from segue.runtime.plan import Handover
 from served import SPEC, openpi_frame
 
 CARD = Card(SPEC, "legato", "0123")
@@ -154,6 +155,25 @@ def test_a_card_arrives_as_it_was_written() -> None:
     assert decode_card(encode_card(card)) == card
     large = PolicySpec(64, 0.01, tuple(map(str, range(4000))), tuple(map(str, range(4000))))
     assert decode_card(encode_card(Card(large))) == Card(large)
+
+
+@pytest.mark.parametrize("handover", list(Handover))
+def test_a_card_says_how_chunks_take_over(handover: Handover) -> None:
+    card = decode_card(encode_card(Card(SPEC, handover=handover)))
+    assert card is not None
+    assert card.handover is handover
+
+
+def test_cards_of_older_and_of_newer_servers_are_read() -> None:
+    """The first say nothing of the handover and mean chunks that are joined; the others may say more."""
+    content = {
+        "protocol": handshake.PROTOCOL, "horizon": SPEC.horizon, "dt": SPEC.dt,
+        "observation_names": list(SPEC.observation_names), "action_names": list(SPEC.action_names),
+    }  # fmt: skip
+    for said in (content, content | {"colour": "green"}):
+        assert decode_card(openpi_frame({"segue": said})) == Card(SPEC, handover=Handover.CONTINUE)
+    with pytest.raises(WireError):
+        decode_card(openpi_frame({"segue": content | {"handover": "leap"}}))
 
 
 def test_a_plain_openpi_server_has_no_card() -> None:

@@ -27,13 +27,17 @@ from segue.evaluation.delays import Recorded
 from segue.evaluation.methods import METHODS, objective
 from segue.evaluation.trace_metrics import latencies
 from segue.evaluation.trained import chunk_policy
+from segue.runtime.client import RemotePolicy
 from segue.runtime.executor import Executor, Tolerance
 from segue.runtime.link import Hello
 from segue.runtime.plan import Handover
+from segue.runtime.process_link import ANSWER_TIMEOUT
 from segue.runtime.replay import replay
 from segue.runtime.trace import read
 from segue.runtime.trigger import QueueThreshold
 from segue.training.recipe import train_policy
+from served import Affine
+from servers import served
 
 FAST = replace(point_mass.SPEC, dt=0.02)
 HORIZON = 8
@@ -230,6 +234,16 @@ def test_a_policy_process_builds_what_a_source_says(tmp_path: Path) -> None:
         policy_process.build(policy_process.local(tmp_path, "legatoo"))
     with pytest.raises(SpecError, match="nowhere"):
         policy_process.build(policy_process.local(tmp_path, "legato", device="nowhere"))
+
+
+@pytest.mark.parametrize("handover", list(Handover))
+def test_a_remote_policy_takes_over_as_its_server_says_and_gives_up_before_it_is_given_up(handover: Handover) -> None:
+    with served(Affine(), handover=handover) as server:
+        built, found = policy_process.build(json.loads(policy_process.argv(policy_process.remote(server.url))[-1]))
+        assert found is handover
+        assert isinstance(built, RemotePolicy)
+        assert built.deadline <= 0.8 * ANSWER_TIMEOUT
+        built.close()
 
 
 @pytest.mark.parametrize(

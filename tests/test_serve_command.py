@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 
 from point_mass import policy
 from segue import cli
+from segue.commands import serve
 from segue.core.chunk import nothing_to_continue
 from segue.errors import RemoteError, SegueError
+from segue.evaluation.methods import METHODS
 from segue.runtime.client import RemotePolicy
+from segue.runtime.server import PolicyServer
 from segue.training import checkpoint
 from served import WAIT
 
@@ -53,6 +56,16 @@ def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize("method", ["sync", "naive-restart", "naive"])
+def test_a_server_says_how_the_chunks_of_its_method_take_over(
+    method: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers: list[PolicyServer] = []
+    monkeypatch.setattr(serve, "serve_until", lambda server, *_: servers.append(server))
+    assert CliRunner().invoke(cli.app, ["serve", str(run), "--method", method, "--port", "0"]).exit_code == 0
+    assert servers[0].card.handover is METHODS[method].handover
 
 
 def test_a_policy_is_served_until_ctrl_c(run: Path, tmp_path: Path) -> None:

@@ -16,16 +16,19 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from segue.core.chunk import ChunkPolicy
 from segue.errors import SpecError
 from segue.runtime.plan import Handover
+from segue.runtime.process_link import ANSWER_TIMEOUT
 from segue.runtime.worker import work
 
 Source = dict[str, Any]
 TOKEN = "SEGUE_TOKEN"
 """Environment variable of a server's token."""
+_DEADLINE: Final = 0.75 * ANSWER_TIMEOUT
+"""For answers of a server [s]: when it hangs, that is said, and not that the policy process hangs."""
 
 
 def local(run: Path, method: str, *, seed: int = 0, device: str = "cpu", threads: int = 1) -> Source:
@@ -96,7 +99,9 @@ def _local(run: str, method: str, seed: int, device: str, threads: int) -> tuple
 def _remote(url: str) -> tuple[ChunkPolicy, Handover]:
     from segue.runtime.client import RemotePolicy
 
-    return RemotePolicy(url, token=os.environ.get(TOKEN)), Handover.CONTINUE
+    policy = RemotePolicy(url, token=os.environ.get(TOKEN), deadline=_DEADLINE)
+    assert policy.card is not None  # nobody has told what another server serves
+    return policy, policy.card.handover
 
 
 def _imported(target: str, arguments: dict[str, Any]) -> tuple[ChunkPolicy, Handover]:

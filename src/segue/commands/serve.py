@@ -45,7 +45,7 @@ def serve_command(
     torch.set_num_threads(1)
     found = find(method)
     folder = policies_of(run, [found])[found.policy] / "last"
-    policy, _ = chunk_policy(run, method, seed=seed, device=device)
+    policy, handover = chunk_policy(run, method, seed=seed, device=device)
     digest = hashlib.sha256((folder / "policy.safetensors").read_bytes()).hexdigest()[:16]
     seconds = warm_up(policy)
     spec = policy.spec
@@ -53,7 +53,8 @@ def serve_command(
         f"{found.label}: {len(spec.observation_names)} observations, chunks of {spec.horizon} steps of "
         f"{len(spec.action_names)} actions at {1 / spec.dt:g} Hz; one inference takes {1e3 * seconds:.1f} ms"
     )
-    server = PolicyServer(policy, address, model=f"{run.resolve().name}/{found.policy} {found.name}", hash=digest)
+    model = f"{run.resolve().name}/{found.policy} {found.name}"
+    server = PolicyServer(policy, address, model=model, hash=digest, handover=handover)
     serve_until(server, (signal.SIGINT, signal.SIGTERM), lambda ready: _announce(console, ready, token_file))
     console.print("stopped")
 

@@ -240,6 +240,12 @@ class RemotePolicy:
                     f"hash {self._model_hash!r}",
                     "connect to the server with these weights",
                 )
+            if self.card is not None and card.handover is not self.card.handover:
+                raise SpecError(
+                    f"{self.url} serves chunks whose handover is {card.handover.value!r} by now",
+                    f"{self.card.handover.value!r}, as before",
+                    "connect again, with a plan for such chunks",
+                )
             self._spec = card.spec
         self.card = card
 

@@ -1,6 +1,6 @@
 """What a policy server says of itself when a client connects, and whether a client can live with it.
 
-    {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras}}
+    {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras, handover}}
 
 The frame is openpi's metadata: whatever else a server tells its clients stands beside it, and openpi's clients are
 handed it as it is. Names come in their order, which is part of what is agreed: a robot whose joints are listed
@@ -17,6 +17,7 @@ from msgspec.msgpack import Decoder
 from segue.core.chunk import PolicySpec
 from segue.errors import SpecError
 from segue.runtime import wire
+from segue.runtime.plan import Handover
 
 PROTOCOL: Final = 1
 """Raised when messages change so that the other side must know."""
@@ -36,6 +37,7 @@ class _Card(msgspec.Struct):
     model: str = ""
     hash: str = ""
     cameras: dict[str, tuple[int, int]] = {}
+    handover: Handover = Handover.CONTINUE
 
 
 _VERSION, _CARD = Decoder(_Version), Decoder(_Card)
@@ -49,18 +51,20 @@ class Card:
         spec: Of its policy.
         model: Its name, for people.
         hash: Of its weights; equal for equal policies.
+        handover: How its chunks take over; a server that does not say it means chunks that are joined.
     """
 
     spec: PolicySpec
     model: str = ""
     hash: str = ""
+    handover: Handover = Handover.CONTINUE
 
 
 def encode_card(card: Card) -> bytes:
     """The frame that greets a client."""
     spec = card.spec
     content = _Card(PROTOCOL, spec.horizon, spec.dt, spec.observation_names, spec.action_names, card.model, card.hash,
-                    dict(spec.cameras))  # fmt: skip
+                    dict(spec.cameras), card.handover)  # fmt: skip
     return wire.encode({"segue": msgspec.to_builtins(content)}, checksum=True)
 
 
@@ -83,7 +87,7 @@ def decode_card(frame: bytes | str) -> Card | None:
         )
     card = wire.read(_CARD, raw, "segue")
     spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names, card.cameras)
-    return Card(spec, card.model, card.hash)
+    return Card(spec, card.model, card.hash, card.handover)
 
 
 def check_spec(got: PolicySpec, expected: PolicySpec) -> None:

@@ -31,6 +31,8 @@ from segue.runtime.channel import Channel, Sizes, anonymous_file, pack_request, 
 from segue.runtime.link import Answer, Hello, LinkState
 from segue.runtime.plan import Handover, Request
 
+ANSWER_TIMEOUT: Final = 2.0
+"""After which a policy is given up [s]; what a policy itself waits for should be given up clearly earlier."""
 _HELLO_BYTES: Final = 1 << 20
 _GRACE: Final = 1.0  # [s]
 _SLOW: Final = 20.0
@@ -135,7 +137,7 @@ class ProcessLink:
         self,
         argv: Sequence[str],
         *,
-        answer_timeout: float = 2.0,
+        answer_timeout: float = ANSWER_TIMEOUT,
         start_timeout: float = 300.0,
         backoff: Backoff | None = None,
         seed: int = 0,

@@ -39,6 +39,7 @@ from segue.runtime import messages, pictures, wire
 from segue.runtime.address import Address
 from segue.runtime.handshake import Card, encode_card
 from segue.runtime.messages import Question
+from segue.runtime.plan import Handover
 
 MAX_CLIENTS: Final = 16
 _OPEN_TIMEOUT: Final = 10.0
@@ -93,6 +94,7 @@ class PolicyServer:
         address: Where to listen.
         model: Its name, for people.
         hash: Of its weights.
+        handover: How its chunks take over; clients are told.
         max_clients: Connections at a time.
         max_frame: Bytes of a message.
     """
@@ -104,11 +106,12 @@ class PolicyServer:
         *,
         model: str = "",
         hash: str = "",
+        handover: Handover = Handover.CONTINUE,
         max_clients: int = MAX_CLIENTS,
         max_frame: int = wire.MAX_FRAME,
     ) -> None:
         self.policy, self.address = policy, address or Address()
-        self.card = Card(policy.spec, model, hash)
+        self.card = Card(policy.spec, model, hash, handover)
         self.max_clients, self.max_frame = max_clients, min(max_frame, wire.LARGEST_FRAME)
         self._turn = asyncio.Lock()
         self._server: Server | None = None
