@@ -1,12 +1,16 @@
 """The executor with a driver that fails, under signals, and in a pause; the numbers are rows of the fault matrix."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from driven import DT, LIMITS, cell, check_safe, states
-from segue.runtime.executor import Ending
+from segue.runtime import executor as module
+from segue.runtime.executor import Ending, Executor
+from segue.runtime.ladder import Ladder
+from segue.runtime.watchdog import Watchdog
 
 
 @pytest.mark.parametrize("fault", [OSError("bus"), "nan"])
@@ -81,6 +85,28 @@ def test_fault_21_a_second_signal_stops_at_once(call: str) -> None:
     assert made.executor.run(seconds=60.0) is Ending.ABORTED
     assert made.robot.stops == 1
     check_safe(made)
+
+
+@pytest.mark.parametrize(("dt", "limit"), [(0.01, 1.0), (0.4, 1.0), (2.0, 4.0)])
+def test_fault_13_a_slow_control_rate_is_not_taken_for_a_call_that_hangs(
+    dt: float, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog is fed once per control period, and waits for longer than that."""
+    limits: list[float] = []
+
+    class Noted(Watchdog):
+        def __init__(self, act: Callable[[], None], limit: float) -> None:
+            limits.append(limit)
+            super().__init__(act, limit)
+
+    monkeypatch.setattr(module, "Watchdog", Noted)
+    made = cell()
+    executor = Executor(
+        made.robot, made.executor.plan, Ladder(LIMITS, dt, [0.0, 0.0]), made.link, clock=made.clock,
+        position=made.robot.position,
+    )  # fmt: skip
+    assert executor.run(seconds=10 * dt) is Ending.TIME
+    assert limits == [limit]
 
 
 def test_what_is_no_fault_of_the_robot_stops_it_and_comes_out() -> None:

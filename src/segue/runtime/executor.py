@@ -37,7 +37,11 @@ STATES, CAUSES = tuple(State), tuple(Cause)
 
 
 class Driver(Protocol):
-    """What is asked of a robot; every `segue.envs.robot.Robot` is one. A call may raise, and should not block."""
+    """What is asked of a robot; every `segue.envs.robot.Robot` is one. A call may raise, and should not block.
+
+    One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
+    do: otherwise nothing in this process runs meanwhile, the watchdog included.
+    """
 
     def observe(self) -> Observed:
         """What is measured now: a state (observation,), or with cameras an `Observation`."""
@@ -71,7 +75,8 @@ class Tolerance:
         failures: Failed calls of the driver in a row, or observations that are not finite or too old.
         state_age: Age of an observation, where the driver tells it [s].
         hold: Time at rest for lack of actions [s].
-        stall: Time that one tick may hang in the driver before the robot is stopped from outside [s]; None: for ever.
+        stall: Time that one tick may hang in the driver before the robot is stopped from outside [s], at least two
+            control periods; None: for ever.
     """
 
     failures: int = 10
@@ -144,6 +149,8 @@ class Executor:
         self.dt, self.counts, self.slot = ladder.limiter.dt, Counts(), 0
         self._clock, self._position, self._pose, self._age = clock, position, pose, state_age
         self._sink, self._tolerance = sink or Sinks(), tolerance or Tolerance()
+        stall = self._tolerance.stall
+        self._stall = stall and max(stall, 2 * self.dt)  # the watchdog is fed once per period
         self.conversation = Conversation(plan, link, self._sink, self.dt)
         self.fault = ""
         """What led to a fault."""
@@ -192,7 +199,7 @@ class Executor:
             Why it is over. Except for `Ending.DONE`, the robot's own stop has been called.
         """
         ending = Ending.FAULT
-        limit = self._tolerance.stall
+        limit = self._stall
         try:
             with Watchdog(self._stop_robot, limit) if limit else nullcontext() as watchdog:
                 ending = self._loop(seconds, done, watchdog)
@@ -220,7 +227,7 @@ class Executor:
                 self._stop, self._why = True, Ending.TIME
             ending = self._step(now, now - deadline)
             if watchdog is not None and watchdog.fired:
-                self.fault = self.fault or f"a call of the robot's driver took longer than {self._tolerance.stall:g} s"
+                self.fault = self.fault or f"a call of the robot's driver took longer than {self._stall:g} s"
                 return Ending.FAULT
             self.slot += 1
             if ending is not None:

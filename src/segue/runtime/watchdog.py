@@ -1,6 +1,8 @@
 """Somebody to act when the control loop itself hangs, in a driver's call that does not return.
 
-Python cannot end a call from outside, so that a watchdog acts beside it: from a thread of its own, once.
+Python cannot end a call from outside, so that a watchdog acts beside it: from a thread of its own, once. That thread
+needs Python's interpreter lock: a call that holds it while it hangs cannot be told from a process that stood still, and
+is not acted on. Drivers written in C or C++ have to release it where they wait.
 """
 
 import threading
