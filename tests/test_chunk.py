@@ -15,18 +15,10 @@ def numbered(horizon: int, start: int) -> Chunk:
     return Chunk(np.stack([steps, -steps], 1), start)
 
 
-def test_actions_are_found_by_absolute_step() -> None:
+def test_a_chunk_covers_the_steps_from_its_start_to_its_end() -> None:
     chunk = numbered(5, start=7)
     assert chunk.end == 12
-    assert [chunk.covers(step) for step in (6, 7, 11, 12)] == [False, True, True, False]
-    for step in range(7, 12):
-        assert chunk.at(step).tolist() == [step, -step]
-
-
-@pytest.mark.parametrize("step", [6, 12, -1])
-def test_no_action_outside_of_the_chunk(step: int) -> None:
-    with pytest.raises(SpecError, match=r"\[7, 12\)"):
-        numbered(5, start=7).at(step)
+    assert [chunk.covers(step) for step in (-1, 6, 7, 11, 12)] == [False, False, True, True, False]
 
 
 @given(horizon=st.integers(1, 20), start=st.integers(-5, 30), step=st.integers(-10, 60))

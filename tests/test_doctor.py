@@ -15,16 +15,17 @@ from rich.console import Console
 from segue.commands import doctor as command
 from segue.core.chunk import Continuation, PolicySpec, check_timing
 from segue.errors import RemoteError
+from segue.runtime import worker
 from segue.runtime.doctor import (
     Jitter,
     Machine,
     look_at_machine,
     machine_notes,
     measure_jitter,
-    measure_latency,
     recommend,
     timer_words,
 )
+from segue.runtime.worker import measure_latency, warm_up
 
 
 class LateClock:
@@ -49,11 +50,12 @@ def test_lateness_is_against_absolute_deadlines() -> None:
 
 
 def test_slots_that_have_passed_are_skipped_and_counted() -> None:
-    clock = LateClock(0.0, 0.25)
-    found = measure_jitter(clock, rate=10, seconds=0.6)
-    assert clock.deadlines == pytest.approx([100.1, 100.2, 100.5, 100.6])
-    assert found.missed == 2
-    assert found.lateness == pytest.approx([0, 0.25, 0, 0], abs=1e-9)
+    """Late by more than half a period is missed, as in the executor."""
+    clock = LateClock(0.0, 0.24, 0.0, 0.06, 0.04)
+    found = measure_jitter(clock, rate=10, seconds=0.7)
+    assert clock.deadlines == pytest.approx([100.1, 100.2, 100.4, 100.5, 100.6, 100.7])
+    assert found.missed == 2 + 1
+    assert found.lateness == pytest.approx([0, 0.24, 0.04, 0.06, 0.04, 0], abs=1e-9)
 
 
 class Timed:
@@ -86,6 +88,13 @@ def test_latency_is_without_the_first_inference_and_every_chunk_continues_the_la
     assert [each.known for each in policy.asked] == [0, 4, 4, 4]
     assert [each.prefix[0, 0] for each in policy.asked[1:]] == [1, 2, 3]
     assert policy.resets == 1
+
+
+def test_a_policy_is_warm_after_two_inferences(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Timed(9.0, 8.0, 0.3, 0.1, 0.5, 0.2, 0.4)
+    monkeypatch.setattr(worker.time, "monotonic", lambda: policy.time)
+    assert warm_up(policy) == pytest.approx(0.3)
+    assert policy.left == []
 
 
 @given(

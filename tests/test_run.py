@@ -156,6 +156,13 @@ def test_limits_are_kept(run: Callable[..., int], tmp_path: Path) -> None:
         assert np.abs(np.diff(commands, axis=0)).max(initial=0) <= 0.5 * FAST.dt * (1 + 1e-9)
 
 
+def test_limits_that_are_none_are_refused_before_a_trace_is_made(run: Callable[..., int], tmp_path: Path) -> None:
+    """What was left behind would be in the way of the next try."""
+    with pytest.raises(SpecError, match="velocity limit 0"):
+        run(motion=Motion(velocity=0.0))
+    assert not (tmp_path / "trace").exists()
+
+
 def test_fault_21_a_signal_ends_a_run_with_its_number(
     run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,11 @@ from segue.runtime.doctor import (
     look_at_machine,
     machine_notes,
     measure_jitter,
-    measure_latency,
     recommend,
     timer_words,
 )
 from segue.runtime.realtime import realtime
+from segue.runtime.worker import measure_latency
 
 CALLS = 30
 

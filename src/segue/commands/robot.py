@@ -120,12 +120,12 @@ def run_command(
             f"{plan.delay.estimate()} of {plan.execution_horizon} steps at {1 / dt:g} Hz",
             highlight=False,
         )
+        ladder = Ladder(motion.limits(robot.spec), dt, _position(robot)().tolist())  # before room is taken for a trace
         about = {"command": command, "method": server or method, "rate": 1 / dt}
         views = [RerunSink(robot.spec.action_names, [state.value for state in STATES])] if view else []
         sink = Sinks(_writer(path, settings, robot.spec, plan, about, seconds), *views)
-        started = Ladder(motion.limits(robot.spec), dt, _position(robot)().tolist())
         executor = Executor(
-            robot, plan, started, link,
+            robot, plan, ladder, link,
             clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose,
         )  # fmt: skip
         try:

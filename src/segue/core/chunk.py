@@ -47,16 +47,6 @@ class Chunk:
         """Whether the chunk has an action for the absolute control step."""
         return self.start <= step < self.end
 
-    def at(self, step: int) -> Array:
-        """Action for an absolute control step. Shape (action,)."""
-        if not self.covers(step):
-            raise SpecError(
-                got=f"step {step}",
-                expected=f"a step in [{self.start}, {self.end})",
-                change="ask the plan for the action; it knows which chunk covers which step",
-            )
-        return self.actions[step - self.start]
-
     def since(self, step: int) -> Array:
         """Actions from an absolute step on, re-indexed to it. Shape (known, action)."""
         return self.actions[max(step - self.start, 0) :] if step < self.end else self.actions[:0]

@@ -9,14 +9,11 @@ Measuring and judging are apart: `recommend` and the verdicts are pure functions
 import math
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from segue.core.chunk import ChunkPolicy, Continuation, nothing_to_continue
-from segue.core.observation import blank
 from segue.core.smoothness import Array
 from segue.runtime.clock import Clock
 
@@ -33,7 +30,7 @@ class Jitter:
     Attributes:
         rate: Of the schedule [Hz].
         lateness: Shape (ticks,) [s].
-        missed: Slots that had passed before their tick could begin.
+        missed: Slots whose tick could not begin within half a period, which a control loop skips.
     """
 
     rate: float
@@ -61,32 +58,10 @@ def measure_jitter(clock: Clock, rate: float, seconds: float) -> Jitter:
         clock.sleep_until(deadline)
         late = clock.now() - deadline
         lateness.append(late)
-        skipped = int(late * rate)
+        skipped = int(late * rate + 0.5)  # as the executor does
         missed += skipped
-        slot += 1 + skipped
+        slot += max(skipped, 1)
     return Jitter(rate, np.array(lateness), missed)
-
-
-def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -> Array:
-    """Seconds of each inference after the first, which is left out. Shape (calls,).
-
-    Observations are zeros, and every chunk continues the one before, as on a robot.
-    """
-    spec = policy.spec
-    observation = blank(len(spec.observation_names), spec.cameras)
-    half = max(spec.horizon // 2, 1)
-    actions = policy.next_chunk(observation, nothing_to_continue(0, len(spec.action_names), half))
-    seconds = []
-    for call in range(1, calls + 1):
-        prefix = actions[half:]
-        continuation = Continuation(
-            call * half, prefix, min(len(prefix), 1), half, np.ones(len(prefix), np.int64), previous=actions[half - 1]
-        )
-        started = now()
-        actions = policy.next_chunk(observation, continuation)
-        seconds.append(now() - started)
-    policy.reset()
-    return np.array(seconds)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class ProcessLink:
         self._child: _Child | None = None
         self._hello: Hello | None = None
         self._lost: deque[Answer] = deque(maxlen=8)
-        self._lock = threading.Lock()  # held for an exchange of pointers only
+        self._lock = threading.Lock()  # held while a request or an answer is copied, never while anything is waited for
         self._settled = threading.Event()
         self._closing, self._close = os.pipe()
         self._thread = threading.Thread(target=self._supervise, name="policy supervisor", daemon=True)

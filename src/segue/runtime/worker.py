@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue
 from segue.core.observation import blank
@@ -65,22 +66,35 @@ def warm_up(policy: ChunkPolicy) -> float:
     """Let everything happen that only happens at first; then the median time of an inference [s].
 
     Raises:
+        SpecError: See `measure_latency`.
+    """
+    return float(np.median(measure_latency(policy, time.monotonic, 1 + _TIMED)[1:]))
+
+
+def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -> NDArray[np.float64]:
+    """Seconds of each inference after the first, which is left out. Shape (calls,).
+
+    Observations are zeros, and every chunk continues the one before, as on a robot.
+
+    Raises:
         SpecError: The policy answers with chunks of another shape than it says.
     """
     spec = policy.spec
-    size = (spec.horizon, len(spec.action_names))
+    size = spec.horizon, len(spec.action_names)
     observation = blank(len(spec.observation_names), spec.cameras)
-    actions = _checked(policy.next_chunk(observation, nothing_to_continue(0, size[1], spec.horizon)), size)
-    known = max(spec.horizon // 2, 1)
-    left = actions[known:]
-    more = Continuation(known, left, min(len(left), 1), known, np.ones(len(left), np.int64), actions[known - 1])
+    half = max(spec.horizon // 2, 1)
+    actions = _checked(policy.next_chunk(observation, nothing_to_continue(0, size[1], half)), size)
     seconds = []
-    for _ in range(1 + _TIMED):
-        started = time.monotonic()
-        _checked(policy.next_chunk(observation, more), size)
-        seconds.append(time.monotonic() - started)
+    for call in range(1, calls + 1):
+        prefix = actions[half:]
+        continuation = Continuation(
+            call * half, prefix, min(len(prefix), 1), half, np.ones(len(prefix), np.int64), previous=actions[half - 1]
+        )
+        started = now()
+        actions = _checked(policy.next_chunk(observation, continuation), size)
+        seconds.append(now() - started)
     policy.reset()
-    return float(np.median(seconds[1:]))
+    return np.array(seconds)
 
 
 def serve(policy: ChunkPolicy, channel: Channel) -> None:
