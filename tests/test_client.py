@@ -10,9 +10,11 @@ from websockets.sync.server import ServerConnection
 from point_mass import policy as point_mass_policy
 from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
+from segue.data.resample import linear
 from segue.errors import RemoteError, SpecError
 from segue.evaluation.methods import METHODS
 from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.expanded import ExpandedPolicy
 from segue.runtime import client as client_module
 from segue.runtime.address import Address
 from segue.runtime.client import RemotePolicy, pause
@@ -41,7 +43,7 @@ def test_every_method_continues_over_the_wire_as_it_does_here(name: str) -> None
 
 def test_the_server_is_told_what_is_continued() -> None:
     policy = Affine()
-    asked = Continuation(7, np.arange(10, dtype=np.float32).reshape(5, 2), 2, 3, np.array([2, 2, 1, 1, 1]))
+    asked = Continuation(7, np.arange(10, dtype=np.float32).reshape(5, 2), 2, 3, np.array([2, 2, 1, 1, 1]), STATE[:2])
     with served(policy) as server, remote(server.url) as there:
         there.next_chunk(STATE, asked)
         there.next_chunk(STATE[::-1], FIRST)
@@ -49,7 +51,24 @@ def test_the_server_is_told_what_is_continued() -> None:
     assert (told.start, told.delay, told.execution_horizon) == (7, 2, 3)
     assert told.prefix.tolist() == asked.prefix.tolist()
     assert told.votes.tolist() == [2, 2, 1, 1, 1]
+    assert told.previous is not None
+    assert told.previous.tolist() == STATE[:2].tolist()
     assert first.prefix.shape == (0, 2)
+    assert first.previous is None
+
+
+def test_a_policy_at_a_higher_rate_starts_from_the_last_action_over_the_wire_too() -> None:
+    network = point_mass_policy()
+    naive = METHODS["naive"].strategy
+    here, there = (ExpandedPolicy(ContinuingPolicy(network, naive, seed=3), 4, linear) for _ in range(2))
+    observation = np.array([0.1, -0.2, 0.3, 0.4], np.float32)
+    last = np.array([0.7, -0.7], np.float32)
+    asked = replace(nothing_to_continue(8, 2, 8), previous=last)
+    with served(there) as server, remote(server.url) as over_the_wire:
+        expected = here.next_chunk(observation, asked)
+        np.testing.assert_array_equal(over_the_wire.next_chunk(observation, asked), expected)
+    step = (expected[3] - last) / 4
+    np.testing.assert_allclose(expected[:4], last + np.arange(1, 5)[:, None] * step, atol=1e-6)
 
 
 def test_fault_8_a_server_of_another_policy_is_refused_with_the_difference() -> None:

@@ -27,9 +27,11 @@ def continuations(draw: st.DrawFn) -> Continuation:
     numbers = st.floats(-1e6, 1e6, width=32)
     prefix = draw(st.lists(st.tuples(numbers, numbers), min_size=known, max_size=known))
     votes = draw(st.lists(st.integers(0, 50), min_size=known, max_size=known))
+    previous = draw(st.none() | st.tuples(numbers, numbers))
     return Continuation(
         draw(st.integers(0, 2**53)), np.array(prefix, np.float32).reshape(known, 2),
         draw(st.integers(0, min(known, steps))), steps, np.array(votes, np.int64),
+        None if previous is None else np.array(previous, np.float32),
     )  # fmt: skip
 
 
@@ -49,6 +51,9 @@ def test_a_question_arrives_as_it_was_asked(
     assert got.continuation.prefix.tolist() == continuation.prefix.tolist()
     assert got.continuation.prefix.shape == continuation.prefix.shape
     assert got.continuation.votes.tolist() == continuation.votes.tolist()
+    assert (got.continuation.previous is None) == (continuation.previous is None)
+    if got.continuation.previous is not None and continuation.previous is not None:
+        assert got.continuation.previous.tolist() == continuation.previous.tolist()
 
 
 @pytest.mark.parametrize("key", ["state", "observation/state"])
@@ -68,7 +73,7 @@ def test_openpi_s_observations_are_understood_as_they_are(key: str, dtype: Any) 
 GOOD = {
     "state": OBSERVATION, "segue/id": 1, "segue/start": 4, "segue/prefix": np.zeros((5, 2), np.float32),
     "segue/delay": 2, "segue/execution_horizon": 3, "segue/votes": np.ones(5, np.int64), "segue/deadline": 0.5,
-    "segue/captured": 17.25,
+    "segue/captured": 17.25, "segue/previous": np.zeros(2, np.float32),
 }  # fmt: skip
 BAD = {
     "no state": ("state", None, "missing"),
@@ -91,6 +96,9 @@ BAD = {
     "votes for another prefix": ("segue/votes", np.ones(4, np.int64), "shape"),
     "votes below zero": ("segue/votes", -np.ones(5, np.int64), "range"),
     "votes of floats": ("segue/votes", np.ones(5, np.float32), "range"),
+    "previous of other actions": ("segue/previous", np.zeros(3, np.float32), "shape"),
+    "previous of many steps": ("segue/previous", np.zeros((1, 2), np.float32), "shape"),
+    "previous not finite": ("segue/previous", np.full(2, np.nan, np.float32), "not-finite"),
     "start below zero": ("segue/start", -1, "range"),
     "start beyond all steps": ("segue/start", 2**63, "range"),
     "id as text": ("segue/id", "1", "type"),

@@ -12,6 +12,7 @@
     segue/delay                d                                                      steps
     segue/execution_horizon    s                                                      steps
     segue/votes                chunks that have spoken about each prefix position     (known,) int64
+    segue/previous             the action that was executed last                      (action,)
     segue/deadline             after this long the answer is of no use                s from the server's receipt
     segue/captured             when the observation was made, comes back              s, the client's own clock
     segue/crc                  CRC-32 of the frame, last entry (see `segue.runtime.wire`)
@@ -43,7 +44,10 @@ RESET: Final = wire.encode({"endpoint": "reset"}, checksum=False)
 """Asks to forget the episode, and says that it was forgotten."""
 _OURS: Final = frozenset(
     "segue/" + name
-    for name in ("id", "start", "prefix", "delay", "execution_horizon", "votes", "deadline", "captured", "crc")
+    for name in (
+        *("id", "start", "prefix", "delay", "execution_horizon", "votes", "previous"),
+        *("deadline", "captured", "crc"),
+    )
 )
 
 
@@ -99,6 +103,8 @@ def encode_question(question: Question, state: str = STATES[0], *, plain: bool =
         ours["prefix"] = np.asarray(known.prefix, np.float32)
     if len(known.votes):
         ours["votes"] = np.asarray(known.votes, np.int64)
+    if known.previous is not None:
+        ours["previous"] = np.asarray(known.previous, np.float32)
     message |= {f"segue/{name}": value for name, value in ours.items() if value is not None}
     return wire.encode(message, checksum=question.checksum)
 
@@ -157,7 +163,10 @@ def _continuation(found: Mapping[str, Raw], spec: PolicySpec) -> Continuation:
         if votes.dtype != np.int64 or (len(votes) and not 0 <= votes.min() <= votes.max() < 2**31):
             _refuse("range", "votes", f"votes of {votes.dtype}", "int64, 0 or more")
         votes = votes.copy()
-    return Continuation(_integer(found, "start", 0, _LARGEST, 0), prefix, delay, steps, votes)
+    previous = None
+    if "segue/previous" in found:
+        previous = wire.floats(found["segue/previous"], "segue/previous", (action,))
+    return Continuation(_integer(found, "start", 0, _LARGEST, 0), prefix, delay, steps, votes, previous)
 
 
 def _integer(found: Mapping[str, Raw], name: str, low: int, high: int, default: Any) -> Any:
