@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, seed, settings
+from hypothesis import example, given, seed, settings
 from hypothesis import strategies as st
 
 from driven import DT, HORIZON, Cell, cell, check_safe, wave
@@ -187,6 +187,7 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
 
     @seed(0)
     @settings(max_examples=100, database=None)
+    @example([Fault("stop", 200, 1, 0.0)])  # what Hypothesis draws depends on the modules that are loaded
     @given(schedules(400))
     def collect(faults: Faults) -> None:
         runs.append(run(faults, 400))
