@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import numpy as np
 
 from segue.commands import policy_process
 from segue.core.chunk import Array, Continuation, PolicySpec
-from segue.runtime.plan import Handover
+from segue.runtime.link import Answer
+from segue.runtime.plan import Handover, Request
 from segue.runtime.process_link import Backoff, ProcessLink
 
 SPEC = PolicySpec(6, 0.02, ("x", "y", "goal"), ("dx", "dy"))
@@ -106,6 +109,38 @@ def link(target: str, **settings: object) -> ProcessLink:
     command = [sys.executable, "-c", _WITH_TESTS, policy_process.argv(source)[-1]]
     backoff = Backoff(first=0.01, most=0.05)
     return ProcessLink(command, **{"answer_timeout": PATIENCE, "backoff": backoff, **settings})  # type: ignore[arg-type]
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for something that has to come."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.002)
+    raise AssertionError("it did not come")
+
+
+@contextmanager
+def running(target: str, **settings: object) -> Iterator[ProcessLink]:
+    made = link(target, **settings)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def request(number: int, epoch: int = 0, known: int = 2) -> Request:
+    prefix = np.full((known, 2), 0.5, np.float32)
+    previous = np.full(2, 0.25, np.float32) if known else None
+    return Request(
+        epoch, number, 40 + number, Continuation(40 + number, prefix, 1, 3, np.ones(known, np.int64), previous)
+    )
+
+
+def ask(link: ProcessLink, number: int, behaviour: int = 0, epoch: int = 0, known: int = 2) -> Answer:
+    link.send(request(number, epoch, known), np.array([behaviour, 0.125, 0], np.float32))
+    return until(link.poll)
 
 
 _WITH_TESTS = f"""

@@ -1,65 +1,23 @@
 """Policies in processes of their own, killed, hung, raising and orphaned. Numbers are rows of the fault matrix."""
 
-import errno
-import fcntl
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import linked
-from linked import PATIENCE, SPEC
-from segue.core.chunk import Continuation
+from linked import PATIENCE, SPEC, ask, request, running, until
 from segue.errors import PolicyError
-from segue.runtime import process_link
-from segue.runtime.link import Answer, LinkState
-from segue.runtime.plan import Handover, Request
+from segue.runtime.link import LinkState
+from segue.runtime.plan import Handover
 from segue.runtime.process_link import Backoff, ProcessLink, hello_from_line
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait for something that has to come."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.002)
-    raise AssertionError("it did not come")
-
-
-@contextmanager
-def running(target: str, **settings: object) -> Iterator[ProcessLink]:
-    link = linked.link(target, **settings)
-    try:
-        yield link
-    finally:
-        link.close()
-
-
-def request(number: int, epoch: int = 0, known: int = 2) -> Request:
-    prefix = np.full((known, 2), 0.5, np.float32)
-    previous = np.full(2, 0.25, np.float32) if known else None
-    return Request(
-        epoch, number, 40 + number, Continuation(40 + number, prefix, 1, 3, np.ones(known, np.int64), previous)
-    )
-
-
-def ask(link: ProcessLink, number: int, behaviour: int = 0, epoch: int = 0, known: int = 2) -> Answer:
-    link.send(request(number, epoch, known), np.array([behaviour, 0.125, 0], np.float32))
-    return until(link.poll)
 
 
 def gone(pid: int) -> bool:
@@ -219,115 +177,6 @@ def test_another_policy_than_before_is_not_taken(tmp_path: Path) -> None:
         assert (link.state, link.restarts) == (LinkState.LOST, 1)
 
 
-def test_an_answer_that_comes_as_the_policy_is_given_up_is_not_a_second_one() -> None:
-    with running("echo") as link:
-        link.hello(PATIENCE)
-        child = left_unread(link)
-        link._detach(child, "given up")
-        answer = link.poll()
-        assert answer is not None
-        assert (answer.number, answer.error) == (1, "given up")
-        assert link.poll() is None
-
-
-def left_unread(link: ProcessLink) -> Any:
-    """Ask, and wait for the answer without taking it, as between two runs; the process that has answered."""
-    link.send(request(1), np.zeros(3, np.float32))
-    child = link._child
-    assert child is not None
-    assert child.channel is not None
-    answers = child.channel.answers
-    until(lambda: answers.unread)
-    return child
-
-
-def test_a_policy_whose_answer_nobody_has_taken_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a pause, or while a scene is reset by hand: the supervisor looks a hundred times, long after the request."""
-    looks = threading.Semaphore(0)
-    wait = process_link._readable
-
-    def look(descriptors: list[int], seconds: float) -> list[int]:
-        looks.release()
-        return wait(descriptors, 0.001 if seconds == PATIENCE / 4 else seconds)
-
-    monkeypatch.setattr(process_link, "_readable", look)
-    with running("echo") as link:
-        monkeypatch.setattr(process_link, "_GRACE", PATIENCE)
-        link.hello(PATIENCE)
-        child = left_unread(link)
-        child.waiting_since = -1e9
-        for _ in range(100):
-            assert looks.acquire(timeout=PATIENCE)
-        assert (link.state, link.restarts) == (LinkState.READY, 0)
-        answer = link.poll()
-        assert answer is not None
-        assert answer.actions is not None
-        assert child.owes_since() is None
-        child.waiting_since = -1e9  # and one that owes an answer is
-        until(lambda: link.restarts == 1)
-
-
-@pytest.mark.parametrize("call", ["anonymous_file", "_readable"])
-def test_what_goes_wrong_in_the_supervisor_is_said(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Descriptors that have run out, and what nobody has thought of; `hello` does not wait for ever."""
-    error = (
-        OSError(errno.EMFILE, os.strerror(errno.EMFILE)) if call == "anonymous_file" else ValueError("no such thing")
-    )
-    monkeypatch.setattr(process_link, call, raiser(error))
-    link = ProcessLink([sys.executable, "-c", ""])
-    try:
-        with pytest.raises(PolicyError, match=r"Too many open files|ValueError: no such thing"):
-            link.hello(PATIENCE)
-    finally:
-        monkeypatch.undo()
-        link.close()
-    assert link.state is LinkState.LOST
-
-
-def raiser(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object) -> Any:
-        raise error
-
-    return fail
-
-
-def test_a_restart_that_goes_wrong_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with running("echo") as link:
-        link.hello(PATIENCE)
-        fails = iter([OSError(errno.EMFILE, "Too many open files"), RuntimeError("no such thing")])
-
-        def start() -> Any:
-            for error in fails:
-                raise error
-            return ProcessLink._start(link)
-
-        monkeypatch.setattr(link, "_start", start)
-        assert ask(link, 1, behaviour=1).error == "ended by signal 9"
-        until(lambda: link.restarts == 3 and link.state is LinkState.READY)
-        assert ask(link, 2).actions is not None
-
-
-def test_descriptors_above_1023_are_waited_for() -> None:
-    """As in a process with many cameras, log files and sockets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 2048:
-        pytest.skip("no such descriptors here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
-    reading, writing = os.pipe()
-    high = fcntl.fcntl(reading, fcntl.F_DUPFD_CLOEXEC, 1500)
-    try:
-        assert process_link._readable([high], 0.0) == []
-        os.write(writing, b"x")
-        assert process_link._readable([high], PATIENCE) == [high]
-        os.read(high, 1)
-        os.close(writing)
-        assert process_link._readable([high], PATIENCE) == [high]
-    finally:
-        for descriptor in (reading, high):
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def test_closing_ends_the_process_and_leaves_no_descriptor() -> None:
     open_before = len(list(Path("/dev/fd").iterdir()))
     with running("echo") as link:
@@ -353,11 +202,11 @@ def test_fault_21_a_policy_process_ends_with_its_control_process(hangs: bool) ->
     code = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import numpy as np, linked, test_link
+import numpy as np, linked
 link = linked.link("echo")
 link.hello(linked.PATIENCE)
 if {hangs}:
-    link.send(test_link.request(1), np.array([2, 0, 0], np.float32))
+    link.send(linked.request(1), np.array([2, 0, 0], np.float32))
     time.sleep(0.2)
 print(link.pid, flush=True)
 time.sleep(linked.PATIENCE)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import linked
-from linked import PATIENCE, SPEC
+from linked import PATIENCE, SPEC, request, until
 from point_mass import policy
 from segue.core.chunk import nothing_to_continue
 from segue.core.observation import Observation, Observed, blank, check_pictures, seen, stacked, state_of
@@ -16,7 +16,6 @@ from segue.errors import SpecError
 from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.observation import on_device
 from segue.strategies.naive import Naive
-from test_link import request, until
 
 CAMERAS = {"front": (2, 3), "wrist": (4, 4)}
 
