@@ -18,6 +18,7 @@ from segue.envs.tasks import task
 from segue.evaluation import rates_run
 from segue.evaluation.processes import pool
 from segue.evaluation.rates import CONTINUOUS, LEARNERS, Rates, Row, rates_for
+from segue.policies.diffusion import PREDICTIONS
 
 FORMS = ("direct", "latent")
 TRIED = (1e-3, 2e-3, 4e-3, 8e-3)
@@ -29,7 +30,9 @@ def protocols(chosen: argparse.Namespace) -> Iterator[Rates]:
     plain = rates_for(settings, len(settings.simulator().spec.action_names), delay=0.08)
     for rate in TRIED:
         for family in CONTINUOUS:
-            learners = {**LEARNERS, family: replace(LEARNERS[family], learning_rate=rate)}
+            said = {"predicts": chosen.predicts} if family == "diffusion" else {}
+            learner = replace(LEARNERS[family], learning_rate=rate)
+            learners = {**LEARNERS, family: replace(learner, family_settings={**learner.family_settings, **said})}
             yield replace(
                 plain, updates=chosen.updates, episodes=chosen.episodes, families=(family,), learners=learners
             )
@@ -60,6 +63,7 @@ def tried(job: tuple[Rates, Path]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="adroit-door")
+    parser.add_argument("--predicts", default="action", choices=PREDICTIONS, help="of diffusion policies")
     parser.add_argument("--updates", type=int, default=1200)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2)
