@@ -1,11 +1,11 @@
-"""Write the tables of results/**/results.json into README.md, between its markers.
+"""Write the tables of results/**/results.json into the README and the pages that show them, between their markers.
 
-    python benchmarks/tables.py            rewrites README.md
-    python benchmarks/tables.py --check    changes nothing; exit status 1 when README.md is not what the results say
+    python benchmarks/tables.py            rewrites them
+    python benchmarks/tables.py --check    changes nothing; exit status 1 when one is not what the results say
 
 The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
-results/seams/TASK compare chunks of actions with latent ones at the seams, in columns of their own, and those of
-results/rates/TASK a high with a low action rate.
+results/seams/TASK compare chunks of actions with latent ones at the seams, and those of results/contact/TASK are of
+contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate.
 """
 
 import argparse
@@ -18,8 +18,10 @@ from rich.console import Console
 from segue.evaluation import rates_report, results, table
 from segue.evaluation.frontier import TRADE, frontier_lines
 
-SEAMS, RATES = "seams/", "rates/"
+PAGES = ("README.md", "docs/tuning.md", "docs/latent.md")
+SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
 COLUMNS = ("score", *TRADE)
+IN_CONTACT = ("score", "success", "seam_jump", "jerk_measured", "stall_time")
 AT_SEAMS = (
     "success",
     "completion_time",
@@ -46,7 +48,7 @@ def block(path: Path, name: str) -> str:
         return f"{origin}: {facts}.\n\n{rates_report.markdown(content, summary)}"
     facts = ", ".join(fact for fact in table.facts(content, summary) if fact)
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
-    columns = AT_SEAMS if name.startswith(SEAMS) else COLUMNS
+    columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS
     shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics])
     return f"{origin}: {facts}.\n\n{table.verdict(summary)}\n\n{lines}\n{shown}"
 
@@ -58,32 +60,33 @@ def missing(name: str) -> str:
     return "make seams" if name.startswith(SEAMS) else f"segue bench {name}"
 
 
-def filled(readme: str, folder: Path) -> str:
-    """The README with every marked block written again."""
+def filled(page: str, folder: Path) -> str:
+    """A page with every marked block written again."""
     return MARKED.sub(
-        lambda found: found[1] + block(folder / found["name"] / "results.json", found["name"]) + found[3], readme
+        lambda found: found[1] + block(folder / found["name"] / "results.json", found["name"]) + found[3], page
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    parser.add_argument("--pages", type=Path, nargs="+", default=[Path(page) for page in PAGES])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--check", action="store_true", help="only compare")
     chosen = parser.parse_args()
-    console = Console(highlight=False)
-    before = chosen.readme.read_text()
-    after = filled(before, chosen.results)
-    marked = {found["name"] for found in MARKED.finditer(before)}
+    console, shown = Console(highlight=False), set[str]()
+    for page in chosen.pages:
+        before = page.read_text()
+        after = filled(before, chosen.results)
+        shown |= {found["name"] for found in MARKED.finditer(before)}
+        if chosen.check and after != before:
+            console.print(f"{page} is not what {chosen.results} says; change: python benchmarks/tables.py")
+            sys.exit(1)
+        if after != before:
+            page.write_text(after)
+            console.print(f"{page} written")
     for path in sorted(chosen.results.glob("**/results.json")):
-        name = path.parent.relative_to(chosen.results).as_posix()
-        console.print(f"{path}: " + ("in the README" if name in marked else f"no marker results:{name} in the README"))
-    if chosen.check and after != before:
-        console.print(f"{chosen.readme} is not what {chosen.results} says; change: python benchmarks/tables.py")
-        sys.exit(1)
-    if not chosen.check and after != before:
-        chosen.readme.write_text(after)
-        console.print(f"{chosen.readme} written")
+        if (name := path.parent.relative_to(chosen.results).as_posix()) not in shown:
+            console.print(f"{path}: no marker results:{name} in {', '.join(map(str, chosen.pages))}")
 
 
 if __name__ == "__main__":

@@ -49,14 +49,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["tables.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--pages", "README.md", *arguments])
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
-def test_the_readme_is_what_the_results_say() -> None:
-    filled = runpy.run_path(str(SCRIPT))["filled"]
-    readme = (ROOT / "README.md").read_text()
-    assert filled(readme, ROOT / "results") == readme
+@pytest.mark.parametrize("page", ["README.md", "docs/tuning.md", "docs/latent.md"])
+def test_a_page_is_what_the_results_say(page: str) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    assert page in script["PAGES"]
+    text = (ROOT / page).read_text()
+    assert "<!-- results:" in text
+    assert script["filled"](text, ROOT / "results") == text
 
 
 def test_writes_the_table_and_its_command_between_the_markers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
