@@ -207,7 +207,9 @@ def test_a_configuration_survives_json() -> None:
     again = autoencoder_of(json.loads(json.dumps(asdict(codec.config))), codec.state_dict())
     actions = chunks(1, 16, ACTION).float()
     assert again.config == codec.config
-    assert torch.equal(refine(again, actions), refine(codec, actions))
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in codec.state_dict().items())
+    # To the last digit or two: a convolution whose weights want no gradient rounds otherwise on some processors.
+    torch.testing.assert_close(refine(again, actions), refine(codec, actions), atol=1e-6, rtol=0, check_stride=False)
     assert not any(parameter.requires_grad for parameter in again.parameters())
 
 

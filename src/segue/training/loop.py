@@ -2,6 +2,7 @@
 
 import atexit
 import copy
+import gc
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -58,6 +59,7 @@ def generator_of(seed: int, update: int, process: int, purpose: int) -> torch.Ge
 def _leave_group() -> None:
     """Close the process group in order: left to the interpreter's end, its threads can abort the process."""
     if torch.distributed.is_initialized():
+        gc.collect()  # what was trained in parallel holds on to the group, in circles
         torch.distributed.destroy_process_group()
 
 
