@@ -99,6 +99,11 @@ def test_measuring_and_converting_from_the_command_line(tmp_path: Path) -> None:
     shown = CliRunner().invoke(cli.app, ["metrics", str(source), "--every", "8"])
     assert shown.exit_code == 0
     assert "Seam jump" in shown.output
+    assert " to " in shown.output
+    alone = writer.save(demonstrations((30,)), tmp_path / "alone", task="t")
+    shown = CliRunner().invoke(cli.app, ["metrics", str(alone), "--every", "8"])
+    assert "Seam jump" in shown.output
+    assert "nan" not in shown.output
     done = CliRunner().invoke(cli.app, ["convert", str(source), str(tmp_path / "copy"), "--task", "again"])
     assert done.exit_code == 0
     np.testing.assert_array_equal(reader.load(tmp_path / "copy").action, demonstrations().action)

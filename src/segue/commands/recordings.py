@@ -1,5 +1,6 @@
 """segue metrics | record | convert: recorded episodes in and out."""
 
+from math import isnan
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +27,8 @@ def metrics_command(
     shown = Table("measure", "mean", "95 % interval", "unit", title=_summary(data, episodes))
     for each in recording_metrics(episodes, every, first):
         span = each.interval
-        shown.add_row(each.label, f"{span.value:.4g}", f"{span.low:.4g} to {span.high:.4g}", each.unit)
+        ends = "–" if isnan(span.low) else f"{span.low:.4g} to {span.high:.4g}"  # of one episode
+        shown.add_row(each.label, f"{span.value:.4g}", ends, each.unit)
     console.print(shown)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in roughest(episodes))
     console.print(f"most of the commanded jerk is in: {shares or 'none, nothing moves'}", highlight=False)
