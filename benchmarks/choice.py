@@ -80,9 +80,9 @@ def winners(every: Sequence[Setting]) -> str:
 
 def winner(summary: Summary, delay: int, metric: str) -> str:
     """The best, and after it those that are not clearly behind."""
-    best = summary.best(delay, metric)
-    level = [name for name in summary.labels if name != best and summary.among_best(name, delay, metric)]
-    return ", ".join([f"**`{best}`**", *(f"`{name}`" for name in level)])
+    standing = summary.standing(delay, metric)
+    assert standing is not None, "the page's measures are measured"
+    return ", ".join([f"**`{standing.best}`**", *(f"`{name}`" for name in standing.rivals)])
 
 
 TABLES = {"standings": standings, "winners": winners}

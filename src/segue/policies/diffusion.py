@@ -10,6 +10,7 @@ everywhere.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -65,10 +66,16 @@ def flow_time(step: Tensor) -> Tensor:
     return 1 - (step.to(torch.float32) + 1) / TRAINING_STEPS
 
 
+@cache
+def _remaining() -> Tensor:
+    """``abar``, which every training step asks for twice. Shape (K,)."""
+    return scheduler().alphas_cumprod
+
+
 def _shares(t: Tensor) -> tuple[Tensor, Tensor]:
     """``sqrt(abar_k)`` and ``sqrt(1 - abar_k)`` of the flow times of diffusion steps. Shape (batch, 1, 1)."""
     k = ((1 - t) * TRAINING_STEPS - 1).round().long().cpu()
-    remaining = scheduler().alphas_cumprod[k].to(t)[:, None, None]
+    remaining = _remaining()[k].to(t)[:, None, None]
     return remaining.sqrt(), (1 - remaining).sqrt()
 
 
