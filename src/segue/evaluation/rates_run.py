@@ -63,7 +63,7 @@ def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, cons
         raise SpecError(
             got=f"families {', '.join(rates.families)} on {rates.task}",
             expected="a family with a row: " + "; ".join(dict.fromkeys(each.why for each in missing)),
-            change=f"take others of {', '.join(FAMILIES)}",
+            change=f"take {', '.join(each for each in FAMILIES if each not in rates.families)}",
         )
     folders = [(runs / f"seed-{seed}").resolve() for seed in range(rates.training_seeds)]
     with pool(workers) as processes:
