@@ -105,7 +105,7 @@ def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict
     def updates(objective: Objective) -> Callable[[], object]:
         chunks = DemonstratedChunks(episodes, policy)
         optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
-        if objective.own_share > 0:
+        if objective.own_chunks:
             chunks.own = policy.units.to_robot(chunks.chunks, chunks.observation)
 
         def update() -> None:

@@ -38,13 +38,13 @@ def serve_command(
     import torch
 
     from segue.evaluation.methods import method as find
-    from segue.evaluation.sweep import policies_of
+    from segue.evaluation.sweep import parts_of
     from segue.evaluation.trained import chunk_policy
     from segue.runtime.worker import warm_up
 
     torch.set_num_threads(1)
     found = find(method)
-    folder = policies_of(run, [found])[found.policy] / "last"
+    folder = parts_of(run, [found])[found.name].policy / "last"
     policy, handover = chunk_policy(run, method, seed=seed, device=device)
     digest = hashlib.sha256((folder / "policy.safetensors").read_bytes()).hexdigest()[:16]
     seconds = warm_up(policy)

@@ -8,7 +8,7 @@ A chunk knows its ``start``; the action of step k is ``actions[k - start]``, so 
 a slice and the real inference delay a difference of two integers.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,6 +53,19 @@ class Chunk:
 
 
 @dataclass(frozen=True, eq=False)
+class Past:
+    """What was seen at the last request, and what was executed since: evidence of how well this robot is predicted.
+
+    Attributes:
+        state: Shape (observation,), robot units.
+        executed: Shape (steps, action), robot units: the actions of all steps from that request to this one.
+    """
+
+    state: Array
+    executed: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Continuation:
     """What a policy is told about the chunk that it is to continue.
 
@@ -65,6 +78,8 @@ class Continuation:
         votes: Shape (known,): how many chunks have already spoken about each position of the prefix.
         previous: Shape (action,), robot units: the last action that was executed before ``start``; None at the start
             of an episode, or where whoever asks does not say.
+        episode: Number of the episode: noise that is carried on through one episode begins anew in the next.
+        past: What led here from the last request; None for a first one, after a pause, or where nobody says.
     """
 
     start: int
@@ -73,11 +88,36 @@ class Continuation:
     execution_horizon: int
     votes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     previous: Array | None = None
+    episode: int = 0
+    past: Past | None = None
 
     @property
     def known(self) -> int:
         """Positions of the new chunk for which the previous chunk has an action."""
         return len(self.prefix)
+
+    @property
+    def committed(self) -> int:
+        """Positions of the prefix that will have been executed when the new chunk takes over."""
+        return min(self.delay, self.known)
+
+    def ahead(self, steps: int) -> "Continuation":
+        """The same continuation, so many steps of the prefix later.
+
+        Args:
+            steps: At most `known`.
+        """
+        if steps == 0:
+            return self
+        return replace(
+            self,
+            start=self.start + steps,
+            prefix=self.prefix[steps:],
+            delay=max(self.delay - steps, 0),
+            votes=self.votes[steps:],
+            previous=self.prefix[steps - 1],
+            past=None,
+        )
 
 
 def nothing_to_continue(start: int, action: int, execution_horizon: int) -> Continuation:

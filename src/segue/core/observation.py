@@ -15,7 +15,7 @@ that a policy without cameras is given plain arrays, and one with cameras is giv
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -64,6 +64,11 @@ Observed = Array | Observation[Any]
 def state_of(observed: Any) -> Any:
     """The state of what is observed, array or tensor."""
     return observed.state if isinstance(observed, Observation) else observed
+
+
+def with_state(observed: Any, state: Any) -> Any:
+    """What is observed, with another state; pictures and prompt as they are."""
+    return replace(observed, state=state) if isinstance(observed, Observation) else state
 
 
 def stacked(observed: Sequence[Observed]) -> Observed:

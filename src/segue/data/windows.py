@@ -51,6 +51,11 @@ class Windows:
         return np.arange(len(self)) - self._bounds[0]
 
     @property
+    def remaining(self) -> NDArray[np.int64]:
+        """Frames that come after each in its episode. Shape (frames,)."""
+        return self._bounds[1] - 1 - np.arange(len(self))
+
+    @property
     def frames(self) -> NDArray[np.int64]:
         """Frame of each position of each window, the episode's last beyond its end. Shape (frames, horizon)."""
         wanted = np.arange(len(self))[:, None] + np.arange(self.horizon)

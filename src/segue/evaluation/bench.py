@@ -12,14 +12,15 @@ from segue.data.episodes import Episodes
 from segue.envs.tasks import Task, task
 from segue.evaluation import results
 from segue.evaluation.delays import DelayModel
-from segue.evaluation.methods import AUTOENCODER, LATENT, Method, objective
+from segue.evaluation.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method, objective
 from segue.evaluation.processes import pool
-from segue.evaluation.sweep import Cell, policies_of, run_cells
+from segue.evaluation.sweep import Cell, parts_of, run_cells
 from segue.policies.autoencoder import AutoencoderConfig
 from segue.policies.families import family_of
 from segue.training import autoencoder as autoencoders
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
+from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import FIRST_STAGE, Recipe, train_first_stage, train_policy
 
 Item = TypeVar("Item")
@@ -39,6 +40,8 @@ class Comparison:
         execution_horizon: s at zero delay.
         slowdowns: Factor on the delay of methods whose inference takes longer; 1 for those not named.
         autoencoder: Training of the autoencoder, where a method needs one.
+        predictor: Training of the predictor, where a method needs one; its policies are trained for so many updates
+            fewer as that costs.
     """
 
     task: str
@@ -50,6 +53,7 @@ class Comparison:
     execution_horizon: int
     slowdowns: Mapping[str, float] = field(default_factory=dict)
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+    predictor: PredictorTraining = field(default_factory=PredictorTraining)
 
     @property
     def needs_autoencoder(self) -> bool:
@@ -72,13 +76,18 @@ def run(comparison: Comparison, *, runs: Path, out: Path, workers: int, command:
 
 def train(comparison: Comparison, runs: Path, workers: int, console: Console) -> None:
     """Train all policies of all seeds: autoencoders and first stages here, with a progress bar, then side by side."""
-    wanted = dict.fromkeys(method.policy for method in comparison.methods)
+    wanted = dict.fromkeys(_name(method) for method in comparison.methods)
     episodes = task(comparison.task).demonstrations()
     jobs = []
     for seed in range(comparison.training_seeds):
         folder = runs / f"seed-{seed}"
         if comparison.needs_autoencoder:
             _train_autoencoder(comparison, episodes, folder, seed, console)
+        if any(method.predictor == "learned" for method in comparison.methods):
+            train_predictor(
+                episodes, replace(comparison.predictor, seed=seed), run=folder / PREDICTED / PREDICTOR,
+                task=comparison.task, resume=True, console=console,
+            )  # fmt: skip
         recipes = {name: _recipe(comparison, name, folder) for name in wanted}
         missing = {name: recipe for name, recipe in recipes.items() if not _done(folder / name, name, recipe)}
         firsts = {_place(folder, name)[0]: each for name, each in missing.items() if each.first_stage_updates}
@@ -124,6 +133,11 @@ def _train_autoencoder(comparison: Comparison, episodes: Episodes, folder: Path,
     )  # fmt: skip
 
 
+def _name(method: Method) -> str:
+    """Name of a method's policy in the folder of a training seed; see `segue.evaluation.sweep.home_of`."""
+    return f"{PREDICTED}/{method.policy}" if method.predictor == "learned" else method.policy
+
+
 def _place(folder: Path, name: str) -> tuple[Path, str]:
     """Run of a policy below that of its training seed, and its objective's name there."""
     space, _, short = name.rpartition("/")
@@ -133,7 +147,9 @@ def _place(folder: Path, name: str) -> tuple[Path, str]:
 def _recipe(comparison: Comparison, name: str, folder: Path) -> Recipe:
     """The recipe for the family that an objective trains, and for the space that the policy lives in."""
     recipe = comparison.recipe.of_family(family_of(objective(name)))
-    if not name.startswith(LATENT):
+    if name.startswith(PREDICTED):
+        recipe = replace(recipe, updates=recipe.updates - comparison.predictor.cost)
+    if LATENT not in name:
         return recipe
     return replace(recipe, relative=False, autoencoder=folder / AUTOENCODER)  # autoencoders know absolute actions
 
@@ -166,15 +182,16 @@ def evaluate(
         Cell(
             task=comparison.task,
             method=method,
-            checkpoint=policies[method.policy].resolve(),
-            autoencoder=policies[AUTOENCODER] if method.refines_actions else None,
+            checkpoint=parts[method.name].policy.resolve(),
+            autoencoder=parts[method.name].autoencoder,
+            predictor=parts[method.name].predictor,
             training_seed=seed,
             delay=delay,
             execution_horizon=comparison.execution_horizon,
             episodes=comparison.episodes,
             slowdown=comparison.slowdowns.get(method.name, 1.0),
         )
-        for seed, policies in enumerate(policies_of(run, comparison.methods) for run in runs)
+        for seed, parts in enumerate(parts_of(run, comparison.methods) for run in runs)
         for delay in comparison.delays
         for method in comparison.methods
     ]
@@ -207,8 +224,16 @@ def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Pat
         "episodes per cell": comparison.episodes,
         "updates per policy": " and ".join(updates),
         **_autoencoder_budget(comparison, runs),
+        **_predictor_budget(comparison),
         "recipe": recipes[0] if len(recipes) == 1 else recipes,
     }
+
+
+def _predictor_budget(comparison: Comparison) -> Mapping[str, Any]:
+    """What a predictor counts in the budget, where a method has one."""
+    if not any(method.predictor == "learned" for method in comparison.methods):
+        return {}
+    return {"updates per predictor": comparison.predictor.updates, "counted as updates": comparison.predictor.cost}
 
 
 def _autoencoder_budget(comparison: Comparison, runs: Sequence[Path]) -> Mapping[str, Any]:

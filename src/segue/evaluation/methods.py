@@ -3,6 +3,7 @@
 run/plain               method of a policy of actions
 run/latent/plain        method of a policy in the latent space of
 run/autoencoder         the run's autoencoder, which also refines (arXiv 2605.24931)
+run/predictor           the run's predictor: chunks are made for the step at which they take over
 """
 
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from typing import Any
 
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder import Codec, refine
-from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.chunk_policy import ContinuingPolicy, ServingPolicy
 from segue.policies.diffusion import Denoising
 from segue.policies.latent import LatentPolicy
+from segue.policies.noise import CarriedNoise, FreshNoise, Noise
 from segue.policies.policy import Policy
+from segue.policies.predictor import PredictivePolicy, Predictor
 from segue.policies.regression import Regression
 from segue.runtime.plan import Handover
 from segue.strategies.blend import AVERAGES, CrossFade, TemporalEnsembling, WeightedBlend
@@ -40,13 +43,17 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
 
 AUTOENCODER = "autoencoder"
 """The autoencoder of a run."""
+PREDICTOR = "predictor"
+"""The predictor of a run."""
+PREDICTED = "predicted"
+"""Folder of a comparison's policies that run with a learned predictor."""
 LATENT = "latent/"
 """Before the name of an objective: the policy lives in the latent space of the run's autoencoder."""
 
 
 def objective(name: str) -> Objective:
     """Training objective by name, with its defaults; the same in action space and in latent space."""
-    name = name.removeprefix(LATENT)
+    name = name.removeprefix(f"{PREDICTED}/").removeprefix(LATENT)
     if name not in OBJECTIVES:
         raise UnknownNameError("objective", name, OBJECTIVES)
     return OBJECTIVES[name]()
@@ -71,6 +78,13 @@ class Refinement:
         return ReuseThenRefine(partial(refine, codec), splice, (Anchor(self.anchor),) if self.anchor else ())
 
 
+NOISES: dict[str, type[FreshNoise] | type[CarriedNoise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
+"""Where chunks may start from, by name."""
+PREDICTORS = ("none", "learned", "commanded", "oracle")
+"""What may stand for the observation of the takeover: that of the request; what the run's predictor makes of it; the
+same with the robot's own dimensions as commanded; what a twin of the simulator sees, which no robot has."""
+
+
 @dataclass(frozen=True)
 class Method:
     """One row of a comparison.
@@ -84,6 +98,8 @@ class Method:
         citation: Paper.
         default: Whether it is the one that Segue recommends.
         refinement: What is made of its chunks, in robot units; None for nothing.
+        noise: Where its chunks start from.
+        predictor: Key of `PREDICTORS`.
     """
 
     name: str
@@ -94,43 +110,69 @@ class Method:
     handover: Handover = Handover.CONTINUE
     default: bool = field(default=False)
     refinement: Refinement | None = None
+    noise: Noise = field(default_factory=FreshNoise)
+    predictor: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.predictor not in PREDICTORS:
+            raise UnknownNameError("predictor", self.predictor, PREDICTORS)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of strategy and refinement."""
+        """Of strategy and refinement, and what every method has."""
         refinement = {} if self.refinement is None else asdict(self.refinement)
-        return {**asdict(self.strategy), **refinement}  # type: ignore[call-overload]
+        noise = next(name for name, kind in NOISES.items() if isinstance(self.noise, kind))
+        everyones = {"noise": noise, "scale": self.noise.scale, "predictor": self.predictor}
+        return {**asdict(self.strategy), **refinement, **everyones}  # type: ignore[call-overload]
 
     @property
     def refines_actions(self) -> bool:
         """Whether it refines the chunks of a policy that has no autoencoder of its own."""
         return self.refinement is not None and not self.policy.startswith(LATENT)
 
-    def bound(self, policy: Policy, codec: Codec | None = None, *, seed: int = 0) -> ContinuingPolicy:
+    def bound(
+        self, policy: Policy, codec: Codec | None = None, predictor: Predictor | None = None, *, seed: int = 0
+    ) -> ServingPolicy:
         """The method on a trained policy.
 
-        Averages of chunks and refinement work on decoded actions, in robot units.
+        Averages of chunks and refinement work on decoded actions, in robot units; refinement on whole chunks, which
+        under a predictor begin with the committed actions.
 
         Args:
             policy: Trained as the method says.
             codec: Autoencoder of the run, for a method that `refines_actions`.
+            predictor: Of the kind that the method says; not used by one without.
             seed: Of the noise.
 
         Raises:
-            SpecError: It refines actions, and there is no autoencoder.
+            SpecError: It refines actions, and there is no autoencoder, or it predicts, and there is no predictor.
         """
-        if self.refinement is not None:
-            codec = policy.autoencoder if isinstance(policy, LatentPolicy) else codec
-            if codec is None:
-                raise SpecError(
-                    got=f"method {self.name!r} on a policy without an autoencoder",
-                    expected="the autoencoder that it refines with",
-                    change="give the autoencoder of the run",
-                )
-            return ContinuingPolicy(policy, self.strategy, seed=seed, finishing=self.refinement.strategy(codec))
-        if policy.units.stride > 1 and isinstance(self.strategy, AVERAGES):
-            return ContinuingPolicy(policy, Naive(), seed=seed, finishing=self.strategy)
-        return ContinuingPolicy(policy, self.strategy, seed=seed)
+        strategy, finishing = self.strategy, self._refining(policy, codec)
+        if policy.units.stride > 1 and isinstance(strategy, AVERAGES):
+            strategy, finishing = Naive(), strategy
+        if self.predictor == "none":
+            return ContinuingPolicy(policy, strategy, seed=seed, finishing=finishing, noise=self.noise)
+        if predictor is None:
+            raise SpecError(
+                got=f"method {self.name!r} without a predictor",
+                expected=f"a predictor ({self.predictor})",
+                change="give the predictor of the run",
+            )
+        continuing = ContinuingPolicy(policy, strategy, seed=seed, noise=self.noise)
+        return PredictivePolicy(continuing, predictor, finishing=finishing)
+
+    def _refining(self, policy: Policy, codec: Codec | None) -> ReuseThenRefine | None:
+        """The strategy that refines its chunks, or None."""
+        if self.refinement is None:
+            return None
+        codec = policy.autoencoder if isinstance(policy, LatentPolicy) else codec
+        if codec is None:
+            raise SpecError(
+                got=f"method {self.name!r} on a policy without an autoencoder",
+                expected="the autoencoder that it refines with",
+                change="give the autoencoder of the run",
+            )
+        return self.refinement.strategy(codec)
 
     def description(self) -> dict[str, Any]:
         """As written to results."""
@@ -177,7 +219,8 @@ def method(name: str) -> Method:
     """Method by name, with settings of its strategy behind colons where they are to differ: ``legato:gain=1:fade=0``.
 
     ``policy`` takes a policy that was trained with another objective, so that strategies meet other families:
-    ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``.
+    ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``. ``predictor``, ``noise`` and ``scale`` belong
+    to every method: ``naive:predictor=learned:noise=carried:scale=0.7``.
 
     Raises:
         UnknownNameError: There is no such method or setting; the message lists what exists.
@@ -192,6 +235,10 @@ def method(name: str) -> Method:
     changes = dict(_setting(found, text) for text in settings)
     policy = str(changes.pop("policy", found.policy))
     objective(policy)  # raises for one that does not exist
+    noise, scale = str(changes.pop("noise", found.settings["noise"])), changes.pop("scale", found.noise.scale)
+    if noise not in NOISES:
+        raise UnknownNameError("noise", noise, NOISES)
+    predictor = str(changes.pop("predictor", found.predictor))
     label = f"{found.label} ({', '.join(settings)})"
     refinement = found.refinement
     if refinement is not None:
@@ -199,8 +246,9 @@ def method(name: str) -> Method:
         refinement = replace(refinement, **refined)  # type: ignore[arg-type]
     strategy = replace(found.strategy, **changes)  # type: ignore[type-var]
     return replace(
-        found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False
-    )
+        found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False,
+        noise=NOISES[noise](float(scale)), predictor=predictor,
+    )  # fmt: skip
 
 
 def _setting(found: Method, text: str) -> tuple[str, float | int | str]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from segue.core.chunk import Array, Chunk
-from segue.core.observation import stacked
+from segue.core.observation import stacked, state_of
 from segue.core.seams import Seam
 from segue.core.smoothness import Real
 from segue.data.episodes import Episodes
@@ -199,17 +199,21 @@ def _start(simulator: Simulator, seed: int, timing: Timing) -> _Episode:
 
 def _infer(policy: BatchChunkPolicy, running: Sequence[_Episode], timing: Timing) -> None:
     """Answer all requests of this step in one call."""
-    asking = [(episode, request) for episode in running if (request := episode.plan.request()) is not None]
+    asking = [
+        (episode, request, observed)
+        for episode, observed in [(each, each.simulator.observe()) for each in running if each.plan.due]
+        if (request := episode.plan.request(state_of(observed))) is not None
+    ]
     if not asking:
         return
     started = time.perf_counter()
     chunks = policy.next_chunks(
-        stacked([episode.simulator.observe() for episode, _ in asking]),
-        [request.continuation for _, request in asking],
-        [episode.noise for episode, _ in asking],
+        stacked([observed for _, _, observed in asking]),
+        [request.continuation for _, request, _ in asking],
+        [episode.noise for episode, _, _ in asking],
     )
     seconds = (time.perf_counter() - started) / len(asking)
-    for (episode, request), actions in zip(asking, chunks, strict=True):
+    for (episode, request, _), actions in zip(asking, chunks, strict=True):
         episode.under_way = (request.step + timing.delay.draw(episode.delays), request, actions)
         episode.calls += 1
         episode.seconds += seconds

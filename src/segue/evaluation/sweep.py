@@ -15,14 +15,17 @@ from segue.envs.robot import Simulator
 from segue.envs.tasks import Task, task
 from segue.errors import CheckpointError, SpecError
 from segue.evaluation.delays import DelayModel, Scaled
-from segue.evaluation.methods import AUTOENCODER, LATENT, Method
+from segue.evaluation.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method
 from segue.evaluation.metrics import EpisodeRecord, episode_metrics
 from segue.evaluation.processes import pool
 from segue.evaluation.rollout import Scales, Timing, rollout
+from segue.evaluation.twins import Followed, Twins
 from segue.policies.policy import Policy
+from segue.policies.predictor import CommandedState, Predictor
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
 from segue.training.autoencoder import load_autoencoder
+from segue.training.predictor import load_predictor
 
 FIRST_SEED = 10_000
 """Evaluation seeds start here, away from those of the demonstrations."""
@@ -42,6 +45,7 @@ class Cell:
         episodes: Number, on seeds from `FIRST_SEED` on.
         slowdown: The method's own factor on the delay, to compare at equal hardware.
         autoencoder: For a method that refines the chunks of a policy of actions.
+        predictor: For a method that predicts with the predictor of the run.
     """
 
     task: str
@@ -53,6 +57,7 @@ class Cell:
     episodes: int
     slowdown: float = 1.0
     autoencoder: Path | None = None
+    predictor: Path | None = None
 
     @property
     def own_delay(self) -> DelayModel:
@@ -65,32 +70,68 @@ class Cell:
         return max(self.execution_horizon, self.own_delay.typical)
 
 
-def policies_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Path]:
-    """Checkpoint of each policy that the methods need, and of the autoencoder, from a run of `train_policy`.
+@dataclass(frozen=True)
+class Parts:
+    """Checkpoints in a run that a method needs.
+
+    Attributes:
+        policy: Its policy.
+        autoencoder: What it refines the chunks of a policy of actions with; None for other methods.
+        predictor: What it predicts with; None for other methods.
+    """
+
+    policy: Path
+    autoencoder: Path | None = None
+    predictor: Path | None = None
+
+
+def parts_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Parts]:
+    """What each method needs, by its name, from a run of `train_policy` or a training seed of a comparison.
 
     Raises:
-        CheckpointError: One is missing.
+        CheckpointError: Something is missing.
     """
-    found = {}
-    for name in dict.fromkeys(method.policy for method in methods):
-        if not (run / name / "last").exists():
-            wanting = ", ".join(method.name for method in methods if method.policy == name)
-            raise CheckpointError(
-                got=f"no policy {name!r} in {run}",
-                expected=f"a policy trained with objective {name!r}, which these methods run: {wanting}",
-                change=_training(run, name) + ", or leave these methods out",
-            )
-        found[name] = run / name
-    refining = [method.name for method in methods if method.refines_actions]
-    if refining:
-        if not (run / AUTOENCODER / "last").exists():
-            raise CheckpointError(
-                got=f"no {AUTOENCODER} in {run}",
-                expected=f"one, which these methods refine with: {', '.join(refining)}",
-                change=f"segue train-autoencoder TASK --out {run / AUTOENCODER}, or leave these methods out",
-            )
-        found[AUTOENCODER] = run / AUTOENCODER
-    return found
+    return {each.name: _parts(run, each, methods) for each in methods}
+
+
+def home_of(run: Path, method: Method) -> Path:
+    """Where a method's checkpoints are in a run.
+
+    A comparison trains the policies of methods with a learned predictor apart, for so many updates fewer as the
+    predictor costs; elsewhere they are those of all methods.
+    """
+    apart = run / PREDICTED
+    return apart if method.predictor == "learned" and apart.is_dir() else run
+
+
+def _parts(run: Path, method: Method, methods: Sequence[Method]) -> Parts:
+    home, name = home_of(run, method), method.policy
+    if not checkpoint.started(home / name):
+        wanting = ", ".join(each.name for each in methods if each.policy == name)
+        raise CheckpointError(
+            got=f"no policy {name!r} in {home}",
+            expected=f"a policy trained with objective {name!r}, which these methods run: {wanting}",
+            change=_training(home, name) + ", or leave these methods out",
+        )
+    if method.refines_actions and not checkpoint.started(run / AUTOENCODER):
+        refining = ", ".join(each.name for each in methods if each.refines_actions)
+        raise CheckpointError(
+            got=f"no {AUTOENCODER} in {run}",
+            expected=f"one, which these methods refine with: {refining}",
+            change=f"segue train-autoencoder TASK --out {run / AUTOENCODER}, or leave these methods out",
+        )
+    if method.predictor == "learned" and not checkpoint.started(home / PREDICTOR):
+        predicting = ", ".join(each.name for each in methods if each.predictor == "learned")
+        raise CheckpointError(
+            got=f"no {PREDICTOR} in {home}",
+            expected=f"one, which these methods predict with: {predicting}",
+            change=f"segue train-predictor TASK --out {home / PREDICTOR}, or leave these methods out",
+        )
+    return Parts(
+        policy=home / name,
+        autoencoder=run / AUTOENCODER if method.refines_actions else None,
+        predictor=home / PREDICTOR if method.predictor == "learned" else None,
+    )
 
 
 def _training(run: Path, policy: str) -> str:
@@ -145,11 +186,46 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     policy = _policy(cell.checkpoint)
     seeds = list(range(FIRST_SEED, FIRST_SEED + cell.episodes))
     timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
+    robots: Sequence[Simulator] = simulators(cell.task, cell.episodes)
+    if cell.method.predictor == "oracle":
+        robots = [Followed(robot, settings.simulator()) for robot in robots]
     codec = None if cell.autoencoder is None else load_autoencoder(cell.autoencoder)[0]
-    bound = cell.method.bound(policy, codec)
-    records = rollout(bound, simulators(cell.task, cell.episodes), seeds, timing, scales(cell.task))
+    bound = cell.method.bound(policy, codec, _predictor(cell, policy, robots))
+    records = rollout(bound, robots, seeds, timing, scales(cell.task))
     key = {"method": cell.method.name, "delay": cell.delay.typical, "training_seed": cell.training_seed}
     return result(key, timing, seeds, records)
+
+
+def _predictor(cell: Cell, policy: Policy, robots: Sequence[Simulator]) -> Predictor | None:
+    """The predictor of the kind that the method says; None for a method without."""
+    if cell.method.predictor == "oracle":
+        return Twins([robot for robot in robots if isinstance(robot, Followed)])
+    return predictor_of(cell.method.predictor, policy, cell.predictor)
+
+
+def predictor_of(kind: str, policy: Policy, path: Path | None) -> Predictor | None:
+    """A predictor that needs no simulator; None where nothing is predicted.
+
+    Args:
+        kind: ``none``, ``learned`` or ``commanded``.
+        policy: Whose observations are predicted.
+        path: Of the learned predictor.
+
+    Raises:
+        SpecError: There is none of this kind here, or the policy does not say which observation its actions command.
+    """
+    match kind:
+        case "none":
+            return None
+        case "learned" if path is not None:
+            return load_predictor(path)[0].to(policy.units.device)
+        case "commanded":
+            return CommandedState.of(policy.config)
+    raise SpecError(
+        got=f"the predictor {kind!r}",
+        expected="learned, with the predictor of a run, or commanded",
+        change="an oracle needs a simulator: `segue eval`, `segue bench`",
+    )
 
 
 def result(

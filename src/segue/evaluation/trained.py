@@ -5,15 +5,15 @@ from pathlib import Path
 import torch
 
 from segue.errors import SpecError
-from segue.evaluation.methods import AUTOENCODER, method
-from segue.evaluation.sweep import policies_of
-from segue.policies.chunk_policy import ContinuingPolicy
+from segue.evaluation.methods import method
+from segue.evaluation.sweep import parts_of, predictor_of
+from segue.policies.chunk_policy import ServingPolicy
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
 from segue.training.autoencoder import load_autoencoder
 
 
-def chunk_policy(run: Path, name: str, *, seed: int = 0, device: str = "cpu") -> tuple[ContinuingPolicy, Handover]:
+def chunk_policy(run: Path, name: str, *, seed: int = 0, device: str = "cpu") -> tuple[ServingPolicy, Handover]:
     """The policy that a method needs, from a run of `segue train`, and how its chunks take over.
 
     Args:
@@ -28,13 +28,14 @@ def chunk_policy(run: Path, name: str, *, seed: int = 0, device: str = "cpu") ->
         SpecError: No such device.
     """
     found = method(name)
-    paths = policies_of(run, [found])
-    policy = checkpoint.load(paths[found.policy]).policy()
-    codec = load_autoencoder(paths[AUTOENCODER])[0] if AUTOENCODER in paths else None
+    parts = parts_of(run, [found])[found.name]
+    policy = checkpoint.load(parts.policy).policy()
+    codec = None if parts.autoencoder is None else load_autoencoder(parts.autoencoder)[0]
     try:
         policy = policy.to(torch.device(device))
         codec = None if codec is None else codec.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise SpecError(f"device {device!r} ({reason})", "a device of this machine", "use --device cpu") from error
-    return found.bound(policy, codec, seed=seed), found.handover
+    predictor = predictor_of(found.predictor, policy, parts.predictor)
+    return found.bound(policy, codec, predictor, seed=seed), found.handover

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
 from segue.errors import SpecError
+from segue.policies.noise import FreshNoise, Noise
 from segue.policies.observation import Seen, of_one, on_device
 from segue.policies.policy import Observed, Policy
 from segue.strategies.hooks import Prefix, Strategy
@@ -84,6 +85,7 @@ class ContinuingPolicy:
         seed: Of the noise that `next_chunk` draws.
         finishing: Strategy whose finishing hook then works on the actions in robot units, decoded ones of a latent
             policy too; None for none.
+        noise: Where chunks start from; a family without noise ignores it.
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class ContinuingPolicy:
         denoising_steps: int | None = None,
         seed: int = 0,
         finishing: Strategy | None = None,
+        noise: Noise = FreshNoise(),  # noqa: B008  # a frozen value
     ) -> None:
-        self.policy, self.strategy, self.finishing = policy.eval(), strategy, finishing
+        self.policy, self.strategy, self.finishing, self.noise = policy.eval(), strategy, finishing, noise
         self.denoising_steps = policy.config.denoising_steps if denoising_steps is None else denoising_steps
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -120,15 +123,16 @@ class ContinuingPolicy:
         Raises:
             SpecError: Observations or prefixes do not fit the policy.
         """
-        noise = torch.stack([torch.randn(self.policy.units.chunk_shape, generator=g) for g in generators])
+        units = self.policy.units
+        noise = self.noise.draw(units.chunk_shape, units.stride, continuations, generators)
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
         with torch.inference_mode(False), torch.no_grad():
-            observation = on_device(observations, self.policy.units.device)
+            observation = on_device(observations, units.device)
             prefix = prefix_of(self.policy, observation, continuations)
             chunk = self.policy.continue_chunk(
-                self.strategy, observation, prefix, noise.to(self.policy.units.device), self.denoising_steps
+                self.strategy, observation, prefix, noise.to(units.device), self.denoising_steps
             )
-            actions = self.policy.units.to_robot(chunk, observation)
+            actions = units.to_robot(chunk, observation)
             if self.finishing is not None:
                 actions = finished(self.finishing, actions, continuations)
             return actions.cpu().numpy()

@@ -162,9 +162,9 @@ class Denoising:
     """Noise prediction at a uniform diffusion step (arXiv 2006.11239, algorithm 1)."""
 
     @property
-    def own_share(self) -> float:
+    def own_chunks(self) -> int:
         """No references at all."""
-        return 0.0
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """``x_k = sqrt(abar_k) A + sqrt(1 - abar_k) noise``, target the noise."""

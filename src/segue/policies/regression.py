@@ -98,9 +98,9 @@ class Regression:
     """The demonstrated chunk itself, from nothing but the observation."""
 
     @property
-    def own_share(self) -> float:
+    def own_chunks(self) -> int:
         """No references at all."""
-        return 0.0
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """``x = 0``, ``t = 0``, ``w = 0``; target the chunk."""

@@ -25,7 +25,7 @@ from enum import Enum
 import msgspec
 import numpy as np
 
-from segue.core.chunk import Array, Chunk, Continuation, check_timing
+from segue.core.chunk import Array, Chunk, Continuation, Past, check_timing
 from segue.errors import SpecError
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.trigger import FIXED_HORIZON, Progress, Trigger
@@ -145,23 +145,36 @@ class Plan:
         self._asked_at: int | None = None
         self._starts: list[int] = []
         self._last: Array | None = None
+        self._seen: Array | None = None
+        self._since: list[Array] = []
 
     def reset(self) -> None:
         """Start a new episode at step 0; a chunk still under way will be stale."""
         self.epoch += 1
         self._clear()
 
-    def request(self) -> Request | None:
-        """An inference to start now, or None. Marks it as under way."""
-        if self._pending is not None or not self._due():
+    def request(self, state: Array | None = None) -> Request | None:
+        """An inference to start now, or None. Marks it as under way.
+
+        Args:
+            state: What is seen now, shape (observation,): the next request will say what came of it, so that a policy
+                that predicts can tell how well it does. None keeps nothing.
+        """
+        if not self.due:
             return None
         self._number += 1
         self._pending = Request(self.epoch, self._number, self.step, self._continuation())
         self._executed_at_request = self._executed
         self._asked_at = self.step
+        self._seen, self._since = state, []
         return self._pending
 
-    def _due(self) -> bool:
+    @property
+    def due(self) -> bool:
+        """Whether `request` asks now: none is under way, and the next chunk is wanted."""
+        return self._pending is None and self._wanted()
+
+    def _wanted(self) -> bool:
         if self.chunk is None or self._asked_at is None:
             return True
         if self.handover is Handover.CONTINUE:
@@ -188,9 +201,11 @@ class Plan:
         ends = [start + self.horizon for start in self._starts]
         votes = len(ends) - np.searchsorted(ends, np.arange(self.step, self.step + len(prefix)), side="right")
         delay = min(self.delay.estimate(), self.execution_horizon, len(prefix))
+        past = None if self._seen is None or not self._since else Past(self._seen, np.stack(self._since))
         return Continuation(
-            self.step, prefix, delay, self.execution_horizon, np.asarray(votes, np.int64), previous=self._last
-        )
+            self.step, prefix, delay, self.execution_horizon, np.asarray(votes, np.int64), previous=self._last,
+            episode=self.epoch, past=past,
+        )  # fmt: skip
 
     def deliver(self, request: Request, actions: Array) -> Delivery:
         """Hand over a chunk; it is used from this step on if it still can be.
@@ -247,9 +262,12 @@ class Plan:
         """The action of this step; moves on to the next step."""
         tick = self._tick_now()
         self._switched = False
-        if tick.action is not None:
+        if tick.action is None:
+            self._seen = None  # what a hold does is no action of the plan
+        else:
             self._executed += 1
             self._last = tick.action
+            self._since.append(tick.action)
         self.step += 1
         return tick
 

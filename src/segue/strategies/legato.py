@@ -68,6 +68,7 @@ class LegatoObjective:
         hard_share: Share of schedules without a ramp, so that the hard prefix is well trained too.
         plain_share: Share of schedules that are zero everywhere: first chunks, and sampling without continuation.
         own_share: Share of references that are the policy's own previous chunk (self-conditioning); 0 as published.
+        candidates: Own chunks of which the nearest to the demonstration is the reference; 1 takes any.
         shape: Of the ramp.
     """
 
@@ -75,8 +76,14 @@ class LegatoObjective:
     max_ramp: int = 24
     hard_share: float = 0.3
     plain_share: float = 0.15
-    own_share: float = 0.5
+    own_share: float = 1.0
+    candidates: int = 8
     shape: Shape = "linear"
+
+    @property
+    def own_chunks(self) -> int:
+        """The candidates, where there are references of its own."""
+        return self.candidates if self.own_share > 0 else 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Target ``A - e`` where the weight is below 1."""

@@ -80,9 +80,9 @@ class LiteralLegatoObjective:
     shape: Shape = "linear"
 
     @property
-    def own_share(self) -> float:
+    def own_chunks(self) -> int:
         """References are demonstrated ones."""
-        return 0.0
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """The pair of the one path with the published target."""

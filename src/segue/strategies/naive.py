@@ -25,9 +25,9 @@ class FlowMatching:
     """Plain flow matching (arXiv 2210.02747): w = 0, from noise straight to the demonstrated chunk."""
 
     @property
-    def own_share(self) -> float:
+    def own_chunks(self) -> int:
         """No references at all."""
-        return 0.0
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Target ``A - noise`` at a uniform flow time."""

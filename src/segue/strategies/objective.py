@@ -26,7 +26,7 @@ class Demonstrated:
         actions: Shape (batch, positions, dimension).
         valid: Shape (batch, positions): False beyond the end of the episode, where nothing was demonstrated.
         own: Shape (batch, positions, dimension): the policy's own chunk from a few steps earlier, at this chunk's
-            positions. Equal to ``actions`` where there is none.
+            positions, of several the nearest to ``actions``. Equal to ``actions`` where there is none.
         own_known: Shape (batch,), integer: control steps that ``own`` says something about; 0 without one.
         stride: Control steps per position; more than one for latent policies.
         flow_time: Law that the policy's network was trained with.
@@ -69,8 +69,8 @@ class Objective(Protocol):
     """How a strategy wants its policy to be trained."""
 
     @property
-    def own_share(self) -> float:
-        """Share of the batch whose reference is the policy's own previous chunk (self-conditioning)."""
+    def own_chunks(self) -> int:
+        """Chunks of the policy itself that it wants at every observation (self-conditioning); 0 for none."""
         ...
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:

@@ -36,9 +36,9 @@ class TrainingTimeRTCObjective:
     decay: float = 0.0
 
     @property
-    def own_share(self) -> float:
+    def own_chunks(self) -> int:
         """The prefix is the demonstrated one."""
-        return 0.0
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Target ``A - noise`` on the positions after the prefix."""

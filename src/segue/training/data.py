@@ -32,6 +32,7 @@ class DemonstratedChunks:
         self.valid = torch.as_tensor(windows.valid, device=device).unflatten(1, (-1, self.stride)).all(2)
         self.age = torch.as_tensor(windows.age, device=device)
         self.own: Tensor | None = None
+        """Shape (candidates, frames, horizon, action), robot units."""
 
     def __len__(self) -> int:
         return len(self.observation)
@@ -42,9 +43,13 @@ class DemonstratedChunks:
         pictures = {name: each[frames] for name, each in self.episodes.pictures.items()}
         return on_device(seen(state, pictures), state.device)
 
+    def renew_own(self, policy: Policy, steps: int, generator: torch.Generator, candidates: int = 1) -> None:
+        """Sample so many chunks of the policy at every observation."""
+        self.own = torch.stack([self._sampled(policy, steps, generator) for _ in range(candidates)])
+
     @torch.no_grad()
-    def renew_own(self, policy: Policy, steps: int, generator: torch.Generator, batch: int = 1024) -> None:
-        """Sample the policy's chunk at every observation, kept in robot units."""
+    def _sampled(self, policy: Policy, steps: int, generator: torch.Generator, batch: int = 1024) -> Tensor:
+        """One chunk of the policy at every observation. Shape (frames, horizon, action), robot units."""
         chunks = []
         for index in torch.arange(len(self)).split(batch):
             observation, shape = self.seen(index), (len(index), *policy.units.chunk_shape)
@@ -52,7 +57,7 @@ class DemonstratedChunks:
             prefix = nothing_known(noise, policy.units.stride)
             chunk = policy.continue_chunk(Naive(), observation, prefix, noise, steps)
             chunks.append(policy.units.to_robot(chunk, observation))
-        self.own = torch.cat(chunks)
+        return torch.cat(chunks)
 
     @torch.no_grad()
     def batch(
@@ -60,7 +65,8 @@ class DemonstratedChunks:
     ) -> Demonstrated:
         """Windows in policy units. An own chunk is ``elapsed`` steps old, fewer near the start of an episode.
 
-        One that is as old as the horizon or older says nothing about these positions and is not used.
+        One that is as old as the horizon or older says nothing about these positions and is not used. Of several
+        candidates, the one is taken that is nearest to what was demonstrated, see `nearest`.
         """
         chunks, valid = self.chunks[index], self.valid[index]
         if self.own is None:
@@ -68,21 +74,44 @@ class DemonstratedChunks:
         low, high = elapsed
         steps = torch.randint(low, high + 1, (len(index),), generator=generator).to(index.device)
         steps = torch.minimum(steps, self.age[index])
-        own, known = carried_on(self.own[index - steps], steps)
-        return Demonstrated(chunks, valid, policy.units.to_policy(own, self.observation[index]), known, self.stride)
+        carried, known = carried_on(self.own[:, index - steps], steps)
+        candidates = [policy.units.to_policy(own, self.observation[index]) for own in carried]
+        position = torch.arange(valid.shape[1], device=valid.device) * self.stride
+        counted = valid & (position < known[:, None])
+        return Demonstrated(chunks, valid, nearest(torch.stack(candidates), chunks, counted), known, self.stride)
+
+
+def nearest(candidates: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+    """Of several chunks the one with the smallest squared distance to the wanted chunk, for each of a batch.
+
+    A random one of the policy's own chunks often follows another plan than the demonstration, and teaches to ignore the
+    reference; the demonstration itself has none of the policy's errors, and teaches to copy it. The nearest of several
+    own chunks has the plan of the demonstration and the errors of the policy.
+
+    Args:
+        candidates: Shape (candidates, batch, positions, dimension).
+        wanted: Shape (batch, positions, dimension).
+        counted: Shape (batch, positions): positions that count.
+
+    Returns:
+        Shape (batch, positions, dimension).
+    """
+    distance = ((candidates - wanted).square().sum(-1) * counted).sum(-1)
+    chosen = distance.argmin(0)
+    return candidates[chosen, torch.arange(len(wanted), device=wanted.device)]
 
 
 def carried_on(own: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     """Chunks of some steps ago at the positions of now, the last action held, and how many of these they know.
 
     Args:
-        own: Shape (batch, horizon, action), robot units.
+        own: Shape (..., batch, horizon, action), robot units.
         steps: Shape (batch,), how old each is; 0 for none.
     """
-    _, horizon, action = own.shape
+    horizon = own.shape[-2]
     position = (torch.arange(horizon, device=own.device) + steps[:, None]).clamp(max=horizon - 1)
     known = torch.where(steps > 0, (horizon - steps).clamp(min=0), 0)
-    return own.gather(1, position[..., None].expand(-1, -1, action)), known
+    return own.gather(-2, position[..., None].expand(own.shape)), known
 
 
 @torch.no_grad()

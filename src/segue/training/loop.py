@@ -115,8 +115,9 @@ def train(
     )
     with progress:
         for update in range(first, config.updates):
-            if objective.own_share > 0 and update % config.own_refresh == 0:
-                chunks.renew_own(average, config.own_steps, generator_of(config.seed, update, 0, purpose=1))
+            if objective.own_chunks and update % config.own_refresh == 0:
+                generator = generator_of(config.seed, update, 0, purpose=1)
+                chunks.renew_own(average, config.own_steps, generator, objective.own_chunks)
             generator = generator_of(config.seed, update, accelerator.process_index, purpose=0)
             index = torch.randint(0, len(chunks), (share,), generator=generator).to(accelerator.device)
             pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)

@@ -201,7 +201,7 @@ class LearnedChunks(nn.Module):
         aim = FlowMatching() if self.in_plain_stage else objective(choices.objective)
         seen = seen_in(batch, keys)
         demonstrated = demonstrated_in(batch, self.policy, seen)
-        if aim.own_share > 0 and choices.own_elapsed:
+        if aim.own_chunks and choices.own_elapsed:
             demonstrated = with_own(demonstrated, self.average, seen, choices.own_elapsed, choices.own_steps, generator)
         pair = aim.pair(demonstrated, generator)
         context = self.policy.units.encode(seen.now)

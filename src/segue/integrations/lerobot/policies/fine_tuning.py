@@ -101,9 +101,9 @@ def fine_tune(
         SpecError: An objective that needs the policy's own earlier chunks, which these batches do not have.
         DataError: Chunks of another shape than the policy's.
     """
-    if objective.own_share > 0:
+    if objective.own_chunks:
         raise SpecError(
-            got=f"an objective with a share {objective.own_share} of the policy's own chunks",
+            got=f"an objective that wants {objective.own_chunks} of the policy's own chunks",
             expected="references that are demonstrated, which a shuffled batch has",
             change="set own_share=0, which is Legato as published",
         )

@@ -1,0 +1,136 @@
+r"""Where the noise of a chunk comes from.
+
+    absolute step    k      k+s                 k+H       k+s+H
+    chunk at k       n_k .. n_{k+s} ........... n_{k+H-1}
+    chunk at k+s            n_{k+s} ........... n_{k+H-1} .. n_{k+s+H-1}        carried: one noise per absolute step
+
+With fresh noise every chunk is another sample of the policy, so that a robot changes its plan at every seam. Carried
+noise is drawn once per absolute step of an episode. The noise of each chunk alone is standard normal as before, so
+that each chunk is a sample of the policy as before; two chunks that overlap are no longer independent.
+
+The noise of a step is a function of seed, episode and step: nothing is kept between two chunks, whatever became of the
+one before, and a server needs no memory of its clients.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segue.core.chunk import Continuation
+from segue.errors import SpecError
+
+_WORDS = 4  # 64-bit words that the generator makes at a time
+
+
+class Noise(Protocol):
+    """Where the chunks of a policy start from."""
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation, 1 as in training."""
+        ...
+
+    def draw(
+        self,
+        shape: tuple[int, int],
+        stride: int,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Noise of one chunk per robot. Shape (batch, positions, dimension).
+
+        Args:
+            shape: Positions and numbers per position of a chunk in policy units.
+            stride: Control steps per position.
+            continuations: One per robot: which steps of which episode the chunks are for.
+            generators: One per robot.
+        """
+        ...
+
+
+def _check_scale(scale: float) -> None:
+    if not 0 <= scale < float("inf"):
+        raise SpecError(f"a noise scale of {scale}", "0 or more, 1 as in training", "try values from 0.5 to 1")
+
+
+@dataclass(frozen=True)
+class FreshNoise:
+    """Independent noise for every chunk.
+
+    Attributes:
+        scale: Standard deviation, 1 as in training; less keeps to what the policy finds likely.
+    """
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_scale(self.scale)
+
+    def draw(
+        self,
+        shape: tuple[int, int],
+        stride: int,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """The next numbers of each generator."""
+        noise = torch.stack([torch.randn(shape, generator=each) for each in generators])
+        return noise if self.scale == 1 else self.scale * noise
+
+
+@dataclass(frozen=True)
+class CarriedNoise:
+    """One noise per absolute step of an episode, the same in all chunks that speak about the step.
+
+    Attributes:
+        scale: Standard deviation, 1 as in training; less keeps to what the policy finds likely.
+    """
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_scale(self.scale)
+
+    def draw(
+        self,
+        shape: tuple[int, int],
+        stride: int,
+        continuations: Sequence[Continuation],
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """A function of each generator's seed and the episode's steps; no generator moves on.
+
+        Positions of several control steps are counted on one grid through the episode, so that chunks that start
+        between two of its points agree to within a position.
+        """
+        positions, dimension = shape
+        rows = [
+            step_noise(generator.initial_seed(), each.episode, each.start // stride, positions, dimension)
+            for each, generator in zip(continuations, generators, strict=True)
+        ]
+        return self.scale * torch.stack(rows).to(torch.get_default_dtype())
+
+
+def step_noise(seed: int, episode: int, first: int, positions: int, dimension: int) -> Tensor:
+    """Standard normal noise of consecutive positions of an episode. Shape (positions, dimension), float64.
+
+    Position j is a function of seed, episode and ``first + j`` alone: the counter of a Philox generator
+    (Salmon et al. 2011) is the position, and the inverse of the normal law takes one number for each of its own.
+
+    Args:
+        seed: Of the robot.
+        episode: Number of the episode.
+        first: Absolute index of the first position, 0 or more.
+        positions: How many.
+        dimension: Numbers per position.
+    """
+    blocks = -(-dimension // _WORDS)
+    key = np.array([seed & 0xFFFFFFFFFFFFFFFF, episode & 0xFFFFFFFFFFFFFFFF], np.uint64)
+    bits = np.random.Philox(counter=np.array([first * blocks, 0, 0, 0], np.uint64), key=key)
+    words = bits.random_raw(positions * blocks * _WORDS).reshape(positions, blocks * _WORDS)[:, :dimension]
+    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # strictly between 0 and 1
+    return torch.special.ndtri(torch.from_numpy(uniform))

@@ -1,0 +1,222 @@
+r"""Chunks that are made for the moment when they are executed.
+
+    step              k            k+d
+    seen              o_k
+    committed         a_k ........ a_{k+d-1}          actions of the executing chunk
+    predicted                      o'_{k+d}           predictor(o_k, a_k .. a_{k+d-1})
+    new chunk         a_k ........ | policy(o'_{k+d}), d steps fewer of it
+
+A chunk that is asked for at step k takes over at k+d. What spoils it is less the seam than that the world has moved on
+by then. A predictor rolls the observation forward over the actions that are committed anyway; the policy then makes its
+chunk for k+d, with the prefix counted from there and nothing committed any more. The chunk keeps its start k, its first
+d positions are the committed actions, so that a plan needs to know nothing of it, be the chunk early or late.
+
+This is delay compensation by a model of the process (Smith 1957), with the policy in the controller's place
+(`docs/derivations.md`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
+from segue.core.observation import state_of, with_state
+from segue.errors import SpecError
+from segue.policies.chunk_policy import BatchChunkPolicy, finished
+from segue.policies.observation import Seen, of_one
+from segue.policies.policy import PolicyConfig
+from segue.strategies.hooks import Strategy
+
+
+class Predictor(Protocol):
+    """A model of what is observed some steps ahead under given actions."""
+
+    def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
+        """What will be observed, robot units.
+
+        Args:
+            observed: What is observed now, batch axis first: states (batch, observation), or an `Observation`.
+            actions: Shape (batch, most, action), robot units; those beyond ``steps`` are not looked at.
+            steps: Shape (batch,), how many of the actions are executed; where it is 0, nothing changes, to the bit.
+
+        Returns:
+            In the form of ``observed``, or as anything that the policy takes in its place.
+        """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A predictor that knows how wrong it is on what it has not learned from."""
+
+    def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
+        """How far an observation is from its prediction, 1 being the bound of what is usual. Shape (batch,).
+
+        Args:
+            before: States that were seen, shape (batch, observation).
+            executed: What was executed since, shape (batch, most, action).
+            steps: Shape (batch,), how many of these.
+            now: States that are seen now, shape (batch, observation).
+        """
+        ...
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """A chunk policy that says how well the robot does what was predicted of it."""
+
+    @property
+    def surprises(self) -> NDArray[np.float64]:
+        """Of the last call, one per robot: above 1, nothing was predicted; NaN where there was nothing to compare."""
+        ...
+
+
+@dataclass(frozen=True)
+class CommandedState:
+    """The robot's own dimensions as they are commanded, all else as it is seen (VLASH, arXiv 2512.01031).
+
+    Nothing has to be learned, and nothing but the robot itself is foreseen.
+
+    Attributes:
+        replaced: Observation dimension by action dimension that commands a target for it, in the same unit.
+        advanced: Observation dimension by action dimension that commands a displacement of it, in the same unit.
+    """
+
+    replaced: Mapping[int, int]
+    advanced: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: PolicyConfig) -> "CommandedState":
+        """For a policy whose actions are targets, relative to the states that it names.
+
+        Raises:
+            SpecError: It names none.
+        """
+        anchors: Sequence[int | None] = getattr(config, "relative_to", ())
+        replaced = {i: index for i, index in enumerate(anchors) if index is not None}
+        if not replaced:
+            raise SpecError(
+                got="a policy of absolute actions, which does not say what they command",
+                expected="actions relative to the observed state",
+                change="train with --relative, or use the learned predictor",
+            )
+        return cls(replaced)
+
+    def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
+        """See `Predictor`."""
+        state = np.array(state_of(observed))
+        moved = np.flatnonzero(steps)
+        for action, index in self.replaced.items():
+            state[moved, index] = actions[moved, steps[moved] - 1, action]
+        executed = np.arange(actions.shape[1]) < steps[:, None]
+        for action, index in self.advanced.items():
+            state[moved, index] += np.where(executed, actions[..., action], 0).sum(1)[moved]
+        return with_state(observed, state)
+
+
+class PredictivePolicy:
+    """Any chunk policy, its chunks made for the step at which they take over.
+
+    Where the observations of a robot are farther from what was predicted than is usual (see `Measured`), its next chunk
+    is made of what is observed, as without a predictor.
+
+    Args:
+        policy: Makes the chunks; may serve one robot or many.
+        predictor: Of its observations.
+        finishing: Strategy whose finishing hook works on whole chunks, committed actions first; None for none.
+        guard: Compare, and doubt predictions that are surprising.
+    """
+
+    def __init__(
+        self, policy: ChunkPolicy, predictor: Predictor, *, finishing: Strategy | None = None, guard: bool = True
+    ) -> None:
+        self.policy, self.predictor, self.finishing = policy, predictor, finishing
+        self._doubts = predictor if guard and isinstance(predictor, Measured) else None
+        self._surprises = np.zeros(0)
+
+    @property
+    def spec(self) -> PolicySpec:
+        """That of the policy."""
+        return self.policy.spec
+
+    @property
+    def surprises(self) -> NDArray[np.float64]:
+        """Of the last call, see `Predicting`."""
+        return self._surprises
+
+    def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
+        """Actions (horizon, action) in robot units; the first are the committed ones."""
+        batch = of_one(observation)
+        steps = self._steps([continuation], batch)
+        if steps.any():
+            observation = self._predicted(batch, [continuation], steps)[0]
+        chunk = self.policy.next_chunk(observation, continuation.ahead(int(steps[0])))
+        return self._completed(chunk[None], [continuation], steps)[0]
+
+    def next_chunks(
+        self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> Array:
+        """Actions (batch, horizon, action) in robot units.
+
+        Raises:
+            SpecError: The policy serves one robot only.
+        """
+        if not isinstance(self.policy, BatchChunkPolicy):
+            raise SpecError(
+                got=f"{type(self.policy).__name__} for {len(continuations)} robots",
+                expected="a policy with `next_chunks`",
+                change="ask for one chunk at a time with `next_chunk`",
+            )
+        steps = self._steps(continuations, observations)
+        if steps.any():
+            observations = self._predicted(observations, continuations, steps)
+        later = [each.ahead(int(count)) for each, count in zip(continuations, steps, strict=True)]
+        return self._completed(self.policy.next_chunks(observations, later, generators), continuations, steps)
+
+    def _steps(self, continuations: Sequence[Continuation], observations: Seen) -> NDArray[np.int64]:
+        """How far each robot's observation is predicted; 0 for one that has been surprising."""
+        steps = np.array([each.committed for each in continuations], np.int64)
+        self._surprises = np.full(len(steps), np.nan)
+        known = [i for i, each in enumerate(continuations) if each.past is not None]
+        if self._doubts is not None and known:
+            pasts = [past for each in continuations if (past := each.past) is not None]
+            counts = np.array([len(past.executed) for past in pasts], np.int64)
+            self._surprises[known] = self._doubts.surprise(
+                np.stack([past.state for past in pasts]),
+                _padded([past.executed for past in pasts], counts),
+                counts,
+                np.asarray(state_of(observations))[known],
+            )
+        return np.where(self._surprises > 1, 0, steps)
+
+    def _predicted(self, observations: Any, continuations: Sequence[Continuation], steps: NDArray[np.int64]) -> Any:
+        return self.predictor.ahead(observations, _padded([each.prefix for each in continuations], steps), steps)
+
+    def _completed(self, chunks: Array, continuations: Sequence[Continuation], steps: NDArray[np.int64]) -> Array:
+        """Chunks from now on: the committed actions, then what was made for after them."""
+        horizon = chunks.shape[1]
+        whole = [
+            np.concatenate([each.prefix[:count], chunk])[:horizon] if count else chunk
+            for each, count, chunk in zip(continuations, steps, chunks, strict=True)
+        ]
+        actions = np.stack(whole)
+        if self.finishing is None:
+            return actions
+        return finished(self.finishing, torch.as_tensor(actions), continuations).numpy()
+
+    def reset(self) -> None:
+        """Reset the policy below."""
+        self.policy.reset()
+
+    def close(self) -> None:
+        """Close the policy below."""
+        self.policy.close()
+
+
+def _padded(actions: Sequence[Array], steps: NDArray[np.int64]) -> Array:
+    """The first ``max(steps)`` actions of each, the last one held. Shape (batch, most, action)."""
+    return np.stack([hold_last(each, max(int(steps.max()), 1)) for each in actions])

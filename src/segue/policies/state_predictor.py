@@ -1,0 +1,123 @@
+r"""A predictor of states, learned from demonstrations: one step by a residual network, as many steps as are asked for.
+
+    o_{k+1} = o_k + scale_d * f((o_k - m_o) / scale_o, (a_k - m_a) / scale_a)
+
+``scale_d`` is the standard deviation of one step's change per dimension, so that slow dimensions are learned as well as
+fast ones.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from segue.core.chunk import Array
+from segue.core.observation import state_of, with_state
+from segue.errors import SpecError
+from segue.policies.networks.features import zero_linear
+from segue.policies.normalizer import Normalizer
+
+
+@dataclass(frozen=True)
+class StatePredictorConfig:
+    """Everything about a predictor but its weights; plain JSON.
+
+    Attributes:
+        observation_names: One per observation dimension.
+        action_names: One per action dimension.
+        dt: Control period that one step is meant for [s].
+        width: Hidden units of each of the two layers.
+    """
+
+    observation_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    dt: float
+    width: int = 256
+
+
+class StatePredictor(nn.Module):
+    """A residual network of one step; its weights are drawn from torch's global generator.
+
+    Attributes:
+        change: Shape (observation,): standard deviation of one step's change, robot units.
+        bounds: Shape (steps,): the error, in standard deviations, mean over dimensions, that predictions of 1, 2, ...
+            steps rarely exceed on demonstrations that it has not learned from; infinite until that is measured.
+    """
+
+    change: Tensor
+    bounds: Tensor
+
+    def __init__(
+        self, config: StatePredictorConfig, observation: Normalizer, action: Normalizer, change: Tensor, bounds: int
+    ) -> None:
+        super().__init__()
+        self.config, self.observation, self.action = config, observation, action
+        seen, acted = len(config.observation_names), len(config.action_names)
+        self.register_buffer("change", change)
+        self.register_buffer("bounds", torch.full((bounds,), torch.inf))
+        self.network = nn.Sequential(
+            *(nn.Linear(seen + acted, config.width), nn.SiLU(), nn.Linear(config.width, config.width), nn.SiLU()),
+            zero_linear(config.width, seen),  # at first, nothing changes
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.change.device
+
+    def step(self, state: Tensor, action: Tensor) -> Tensor:
+        """States one step ahead. (batch, observation), (batch, action) -> (batch, observation), robot units."""
+        inputs = torch.cat([self.observation(state), self.action(action)], dim=-1)
+        return state + self.change * self.network(inputs)
+
+    def forward(self, state: Tensor, actions: Tensor, steps: Tensor) -> Tensor:
+        """States some steps ahead.
+
+        Args:
+            state: Shape (batch, observation), robot units.
+            actions: Shape (batch, most, action), robot units.
+            steps: Shape (batch,), integer, at most ``most``.
+        """
+        for j in range(int(steps.max()) if len(steps) else 0):
+            state = torch.where((j < steps)[:, None], self.step(state, actions[:, j]), state)
+        return state
+
+    @torch.no_grad()
+    def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
+        """See `segue.policies.predictor.Predictor`; pictures stay what they are.
+
+        Raises:
+            SpecError: States or actions have other dimensions than those that were learned.
+        """
+        self._check(state_of(observed), actions)
+        state = torch.as_tensor(state_of(observed), dtype=torch.float32, device=self.device)
+        predicted = self(
+            state, torch.as_tensor(actions, device=self.device), torch.as_tensor(steps, device=self.device)
+        )
+        return with_state(observed, predicted.cpu().numpy())
+
+    def _check(self, state: Any, actions: Array) -> None:
+        expected = len(self.config.observation_names), len(self.config.action_names)
+        if (np.shape(state)[-1], actions.shape[-1]) != expected:
+            raise SpecError(
+                got=f"states of {np.shape(state)[-1]} and actions of {actions.shape[-1]} dimensions",
+                expected=f"{expected[0]} and {expected[1]}, as the predictor has learned from",
+                change="use the predictor of this policy's demonstrations",
+            )
+
+    def error(self, predicted: Tensor, state: Tensor) -> Tensor:
+        """Mean over dimensions of the distance, in standard deviations of the demonstrations. Shape (batch,)."""
+        return ((predicted - state) / self.observation.scale).abs().mean(-1)
+
+    @torch.no_grad()
+    def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
+        """Error over the bound of as many steps, see `segue.policies.predictor.Measured`."""
+        self._check(before, executed)
+        count = torch.as_tensor(steps, device=self.device)
+        tensors = [torch.as_tensor(each, dtype=torch.float32, device=self.device) for each in (before, executed, now)]
+        error = self.error(self(tensors[0], tensors[1], count), tensors[2])
+        bound = self.bounds[(count - 1).clamp(0, len(self.bounds) - 1)]
+        return torch.where(count > 0, error / bound, 0.0).double().cpu().numpy()

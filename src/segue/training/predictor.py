@@ -1,0 +1,308 @@
+r"""Training of predictors, and how far off they are on episodes that they have not seen.
+
+episodes -+- every k-th ------> held out: error per dimension 4, 8, 12 steps ahead, and the bound of what is usual
+          +- the others ------> unrolled over 1 to 12 steps -> distance over one step's change -> averaged weights
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor, nn
+
+from segue.data.episodes import Episodes
+from segue.data.windows import Windows
+from segue.errors import CheckpointError, DataError, SegueError, SpecError
+from segue.policies.normalizer import Normalizer
+from segue.policies.state_predictor import StatePredictor, StatePredictorConfig
+from segue.training import checkpoint
+from segue.training.autoencoder import held_out
+from segue.training.loop import SHOW_EVERY, average_into, generator_of, learning_rate
+from segue.training.progress import TrainingProgress
+from segue.training.resume import check_same_run, restore, resume_state
+
+FORMAT = "segue/predictor/1"
+FLOOR = 1e-4  # of standard deviations, so that a dimension that never moves stays finite
+REPORTED = (4, 8, 12)
+"""Steps ahead for which a checkpoint says the error on held-out episodes."""
+COST = 0.3
+"""Time of an update over that of an update of a policy, on the bundled tasks' networks."""
+USUAL = 0.99
+"""Share of the held-out predictions that lie within the bound of what is usual."""
+
+
+@dataclass(frozen=True)
+class PredictorTraining:
+    """How long and how a predictor is trained; plain JSON.
+
+    Attributes:
+        updates: Optimiser steps.
+        batch: Frames per step.
+        most_steps: Longest prediction in training [control steps].
+        learning_rate: Peak of the cosine.
+        warmup: Updates of linear warm-up.
+        weight_decay: Of AdamW.
+        ema: Limit of the decay of the weights' moving average, which is what runs.
+        held_out_every: k: episodes k, 2k, ... are held out; they never train.
+        checkpoint_every: Updates between checkpoints.
+        seed: Of every random number.
+    """
+
+    updates: int = 1000
+    batch: int = 256
+    most_steps: int = 12
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 1e-4
+    ema: float = 0.99
+    held_out_every: int = 5
+    checkpoint_every: int = 500
+    seed: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Updates of a policy of this library's size that take as long (`benchmarks/ratios.py`), in hundreds."""
+        return 100 * max(round(COST * self.updates / 100), 1)
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch", "most_steps", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name} = {getattr(self, name)}", "at least 1", f"raise {name}")
+        if self.held_out_every < 2:
+            raise SpecError(f"held_out_every = {self.held_out_every}", "at least 2", "raise held_out_every")
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionError:
+    """Held-out error of a predictor, beside that of assuming that nothing changes.
+
+    Attributes:
+        names: One per observation dimension.
+        steps: How far ahead [control steps].
+        predicted: Mean absolute error, each dimension in its own unit. Shape (steps, observation).
+        unchanged: The same of the observation as it was. Shape (steps, observation).
+        spread: Standard deviation of the observations. Shape (observation,).
+    """
+
+    names: tuple[str, ...]
+    steps: tuple[int, ...]
+    predicted: NDArray[np.float64]
+    unchanged: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    def relative(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over dimensions of an error over spread; dimensions that do not move are left out. Shape (steps,)."""
+        moves = self.spread > FLOOR
+        return (error[:, moves] / self.spread[moves]).mean(1) if moves.any() else np.zeros(len(self.steps))
+
+
+@dataclass(frozen=True, eq=False)
+class _Frames:
+    """Frames of episodes, and how many of their episode come after each."""
+
+    state: Tensor
+    action: Tensor
+    left: Tensor
+
+    @classmethod
+    def of(cls, episodes: Episodes, device: torch.device) -> "_Frames":
+        left = Windows(episodes, 1).remaining
+        tensors = (torch.as_tensor(each, device=device) for each in (episodes.observation, episodes.action, left))
+        return cls(*tensors)
+
+
+def predictor_for(episodes: Episodes, *, width: int = 256, most_steps: int = 12) -> StatePredictor:
+    """Predictor with fresh weights (from torch's global generator), its units fitted to the demonstrations.
+
+    Raises:
+        DataError: No episode has a second frame.
+    """
+    left = Windows(episodes, 1).remaining[:-1] > 0
+    changes = np.diff(episodes.observation.astype(np.float64), axis=0)[left]
+    if len(changes) == 0:
+        raise DataError(
+            got="episodes of one frame", expected="at least one that goes on", change="record whole episodes"
+        )
+    config = StatePredictorConfig(tuple(episodes.observation_names), tuple(episodes.action_names), episodes.dt, width)
+    return StatePredictor(
+        config,
+        Normalizer.fit(episodes.observation, FLOOR),
+        Normalizer.fit(episodes.action, FLOOR),
+        torch.as_tensor(changes.std(0).clip(1e-6), dtype=torch.float32),
+        most_steps,
+    )
+
+
+def _loss(predictor: StatePredictor, frames: _Frames, index: Tensor, steps: int) -> Tensor:
+    """Distance to what was observed, in units of one step's change over the root of the steps, mean over all. Scalar.
+
+    A random walk moves away with that root, so that near and far predictions count alike.
+    """
+    state, total = frames.state[index], torch.zeros((), device=index.device)
+    for j in range(steps):
+        here = index + torch.minimum(frames.left[index], torch.tensor(j, device=index.device))
+        there = (frames.left[index] > j).to(state.dtype)
+        state = predictor.step(state, frames.action[here])
+        wanted = frames.state[(here + 1).clamp(max=len(frames.state) - 1)]
+        error = ((state - wanted) / predictor.change).abs().mean(1) / (j + 1) ** 0.5
+        total = total + (error * there).sum() / there.sum().clamp(min=1)
+    return total / steps
+
+
+def train_predictor(
+    episodes: Episodes,
+    training: PredictorTraining | None = None,
+    *,
+    run: Path,
+    width: int = 256,
+    task: str = "",
+    resume: bool = False,
+    console: Console | None = None,
+) -> StatePredictor:
+    """Train a predictor on all but every k-th episode; returns it with averaged weights.
+
+    Args:
+        episodes: Demonstrations, the same that the policy learns from.
+        training: Length and settings.
+        run: Folder of the checkpoints.
+        width: Hidden units per layer.
+        task: Noted in the checkpoints.
+        resume: Go on from the last checkpoint in ``run``, if there is one.
+        console: Where progress is shown.
+
+    Raises:
+        CheckpointError: The run to resume was started with other settings or on other demonstrations.
+        DataError: There is only one episode, or none with a second frame.
+    """
+    training = training or PredictorTraining()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    learned, unseen = held_out(episodes, training.held_out_every)
+    torch.manual_seed(training.seed)
+    predictor = predictor_for(learned, width=width, most_steps=training.most_steps).to(device)
+    average = copy.deepcopy(predictor).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        predictor.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
+    info = {"predictor": asdict(predictor.config), "training": asdict(training), "task": task}
+    first = _restore(run, info, predictor, average, optimizer) if resume and checkpoint.started(run) else 0
+    frames = _Frames.of(learned, device)
+    goes_on = torch.nonzero(frames.left > 0).flatten()
+    with TrainingProgress("predictor", training.updates, training.batch, console or Console(), first=first) as progress:
+        for update in range(first, training.updates):
+            generator = generator_of(training.seed, update, 0, purpose=3)
+            index = goes_on[torch.randint(0, len(goes_on), (training.batch,), generator=generator).to(device)]
+            steps = int(torch.randint(1, training.most_steps + 1, (), generator=generator))
+            loss = _loss(predictor, frames, index, min(steps, 4) if update < training.updates // 3 else steps)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(update, training)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(predictor.parameters(), 1.0)
+            optimizer.step()
+            average_into(average, predictor, min(training.ema, (1 + update) / (10 + update)))
+            done = update + 1
+            if done % SHOW_EVERY == 0 or done == training.updates:
+                progress.show(done, loss.item())
+            if done % training.checkpoint_every == 0 or done == training.updates:
+                _measure(average, _Frames.of(unseen, device))
+                error = prediction_error(average, unseen)
+                content = {"format": FORMAT, "update": done, **info, "held_out_error": _json(error)}
+                checkpoint.write(run, done, average, content, resume_state(predictor, optimizer))
+    return average
+
+
+def _restore(
+    run: Path,
+    info: Mapping[str, Any],
+    predictor: StatePredictor,
+    average: StatePredictor,
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    saved = checkpoint.load(run, FORMAT)
+    predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
+    check_same_run(run, saved, info, ("training", "predictor"), predictor)
+    return restore(saved, predictor, average, optimizer)
+
+
+@torch.no_grad()
+def _rolled(predictor: StatePredictor, frames: _Frames, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """States now, predicted and observed ``steps`` later, of all frames whose episode goes on for so long."""
+    index = torch.nonzero(frames.left >= steps).flatten()
+    actions = frames.action[index[:, None] + torch.arange(steps, device=index.device)]
+    now = frames.state[index]
+    return now, predictor(now, actions, torch.full_like(index, steps)), frames.state[index + steps]
+
+
+def _measure(predictor: StatePredictor, unseen: _Frames) -> None:
+    """Set the bounds of what is usual to what held-out predictions rarely exceed.
+
+    Farther ahead than any held-out episode goes on, the bound is that of the farthest.
+    """
+    bound = torch.tensor(torch.inf)
+    for steps in range(1, len(predictor.bounds) + 1):
+        _, predicted, observed = _rolled(predictor, unseen, steps)
+        if len(observed):
+            bound = torch.quantile(predictor.error(predicted, observed), USUAL)
+        predictor.bounds[steps - 1] = bound
+
+
+def prediction_error(
+    predictor: StatePredictor, episodes: Episodes, steps: tuple[int, ...] = REPORTED
+) -> PredictionError:
+    """Error on episodes, per dimension in its unit; NaN where no episode goes on for so long."""
+    frames = _Frames.of(episodes, predictor.device)
+    predicted, unchanged = [], []
+    for count in steps:
+        now, guess, seen = _rolled(predictor, frames, count)
+        predicted.append((guess - seen).abs().double().mean(0).cpu().numpy())
+        unchanged.append((now - seen).abs().double().mean(0).cpu().numpy())
+    spread = episodes.observation.std(0, dtype=np.float64)
+    return PredictionError(tuple(episodes.observation_names), steps, np.array(predicted), np.array(unchanged), spread)
+
+
+def _json(error: PredictionError) -> dict[str, Any]:
+    def listed(values: NDArray[np.float64]) -> list[list[float | None]]:
+        return [[None if np.isnan(each) else float(each) for each in row] for row in values]
+
+    return {
+        "steps": list(error.steps),
+        "predicted": listed(error.predicted),
+        "unchanged": listed(error.unchanged),
+        "spread": error.spread.tolist(),
+    }
+
+
+def load_predictor(path: Path | str) -> tuple[StatePredictor, PredictionError]:
+    """A predictor with its averaged weights, and its error on the held-out episodes.
+
+    Raises:
+        CheckpointError: Nothing there, truncated, or not a predictor.
+    """
+    saved = checkpoint.load(path, FORMAT)
+    try:
+        predictor = _blank(saved.info["predictor"], saved.weights)
+        error = saved.info["held_out_error"]
+        columns = [np.array(error[name], np.float64) for name in ("predicted", "unchanged", "spread")]
+        return predictor, PredictionError(predictor.config.observation_names, tuple(error["steps"]), *columns)
+    except (KeyError, TypeError, ValueError, RuntimeError, SegueError) as error:
+        raise CheckpointError(
+            got=f"{saved.path}: {' '.join(str(error).split())[:300]}",
+            expected="weights that fit the configuration beside them",
+            change="use a folder that this version of Segue wrote, or train again",
+        ) from error
+
+
+def _blank(described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StatePredictor:
+    fields = {**described, **{name: tuple(described[name]) for name in ("observation_names", "action_names")}}
+    config = StatePredictorConfig(**fields)
+    seen, acted = len(config.observation_names), len(config.action_names)
+    units = Normalizer.identity(seen), Normalizer.identity(acted)
+    predictor = StatePredictor(config, *units, torch.ones(seen), len(weights["bounds"]))
+    predictor.load_state_dict(dict(weights))
+    return predictor.eval().requires_grad_(False)
