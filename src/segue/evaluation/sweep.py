@@ -42,10 +42,11 @@ class Cell:
         training_seed: Of the policy.
         delay: Model of the inference delay.
         execution_horizon: s at zero delay; a longer delay raises it to d.
-        episodes: Number, on seeds from `FIRST_SEED` on.
+        episodes: Number, on seeds from ``first_seed`` on.
         slowdown: The method's own factor on the delay, to compare at equal hardware.
         autoencoder: For a method that refines the chunks of a policy of actions.
         predictor: For a method that predicts with the predictor of the run.
+        first_seed: Of the initial states; another for what is tuned than for what is reported.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Cell:
     slowdown: float = 1.0
     autoencoder: Path | None = None
     predictor: Path | None = None
+    first_seed: int = FIRST_SEED
 
     @property
     def own_delay(self) -> DelayModel:
@@ -184,7 +186,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     """Roll out one cell; plain JSON, with one episode's commands as ``trace``."""
     settings = task(cell.task)
     policy = _policy(cell.checkpoint)
-    seeds = list(range(FIRST_SEED, FIRST_SEED + cell.episodes))
+    seeds = list(range(cell.first_seed, cell.first_seed + cell.episodes))
     timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
     robots: Sequence[Simulator] = simulators(cell.task, cell.episodes)
     if cell.method.predictor == "oracle":

@@ -1,0 +1,135 @@
+"""Choose the default of all tasks by a rule that was written down before, on seeds that no table uses.
+
+    python benchmarks/default.py --task adroit-door     trains what is missing, rolls out what is missing
+    python benchmarks/default.py                        all four tasks, one after the other, then the choice
+
+Settings: four tasks, delays 0 and 8, training seeds 100 and 101, 40 initial states each from seed 20,000 on. Success is
+the score on Push-T.
+
+Rule: a candidate is admissible if its success, mean over the settings, is within 0.02 of the best candidate's, and in no
+setting more than 0.08 below that of naive execution with the predictor. Of those that are admissible, the default has
+the smallest sum over the settings of ln(seam jump) + ln(measured jerk).
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from segue.envs.tasks import task
+from segue.evaluation.delays import Fixed
+from segue.evaluation.methods import PREDICTOR, method, objective
+from segue.evaluation.recipes import recipe_for
+from segue.evaluation.sweep import Cell, run_cell
+from segue.training.predictor import PredictorTraining, train_predictor
+from segue.training.recipe import train_policy
+
+TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
+DELAYS = (0, 8)
+TRAINING_SEEDS = (100, 101)
+FIRST_SEED, EPISODES = 20_000, 40
+BASE = "naive:predictor=learned"
+_CARRIED = "predictor=learned:noise=carried"
+CANDIDATES = {
+    BASE: "plain",
+    **{f"naive:{_CARRIED}:scale={scale}": "plain" for scale in (1.0, 0.7, 0.5)},
+    **{f"rtc:{_CARRIED}:scale={scale}:clip={clip}": "plain" for scale in (0.7, 0.5) for clip in (0.5, 1.0, 1.5, 2.0)},
+    **{f"legato:{_CARRIED}:scale={scale}:gain=0" : "legato" for scale in (1.0, 0.7, 0.5)},
+}
+"""Candidates, and the objective that their policy is trained with."""
+MEASURES = ("success", "score", "completion_time", "jerk_measured", "seam_jump", "mode_switches")
+MEAN_WITHIN, NOWHERE_BELOW = 0.02, 0.08
+
+
+def train(name: str, seed: int, goals: set[str], home: Path, console: Console) -> Path:
+    """Predictor and policies of one training seed, trained for as long as in a comparison."""
+    run, settings, training = home / name / f"seed-{seed}", task(name), PredictorTraining(seed=seed)
+    episodes, recipe = settings.demonstrations(), recipe_for(name)
+    train_predictor(episodes, training, run=run / PREDICTOR, task=name, resume=True, console=console)
+    recipe = replace(recipe, updates=recipe.updates - training.cost)
+    for goal in sorted(goals):
+        train_policy(episodes, recipe, goal, objective(goal), run=run, seed=seed, task=name, console=console)
+    return run
+
+
+def measured(name: str, candidate: str, delay: int, home: Path) -> dict[str, float]:
+    """Means of the measures over all episodes of a setting."""
+    columns: dict[str, list[float]] = {measure: [] for measure in MEASURES}
+    for seed in TRAINING_SEEDS:
+        run, chosen = home / name / f"seed-{seed}", method(candidate)
+        cell = Cell(
+            name, chosen, run / chosen.policy, seed, Fixed(delay), task(name).execution_horizon, EPISODES,
+            predictor=run / PREDICTOR, first_seed=FIRST_SEED + 1000 * (seed - TRAINING_SEEDS[0]),
+        )  # fmt: skip
+        episodes = run_cell(cell)["episodes"]
+        for measure, column in columns.items():
+            column += [value for value in episodes[measure] if value is not None]
+    return {measure: float(np.mean(column)) for measure, column in columns.items()}
+
+
+def chosen(rows: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float, float, bool]]:
+    """Candidates with mean success, smoothness (smaller is smoother) and whether they are admissible, best first.
+
+    Args:
+        rows: Measures by setting (``task delay``), by candidate.
+    """
+
+    def success(setting: str, row: Mapping[str, float]) -> float:
+        return row["score" if setting.startswith("push-t") else "success"]
+
+    settings = list(rows[BASE])
+    means = {name: float(np.mean([success(at, row[at]) for at in settings])) for name, row in rows.items()}
+    smooth = {
+        name: sum(log(row[at]["seam_jump"]) + log(row[at]["jerk_measured"]) for at in settings)
+        for name, row in rows.items()
+    }
+    best = max(means.values())
+    admissible = {
+        name: means[name] >= best - MEAN_WITHIN
+        and all(success(at, row[at]) >= success(at, rows[BASE][at]) - NOWHERE_BELOW for at in settings)
+        for name, row in rows.items()
+    }
+    ranked = sorted(rows, key=lambda name: (not admissible[name], smooth[name]))
+    return [(name, means[name], smooth[name], admissible[name]) for name in ranked]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=TASKS, help="only this one, without a choice")
+    parser.add_argument("--candidates", help="only these, separated by commas")
+    parser.add_argument("--runs", type=Path, default=Path("runs/tuning"))
+    parser.add_argument("--out", type=Path, default=Path("results/tuning"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("medium")  # half of the time where the processor knows bfloat16
+    console = Console()
+    candidates = given.candidates.split(",") if given.candidates else list(CANDIDATES)
+    tasks = [given.task] if given.task else list(TASKS)
+    for name in tasks:
+        file = given.out / f"{name.replace('/', '-')}.json"
+        rows: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+        for seed in TRAINING_SEEDS:
+            train(name, seed, {method(each).policy for each in candidates}, given.runs, console)
+        for candidate in candidates:
+            for delay in DELAYS:
+                done = rows.setdefault(candidate, {})
+                if (at := f"{name} {delay}") not in done:
+                    done[at] = measured(name, candidate, delay, given.runs)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(json.dumps(rows, indent=1))
+                    console.print(at, candidate, {key: round(value, 3) for key, value in done[at].items()}, width=200)
+    if given.task is None:
+        parts = [json.loads((given.out / f"{name.replace('/', '-')}.json").read_text()) for name in TASKS]
+        for name, mean, smooth, good in chosen({each: {k: v for p in parts for k, v in p[each].items()} for each in CANDIDATES}):
+            console.print(f"{'admissible' if good else '          '} {name:60} success {mean:.3f} smoothness {smooth:.2f}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
