@@ -44,7 +44,8 @@ def virtual_measures(content: dict[str, Any]) -> tuple[dict[str, Interval], int]
     """Of the one cell of an evaluation, and its number of episodes."""
     (cell,) = content["cells"]
     episodes = cell["episodes"]
-    return {name: interval(episodes[name]) for name in METRICS if name not in OF_THE_TASK}, len(episodes["seed"])
+    names = [name for name in METRICS if name in episodes and name not in OF_THE_TASK]
+    return {name: interval(episodes[name]) for name in names}, len(episodes["seed"])
 
 
 def cell(found: Interval) -> str:

@@ -143,9 +143,9 @@ def writer(path: Path, ticks: int) -> TraceWriter:
 
 def plan_alone() -> None:
     """Requests, deliveries and ticks."""
-    plan = fresh_plan()
+    plan, observation = fresh_plan(), NoRobot().observation
     for _ in range(STEPS):
-        request = plan.request()
+        request = plan.request(observation)
         if request is not None:
             plan.deliver(request, CHUNKS[request.step // 8])
         plan.tick()

@@ -1,5 +1,6 @@
 """Train on the bundled door demonstrations, then run one episode in which inference takes four control steps.
 
+The policy learns what to do, the predictor what is seen four steps later: each chunk is made for when it takes over.
 A few updates show the way and teach little: the policy of `make demo` has a hundred times as many.
 
     python examples/01_train_and_run.py [updates]
@@ -15,7 +16,10 @@ from segue.evaluation.methods import method, objective
 from segue.evaluation.metrics import METRICS, episode_metrics
 from segue.evaluation.rollout import Scales, Timing, rollout
 from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.noise import CarriedNoise
+from segue.policies.predictor import PredictivePolicy
 from segue.training.config import TrainingConfig
+from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import Recipe, train_policy
 
 
@@ -26,9 +30,11 @@ def main(updates: int) -> None:
     recipe = Recipe(updates=updates, network_settings={"width": 128}, training=TrainingConfig(batch=64))
     with tempfile.TemporaryDirectory() as run:
         policy = train_policy(episodes, recipe, legato.policy, objective(legato.policy), run=Path(run))
+        predictor = train_predictor(episodes, PredictorTraining(updates=updates), run=Path(run) / "predictor")
 
+    chunks = ContinuingPolicy(policy, legato.strategy, noise=CarriedNoise(scale=0.7))
     [record] = rollout(
-        ContinuingPolicy(policy, legato.strategy),
+        PredictivePolicy(chunks, predictor),
         [simulator],
         seeds=[0],
         timing=Timing(recipe.horizon, door.execution_horizon, Fixed(4), legato.handover, door.max_steps),

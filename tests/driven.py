@@ -93,7 +93,7 @@ def wave(request: Request, observation: Array) -> Array:
 class FakeLink:
     """Answers request number n after ``delay(n)`` seconds with ``answer(request, observation)``.
 
-    A delay of `math.inf` loses the request. An answer is a chunk or an error in words.
+    A delay of `math.inf` loses the request. An answer is a chunk or an error in words, with ``surprise(n)``.
     """
 
     clock: FakeClock
@@ -105,6 +105,7 @@ class FakeLink:
     requests: list[Request] = field(default_factory=list)
     due: list[tuple[float, Answer]] = field(default_factory=list)
     closed: bool = False
+    surprise: Callable[[int], float] = lambda number: math.nan
 
     def send(self, request: Request, observation: Array) -> None:
         assert np.isfinite(observation).all()
@@ -117,7 +118,10 @@ class FakeLink:
             return
         answer = self.answer(request, observation)
         good = not isinstance(answer, str)
-        made = Answer(request.epoch, request.number, answer if good else None, delay, "" if good else str(answer))
+        made = Answer(
+            request.epoch, request.number, answer if good else None, delay, "" if good else str(answer),
+            self.surprise(len(self.requests)),
+        )  # fmt: skip
         self.due.append((self.clock.now() + delay - 1e-9, made))
 
     def fail(self, request: Request, why: str) -> None:

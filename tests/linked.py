@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from segue.commands import policy_process
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation, Past, PolicySpec
 from segue.runtime.link import Answer
 from segue.runtime.plan import Handover, Request
 from segue.runtime.process_link import Backoff, ProcessLink
@@ -59,6 +59,23 @@ class Echo:
 
 def echo(horizon: int = 6) -> Echo:
     return Echo(PolicySpec(horizon, SPEC.dt, SPEC.observation_names, SPEC.action_names))
+
+
+class Predicting(Echo):
+    """Says in which episode it is and what led there, and that this is as surprising as the last number executed."""
+
+    surprises = np.zeros(1)
+
+    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+        chunk, past = super().next_chunk(observation, continuation), continuation.past
+        chunk[3] = continuation.episode, -1 if past is None else len(past.executed)
+        self.surprises = np.full(1, np.nan if past is None else past.executed[-1, 1])
+        chunk[4:, 0] = 0 if past is None else past.state[1:]
+        return chunk
+
+
+def predicting() -> Predicting:
+    return Predicting()
 
 
 class Looking(Echo):
@@ -130,16 +147,17 @@ def running(target: str, **settings: object) -> Iterator[ProcessLink]:
         made.close()
 
 
-def request(number: int, epoch: int = 0, known: int = 2) -> Request:
+def request(number: int, epoch: int = 0, known: int = 2, past: Past | None = None) -> Request:
     prefix = np.full((known, 2), 0.5, np.float32)
     previous = np.full(2, 0.25, np.float32) if known else None
-    return Request(
-        epoch, number, 40 + number, Continuation(40 + number, prefix, 1, 3, np.ones(known, np.int64), previous)
-    )
+    continuation = Continuation(40 + number, prefix, 1, 3, np.ones(known, np.int64), previous, epoch, past)
+    return Request(epoch, number, 40 + number, continuation)
 
 
-def ask(link: ProcessLink, number: int, behaviour: int = 0, epoch: int = 0, known: int = 2) -> Answer:
-    link.send(request(number, epoch, known), np.array([behaviour, 0.125, 0], np.float32))
+def ask(
+    link: ProcessLink, number: int, behaviour: int = 0, epoch: int = 0, known: int = 2, past: Past | None = None
+) -> Answer:
+    link.send(request(number, epoch, known, past), np.array([behaviour, 0.125, 0], np.float32))
     return until(link.poll)
 
 

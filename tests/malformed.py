@@ -12,7 +12,8 @@ from served import openpi_array, openpi_frame
 
 DTYPES = ("<f4", "<f8", "|u1", "O", "|O", "V8", "<M8[ns]", "<U4", ">f4", "<c8", [["a", "<f4"]], "", "f4,f4", None, 3)
 KEYS = ("state", "observation/state", "prompt", "segue/prefix", "segue/votes", "segue/delay", "segue/id", "segue/start",
-        "segue/previous", "segue/deadline", "segue/crc", "actions", "server_timing", "endpoint", "segue", "front",
+        "segue/previous", "segue/episode", "segue/past_state", "segue/executed", "segue/surprise", "segue/deadline",
+        "segue/crc", "actions", "server_timing", "endpoint", "segue", "front",
         "")  # fmt: skip
 HEADS = b"\x80\x81\x8f\x90\x9f\xa0\xbf\xc1\xc4\xc5\xc6\xc7\xc9\xca\xcb\xcf\xd3\xd4\xd8\xd9\xdb\xdc\xdd\xde\xdf\xff"
 
@@ -24,11 +25,14 @@ def good_frames(spec: PolicySpec) -> list[bytes]:
         "state": np.zeros(observation), "prompt": "push", "segue/id": 7, "segue/start": 3, "segue/delay": 1,
         "segue/prefix": np.zeros((4, action), np.float32), "segue/votes": np.ones(4, np.int64),
         "segue/execution_horizon": 3, "segue/deadline": 60.0, "segue/previous": np.zeros(action, np.float32),
+        "segue/episode": 2, "segue/past_state": np.zeros(observation, np.float32),
+        "segue/executed": np.zeros((3, action), np.float32),
     }  # fmt: skip
     answer = {
         "actions": np.zeros((spec.horizon, action), np.float32),
         "server_timing": {"infer_ms": 1.0},
         "segue/id": 7,
+        "segue/surprise": 0.5,
     }
     card = {
         "protocol": 1, "horizon": spec.horizon, "dt": spec.dt, "observation_names": list(spec.observation_names),

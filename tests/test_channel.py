@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.core.chunk import Continuation
+from segue.core.chunk import Continuation, Past
 from segue.core.observation import Observation, seen, state_of
 from segue.errors import SpecError
 from segue.runtime.channel import (
@@ -133,10 +133,14 @@ def test_fault_20_generations_do_not_wrap(generation: int) -> None:
         assert reader.read() is None
 
 
-def request(rng: np.random.Generator, sizes: Sizes, known: int, previous: bool) -> Request:
-    prefix = rng.standard_normal((known, sizes.action)).astype(np.float32)
-    last = rng.standard_normal(sizes.action).astype(np.float32) if previous else None
-    return Request(7, 2**40, 123, Continuation(123, prefix, 3, 5, rng.integers(1, 9, known), last))
+def request(rng: np.random.Generator, sizes: Sizes, known: int, previous: bool, executed: int | None = None) -> Request:
+    def numbers(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    prefix, last = numbers(known, sizes.action), numbers(sizes.action) if previous else None
+    past = None if executed is None else Past(numbers(sizes.observation), numbers(executed, sizes.action))
+    continuation = Continuation(123, prefix, 3, 5, rng.integers(1, 9, known), last, 2**33, past)
+    return Request(7, 2**40, 123, continuation)
 
 
 CAMERAS = st.dictionaries(st.sampled_from(["front", "wrist"]), st.tuples(st.integers(1, 5), st.integers(1, 5)))
@@ -146,11 +150,13 @@ CAMERAS = st.dictionaries(st.sampled_from(["front", "wrist"]), st.tuples(st.inte
     st.builds(Sizes, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), CAMERAS),
     st.integers(0, 9),
     st.booleans(),
+    st.none() | st.integers(0, 9),
     st.integers(0, 2**32 - 1),
 )
-def test_requests_come_through_whole(sizes: Sizes, known: int, previous: bool, seed: int) -> None:
+def test_requests_come_through_whole(sizes: Sizes, known: int, previous: bool, executed: int | None, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    sent = request(rng, sizes, min(known, sizes.horizon), previous)
+    steps = None if executed is None else min(executed, sizes.horizon)
+    sent = request(rng, sizes, min(known, sizes.horizon), previous, steps)
     state = rng.standard_normal(sizes.observation).astype(np.float32)
     shown = {name: rng.integers(0, 256, (*size, 3), np.uint8) for name, size in sizes.cameras.items()}
     message = pack_request(sent, seen(state, shown), 12.5, sizes.cameras)
@@ -169,6 +175,27 @@ def test_requests_come_through_whole(sizes: Sizes, known: int, previous: bool, s
     assert (ours.previous is None) == (theirs.previous is None)
     if ours.previous is not None and theirs.previous is not None:
         assert np.array_equal(ours.previous, theirs.previous)
+    assert theirs.episode == ours.episode
+    assert (ours.past is None) == (theirs.past is None)
+    if ours.past is not None and theirs.past is not None:
+        assert np.array_equal(ours.past.state, theirs.past.state)
+        assert np.array_equal(ours.past.executed, theirs.past.executed)
+        assert ours.past.executed.shape == theirs.past.executed.shape
+
+
+def test_the_longest_request_fills_its_room_and_a_longer_past_does_not_fit() -> None:
+    rng, sizes = np.random.default_rng(0), Sizes(3, 2, 5)
+    state = np.zeros(3, np.float32)
+    assert len(pack_request(request(rng, sizes, 5, True, 5), state, 0.0)) == sizes.request
+    mailbox = Mailbox(memoryview(bytearray(Mailbox.room(sizes.request))), sizes.request)
+    with pytest.raises(SpecError, match="at most"):
+        mailbox.write(pack_request(request(rng, sizes, 5, True, 6), state, 0.0))
+
+
+def test_a_past_of_another_robot_is_refused() -> None:
+    asked = request(np.random.default_rng(0), Sizes(3, 2, 5), 2, False, 2)
+    with pytest.raises(SpecError, match=r"shape \(4,\) after one of \(3,\)"):
+        pack_request(asked, np.zeros(4, np.float32), 0.0)
 
 
 @pytest.mark.parametrize("bad", [False, True])
@@ -177,10 +204,13 @@ def test_answers_come_through_whole(bad: bool) -> None:
     actions = rng.standard_normal((5, 2)).astype(np.float32)
     actions[1, 1] = np.nan
     asked = request(rng, sizes, 2, False)
-    message = pack_answer(asked, None if bad else actions, "brök" * 200 if bad else "", captured=1.0, finished=1.5)
+    message = pack_answer(
+        asked, None if bad else actions, "brök" * 200 if bad else "", captured=1.0, finished=1.5, surprise=1.25
+    )
     assert len(message) <= sizes.answer
     answer = unpack_answer(message, sizes)
     assert (answer.epoch, answer.number, answer.seconds) == (7, 2**40, 0.5)
+    assert np.isnan(answer.surprise) if bad else answer.surprise == 1.25
     if bad:
         assert answer.actions is None
         assert answer.error.startswith("brökbrök")

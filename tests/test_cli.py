@@ -20,11 +20,14 @@ from segue import cli
 from segue.commands import evaluation as commands
 from segue.data import episodes as episodes_file
 from segue.errors import UnknownNameError
+from segue.evaluation.methods import NOISES, PREDICTORS
 from segue.training import checkpoint
 
 OPTIONS = {
     "train": ["--data", "--objective", "--out", "--seed", "--updates", "--horizon", "--network", "--relative",
-              "--own-share", "--stages", "--family", "--autoencoder", "--fresh"],
+              "--own-share", "--stages", "--family", "--autoencoder", "--no-predictor", "--fresh"],
+    "train-predictor": ["--data", "--rate", "--state", "--out", "--updates", "--width", "--most-steps", "--seed",
+                        "--fresh"],
     "eval": ["--methods", "--delays", "--delay-model", "--delay-trace", "--episodes", "--execution-horizon",
              "--workers", "--out"],
     "bench": ["--env", "--latency", "--quick", "--methods", "--delays", "--training-seeds", "--episodes", "--updates",
@@ -109,6 +112,9 @@ def test_list_shows_what_exists(segue: Segue) -> None:
     assert status == 0
     for name in ("adroit-door", "push-t", "rtc-identity", "legato", "training-time-rtc", "unet", "regression"):
         assert name in said
+    for key, names in (("predictor=", PREDICTORS), ("noise=", NOISES)):
+        [line] = [line for line in said.splitlines() if line.startswith(key)]
+        assert line.removeprefix(key).strip() == ", ".join(names)
 
 
 @pytest.mark.usefixtures("small")
@@ -135,15 +141,17 @@ def test_train_then_eval_then_report(segue: Segue, tmp_path: Path) -> None:
     assert status == 0
     assert "25 demonstrations" in said
     assert checkpoint.load(run / "plain").info["task"] == "adroit-door"
+    [hint] = re.findall(rf"next: +segue (eval adroit-door {run} --methods \S+)", said)
+    assert "naive:predictor=learned" in hint
 
     status, said, _ = segue(
-        "eval", "adroit-door", run, "--methods", "naive,rtc-identity", "--delays", "0,4", "--episodes", 2,
+        "eval", "adroit-door", run, "--methods", "naive,naive:predictor=learned", "--delays", "0,4", "--episodes", 2,
         "--workers", 1, "--out", out,
     )  # fmt: skip
     assert status == 0
     results = json.loads((out / "results.json").read_text())
     assert [(cell["method"], cell["delay"]) for cell in results["cells"]] == [
-        ("naive", 0), ("rtc-identity", 0), ("naive", 4), ("rtc-identity", 4),
+        ("naive", 0), ("naive:predictor=learned", 0), ("naive", 4), ("naive:predictor=learned", 4),
     ]  # fmt: skip
     assert results["command"].startswith("segue eval adroit-door")
     assert results["budget"]["recipe"]["updates"] == 4
@@ -193,6 +201,8 @@ def complaint(result: tuple[int, str, str]) -> str:
         (["train", "adroit-door", "--objective", "plane"], "did you mean 'plain'?"),
         (["train", "adroit-door", "--network", "unnet"], "did you mean 'unet'?"),
         (["train"], "--data"),
+        (["train-predictor"], "segue train-predictor adroit-door"),
+        (["train-predictor", "adroit-dor"], "did you mean 'adroit-door'?"),
         (["train", "adroit-door", "--data", "mine.npz"], "either a task"),
         (["train", "adroit-door", "--objective", "plain", "--own-share", "0.5"], "--own-share"),
         (["train", "adroit-door", "--horizon", "5000"], "shorter horizon"),
@@ -261,6 +271,8 @@ def test_a_policy_for_another_robot(segue: Segue, trained: Path, tmp_path: Path)
 def test_a_policy_that_was_not_trained(segue: Segue, trained: Path, tmp_path: Path) -> None:
     error = complaint(segue("eval", "adroit-door", trained, "--methods", "legato", "--out", tmp_path))
     assert "--objective legato" in error
+    error = complaint(segue("eval", "adroit-door", trained, "--methods", "naive:predictor=learned", "--out", tmp_path))
+    assert "segue train-predictor TASK --out" in error
 
 
 def test_without_a_simulator(segue: Segue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

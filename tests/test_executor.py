@@ -1,5 +1,6 @@
 """The executor against a clock, a robot and a policy that fail as told; the numbers are rows of the fault matrix."""
 
+import itertools
 import tracemalloc
 from collections import deque
 from collections.abc import Sequence
@@ -43,6 +44,29 @@ def test_delays_are_those_of_the_clock() -> None:
     assert {tick.delay for _, tick, _ in made.log.ticks if tick.chunk is not None and tick.chunk > 1} == {3}
     assert {values["seconds"] for _, _, values in made.log.chunks} == {0.025}
     assert made.executor.plan.delay.estimate() == 3
+
+
+def test_each_request_tells_what_led_to_it_and_the_trace_how_surprising_that_was() -> None:
+    made = cell()
+    made.link.surprise = lambda number: number / 4
+    made.executor.run(seconds=1.0)
+    ticks, requests = made.log.ticks, made.link.requests
+    assert requests[0].continuation.past is None
+    told = 0
+    for before, asked in itertools.pairwise(requests):
+        led = [(tick, values) for _, tick, values in ticks if before.step <= tick.step < asked.step]
+        past = asked.continuation.past
+        if any(tick.action is None for tick, _ in led):
+            assert past is None
+            continue
+        assert past is not None
+        assert np.array_equal(past.state, led[0][1]["observation"])
+        assert np.array_equal(past.executed, [tick.action for tick, _ in led if tick.action is not None])
+        told += 1
+    assert told > 10
+    assert {request.number: values["surprise"] for request, _, values in made.log.chunks} == {
+        request.number: request.number / 4 for request, _, _ in made.log.chunks
+    }
 
 
 class Towards:

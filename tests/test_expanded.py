@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import point_mass
-from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_continue
 from segue.data.resample import at_high_rate, cubic, held, linear
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
@@ -47,7 +47,8 @@ CHUNK = [[1.0, 4.0], [2.0, 0.0], [3.0, -4.0]]
 def test_a_continuation_in_periods_keeps_the_timing_possible(known: int, delay: int, s: int, factor: int) -> None:
     delay = min(delay, known)
     steps = np.arange(known, dtype=np.float32)[:, None]
-    low = at_periods(Continuation(24, steps, delay, s, np.arange(known)), factor)
+    low = at_periods(Continuation(24, steps, delay, s, np.arange(known), episode=5), factor)
+    assert low.episode == 5
     assert low.known == known // factor
     assert 0 <= low.delay <= low.known
     assert low.delay * factor >= min(delay, low.known * factor)
@@ -127,3 +128,16 @@ def test_a_policy_for_one_robot_cannot_be_finished_for_many() -> None:
     policy = FinishedPolicy(Single(), WeightedBlend())  # pyright: ignore[reportArgumentType]
     with pytest.raises(SpecError, match="next_chunks"):
         policy.next_chunks(np.zeros((1, 1), np.float32), [nothing_to_continue(0, 2, 1)], [torch.Generator()])
+
+
+@pytest.mark.parametrize("steps", range(1, 10))
+def test_a_past_of_whole_periods_is_told_and_another_is_not(steps: int) -> None:
+    """Targets are those at the end of each period, displacements what its steps add up to."""
+    executed = np.arange(2 * steps, dtype=np.float32).reshape(steps, 2)
+    asked = Continuation(24, executed[:0], 0, 4, past=Past(np.ones(1, np.float32), executed))
+    past = at_periods(asked, F, summed=(1,)).past
+    assert (past is None) == (steps % F > 0)
+    if past is not None:
+        assert past.state.tolist() == [1]
+        assert past.executed[:, 0].tolist() == executed[F - 1 :: F, 0].tolist()
+        assert past.executed[:, 1].tolist() == executed[:, 1].reshape(-1, F).sum(1).tolist()

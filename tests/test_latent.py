@@ -204,7 +204,7 @@ def test_own_chunks_are_aligned_in_control_steps() -> None:
     """A policy whose chunk at frame f is f, f + 1, ... continues itself, also where positions hold several steps."""
     episodes, made = demonstrations((14, 11)), policy(blocks())
     chunks = DemonstratedChunks(episodes, made)
-    chunks.own = (torch.arange(25)[:, None] + torch.arange(HORIZON))[..., None].expand(-1, -1, ACTION).float()
+    chunks.own = (torch.arange(25)[:, None] + torch.arange(HORIZON)).float()[None, ..., None].expand(-1, -1, -1, ACTION)
     batch = chunks.batch(torch.arange(25), made, (1, 9), torch.Generator().manual_seed(0))
     own = made.units.to_robot(batch.own, chunks.observation)[..., 0].round()
     assert len(batch.own_known.unique()) > 3

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from segue.core.chunk import Continuation
-from segue.errors import TimingError
+from segue.core.chunk import Array, Continuation
+from segue.errors import SpecError, TimingError, UnknownNameError
+from segue.integrations.lerobot.ahead import AheadInference, state_in
+from segue.integrations.lerobot.commanded import commanded_state
 from segue.integrations.lerobot.engine import MAX_FAILURES, EngineSettings, Inferred, PlanEngine
 
-HORIZON = 12
+HORIZON, NAMES = 12, ("x.pos",)
 
 
 class ByHand(Executor):
@@ -195,3 +197,107 @@ def test_with_a_thread_of_its_own_the_policy_is_asked_and_stopped() -> None:
     assert action.item() == 0
     engine.stop()
     assert engine.get_action(None) is None
+
+
+class Following:
+    """A robot that is where it was sent, and a policy that goes on from the state that it is shown, one per step."""
+
+    def __init__(self) -> None:
+        self.x, self.pasts = 0.0, list[tuple[float, Continuation]]()
+        self.ahead, self.worker = AheadInference(self.chunk, commanded_state(NAMES, NAMES), NAMES), ByHand()
+        self.engine = PlanEngine(
+            self.infer, EngineSettings(execution_horizon=4), reset_policy=lambda: None, end=lambda: None,
+            worker=self.worker, state=lambda observation: state_in(observation, NAMES),
+        )  # fmt: skip
+        self.engine.resume()
+
+    def chunk(self, observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
+        if leftover is None:
+            assert continuation.known == 0
+        else:
+            assert torch.equal(leftover, 10 * torch.from_numpy(continuation.prefix))
+        actions = (observation["x.pos"] + 1 + np.arange(HORIZON, dtype=np.float32))[:, None]
+        return Inferred(10 * torch.from_numpy(actions), actions)
+
+    def infer(self, observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
+        self.pasts.append((observation["x.pos"], continuation))
+        made = self.ahead(observation, leftover, continuation)
+        assert made.actions.shape == made.raw.shape == (HORIZON, 1)
+        return made
+
+    def run(self, finished: list[bool]) -> list[float]:
+        """Where it was sent, until the last step."""
+        sent = []
+        for done in finished:
+            if done:
+                self.worker.finish()
+            self.engine.notify_observation({"x.pos": self.x, "front": "a picture"})
+            if (action := self.engine.get_action(None)) is not None:
+                self.x = action.item()
+                sent.append(self.x)
+        return sent
+
+
+@given(st.lists(st.booleans(), min_size=30, max_size=80))
+def test_a_policy_that_is_shown_the_state_of_the_takeover_goes_on_without_a_seam(finished: list[bool]) -> None:
+    """However late its chunks come, and whatever delay was expected."""
+    sent = Following().run(finished)
+    assert sent == [1.0 + i for i in range(len(sent))]
+
+
+def test_committed_actions_and_their_raw_form_are_those_of_the_chunk_before() -> None:
+    """A policy that jumps: its chunk begins where it takes over, and the one before is kept until then."""
+    shown: list[tuple[dict[str, Any], Tensor | None, Continuation]] = []
+
+    def jumping(observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
+        shown.append((dict(observation), leftover, continuation))
+        actions = 500 + np.arange(HORIZON, dtype=np.float32)[:, None]
+        return Inferred(10 * torch.from_numpy(actions), actions)
+
+    ahead = AheadInference(jumping, commanded_state(NAMES, NAMES), NAMES)
+    prefix = np.arange(7, dtype=np.float32)[:, None]
+    left = 3 * torch.from_numpy(prefix)
+    made = ahead({"x.pos": -1.0, "front": "a picture"}, left, Continuation(20, prefix, 3, 5))
+    assert made.actions[:, 0].tolist() == [0, 1, 2, *range(500, 509)]
+    assert made.raw[:, 0].tolist() == [0, 3, 6, *range(5000, 5090, 10)]
+    [(observation, leftover, continuation)] = shown
+    assert observation == {"x.pos": 2.0, "front": "a picture"}
+    assert leftover is not None
+    assert leftover[:, 0].tolist() == [9, 12, 15, 18]
+    assert (continuation.start, continuation.delay, continuation.known) == (23, 0, 4)
+    ahead({"x.pos": -1.0}, left, Continuation(20, prefix, 7, 7))  # nothing is left at the takeover
+    assert shown[1][1] is None
+    ahead({"x.pos": -1.0}, left, Continuation(20, prefix, 0, 5))
+    assert shown[2][0] == {"x.pos": -1.0}
+
+
+def test_each_request_says_what_came_of_the_last_one() -> None:
+    robot = Following()
+    robot.run([step % 3 == 0 for step in range(40)])
+    told = [(seen, continuation.past) for seen, continuation in robot.pasts if continuation.past is not None]
+    assert len(told) > 5
+    for seen, past in told:
+        executed: Array = past.executed[:, 0]
+        np.testing.assert_array_equal(executed, past.state[0] + 1 + np.arange(len(executed)))
+        assert executed[-1] == seen
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"noise": "carryed"}, UnknownNameError),
+        ({"predictor": "learned"}, UnknownNameError),
+        ({"noise_scale": -0.1}, SpecError),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(settings: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        EngineSettings(**settings)
+
+
+def test_noise_as_in_training_is_left_to_the_policy() -> None:
+    assert EngineSettings().given_noise is None
+    for noise, scale in (("fresh", 0.7), ("carried", 1.0), ("carried", 0.7)):
+        given = EngineSettings(noise=noise, noise_scale=scale).given_noise
+        assert given is not None
+        assert given.scale == scale

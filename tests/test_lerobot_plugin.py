@@ -6,16 +6,19 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import leftover_contract as contract
 import lerobot_fakes as fakes
 from point_mass import demonstrations
+from segue.core.chunk import Continuation
 from segue.data.lerobot.writer import save
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder import AutoencoderConfig
 from segue.policies.latent import LatentPolicy
+from segue.policies.noise import step_noise
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 
 
@@ -148,6 +151,8 @@ def test_a_latent_policy_encodes_the_leftover_again(plugin: ModuleType, tmp_path
         ({"n_action_steps": 17}, SpecError),
         ({"method": "rtr"}, SpecError),  # nothing to refine with
         ({"method": "latent-rtr:reuse=4"}, SpecError),
+        ({"method": "legato:noise=carried"}, SpecError),  # of which step, LeRobot does not say
+        ({"method": "legato:predictor=commanded"}, SpecError),
     ],
 )
 def test_choices_that_do_not_fit_are_refused(plugin: ModuleType, choices: dict[str, Any], error: type) -> None:
@@ -178,13 +183,28 @@ def delayed(plugin: ModuleType, inside: Any) -> Any:
     return SegueDelayedPolicy(plugin.SegueDelayedConfig(), inside)
 
 
-def engine(plugin: ModuleType, policy: Any) -> Any:
+class Processor:
+    """Changes nothing."""
+
+    steps = ()
+
+    def __call__(self, batch: Any) -> Any:
+        return batch
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+HARDWARE = {"observation.state": {"dtype": "float32", "shape": (2,), "names": ["x.pos", "y.pos"]}}
+
+
+def engine(plugin: ModuleType, policy: Any, **settings: Any) -> Any:
     from lerobot.rollout import context  # pyright: ignore[reportMissingImports]
 
-    processor = SimpleNamespace(steps=[], reset=lambda: None)
     return context.create_inference_engine(
-        plugin.SegueInferenceConfig(), policy=policy, shutdown_event=None, preprocessor=processor,
-        postprocessor=processor, hw_features={}, robot_wrapper=SimpleNamespace(robot_type="arm"), task="t", device=None,
+        plugin.SegueInferenceConfig(**settings), policy=policy, shutdown_event=None, preprocessor=Processor(),
+        postprocessor=Processor(), hw_features=HARDWARE, robot_wrapper=SimpleNamespace(robot_type="arm"), task="t",
+        device=None, ordered_action_keys=["y.pos", "x.pos"],
     )  # fmt: skip
 
 
@@ -209,6 +229,88 @@ def test_relative_actions_are_refused_where_each_step_has_a_state_of_its_own(plu
         delayed(plugin, policy_of_theirs("pi0", use_relative_actions=True))
     delayed(plugin, policy_of_theirs("pi0", use_relative_actions=False))
     engine(plugin, policy_of_theirs("pi0", use_relative_actions=True))  # anchors the leftover anew
+
+
+def sampled_in_place(seen: list[tuple[Any, Any]]) -> Any:
+    """A flow policy whose chunk is its noise, and whose sampler writes into what it is given."""
+    made = policy_of_theirs("smolvla", n_obs_steps=1, chunk_size=contract.HORIZON, max_action_dim=5)
+
+    def predict_action_chunk(batch: Any, noise: torch.Tensor | None = None) -> torch.Tensor:
+        seen.append((batch, None if noise is None else noise.clone()))
+        chunk = torch.zeros(1, contract.HORIZON, 2) if noise is None else noise[..., :2].clone()
+        return chunk if noise is None else (chunk, noise.zero_())[0]
+
+    made.predict_action_chunk = predict_action_chunk
+    return made
+
+
+def asked(made: Any, start: int, **observation: float) -> Any:
+    prefix = np.arange(16, dtype=np.float32).reshape(8, 2)
+    continuation = Continuation(start, prefix, 3, 4, episode=2)
+    return made._infer({"x.pos": 0.0, "y.pos": 0.0, **observation}, torch.from_numpy(prefix), continuation)
+
+
+def test_the_engine_carries_noise_from_chunk_to_chunk(plugin: ModuleType) -> None:
+    seen: list[tuple[Any, Any]] = []
+    made = engine(plugin, sampled_in_place(seen), noise="carried", noise_scale=0.7)
+    first, later = asked(made, 4).actions, asked(made, 9).actions
+    noise = 0.7 * step_noise(torch.initial_seed(), 2, 4, contract.HORIZON, 5).float().numpy()
+    np.testing.assert_allclose(seen[0][1][0], noise)
+    np.testing.assert_allclose(first, noise[:, :2])
+    np.testing.assert_allclose(later[:-5], first[5:])
+    asked(engine(plugin, sampled_in_place(seen)), 4)
+    assert seen[-1][1] is None  # fresh, as in training: the policy's own
+
+
+def test_the_engine_shows_the_state_that_is_commanded(plugin: ModuleType) -> None:
+    seen: list[tuple[Any, Any]] = []
+    settings = {"noise": "carried", "predictor": "commanded"}
+    made = asked(engine(plugin, sampled_in_place(seen), **settings), 4)
+    assert (seen[0][0]["x.pos"], seen[0][0]["y.pos"]) == (5.0, 4.0)  # the third action is (4, 5), for y and x
+    np.testing.assert_array_equal(made.actions[:3], np.arange(6).reshape(3, 2))
+    noise = step_noise(torch.initial_seed(), 2, 7, contract.HORIZON, 5).float()
+    np.testing.assert_allclose(made.actions[3:], noise[: contract.HORIZON - 3, :2])
+    asked(engine(plugin, sampled_in_place(seen), **settings, targets={"y.pos": "x.pos"}), 4, **{"y.pos": 9.0})
+    assert (seen[1][0]["x.pos"], seen[1][0]["y.pos"]) == (4.0, 9.0)
+    asked(engine(plugin, sampled_in_place(seen), **settings, displacements={"x.pos": "x.pos"}), 4, **{"x.pos": 9.0})
+    assert seen[2][0]["x.pos"] == 9 + 1 + 3 + 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "error", "match"),
+    [
+        ("act", {"noise": "carried"}, SpecError, "takes none"),
+        ("act", {"noise_scale": 0.7}, SpecError, "noise_scale"),
+        ("smolvla", {"noise": "carryed"}, UnknownNameError, "carried"),
+        ("smolvla", {"predictor": "learned"}, UnknownNameError, "commanded"),
+        ("smolvla", {"targets": {"x.pos": "x.pos"}}, SpecError, "predictor=commanded"),
+        ("act", {"predictor": "commanded", "targets": {"x": "x.pos"}}, SpecError, "action 'x'"),
+    ],
+)
+def test_the_engine_s_settings_teach(
+    plugin: ModuleType, kind: str, settings: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    theirs = policy_of_theirs(kind, n_obs_steps=1, chunk_size=contract.HORIZON, max_action_dim=5)
+    with pytest.raises(error, match=match):
+        engine(plugin, theirs, **settings)
+
+
+def test_our_policies_start_from_the_noise_that_they_are_given(plugin: ModuleType) -> None:
+    made = policy(plugin, method="naive:scale=0.5")
+    positions, dimension, stride = made.noise_shape
+    assert (positions, dimension, stride) == (contract.HORIZON, contract.ACTION, 1)
+    noise = torch.randn(1, positions, dimension, generator=torch.Generator().manual_seed(2))
+    batch = contract.observation(1)
+    given = [made.predict_action_chunk(batch, noise=each) for each in (noise, noise, -noise)]
+    assert torch.equal(given[0], given[1])
+    assert not torch.equal(given[0], given[2])
+    torch.manual_seed(4)
+    own = made.predict_action_chunk(batch)
+    same = torch.Generator().manual_seed(4)
+    drawn = 0.5 * torch.randn(positions, dimension, generator=same)[None]  # the method's scale, without ours
+    torch.testing.assert_close(made.predict_action_chunk(batch, noise=drawn), own)
+    with pytest.raises(SpecError, match="noise_shape"):
+        made.predict_action_chunk(batch, noise=noise[0])
 
 
 def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:

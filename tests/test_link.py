@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linked import PATIENCE, SPEC, ask, request, running, until
+from linked import PATIENCE, SPEC, Echo, ask, request, running, until
+from segue.core.chunk import Array, Continuation, Past
 from segue.errors import PolicyError
 from segue.runtime.link import LinkState
 from segue.runtime.plan import Handover
 from segue.runtime.process_link import Backoff, ProcessLink, hello_from_line
+from segue.runtime.worker import warm_up
 
 
 def gone(pid: int) -> bool:
@@ -47,6 +50,41 @@ def test_what_is_asked_is_answered_and_episodes_are_told_apart() -> None:
         assert third.actions[:3].tolist() == [[43, 0], [0.125, 1], [3, -1]]
         assert third.seconds >= 0
         assert link.poll() is None
+
+
+def test_what_led_to_a_request_is_told_and_how_surprising_it_was_comes_back() -> None:
+    executed = np.linspace(0, 1.5, 8, dtype=np.float32).reshape(4, 2)
+    past = Past(np.array([9, 8, 7], np.float32), executed)
+    with running("predicting") as link:
+        link.hello(PATIENCE)
+        answer = ask(link, 1, epoch=6, past=past)
+        assert answer.actions is not None
+        assert answer.actions[3].tolist() == [6, 4]
+        assert answer.actions[4:, 0].tolist() == [8, 7]
+        assert answer.surprise == 1.5
+        assert np.isnan(ask(link, 2, behaviour=3, epoch=6, past=past).surprise)  # there is no answer
+        nothing = ask(link, 3, epoch=6)
+        assert nothing.actions is not None
+        assert nothing.actions[3].tolist() == [6, -1]
+        assert np.isnan(nothing.surprise)
+
+
+def test_a_policy_that_predicts_nothing_is_not_surprised() -> None:
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        assert np.isnan(ask(link, 1).surprise)
+
+
+def test_fault_8_what_does_not_fit_into_shared_memory_is_an_error_and_not_the_end_of_the_loop() -> None:
+    too_long = Past(np.zeros(3, np.float32), np.zeros((SPEC.horizon + 1, 2), np.float32))
+    of_another = Past(np.zeros(4, np.float32), np.zeros((1, 2), np.float32))
+    with running("echo") as link:
+        link.hello(PATIENCE)
+        for number, past in enumerate((too_long, of_another), start=1):
+            answer = ask(link, number, known=SPEC.horizon, past=past)
+            assert (answer.number, answer.actions) == (number, None)
+            assert re.match("a message of|a state of shape", answer.error)
+        assert ask(link, 3).actions is not None
 
 
 def test_the_method_says_how_chunks_take_over() -> None:
@@ -245,6 +283,23 @@ def test_fault_1_a_hundred_kills_at_random_moments() -> None:
             killer.join()
             until(lambda number=number: link.restarts == number + 1 and link.state is LinkState.READY)
             assert link.poll() is None
+
+
+def test_a_policy_is_warmed_up_with_all_that_it_will_be_told() -> None:
+    """What it only does on a robot would otherwise be missing in the delay that is planned for."""
+    told: list[Continuation] = []
+
+    class Told(Echo):
+        def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
+            told.append(continuation)
+            return super().next_chunk(observation, continuation)
+
+    assert warm_up(Told()) >= 0
+    assert told[0].past is None
+    for each in told[1:]:
+        assert each.past is not None
+        assert each.past.state.shape == (len(SPEC.observation_names),)
+        assert each.past.executed.shape == (each.execution_horizon, len(SPEC.action_names))
 
 
 @given(st.integers(1, 10_000), st.integers(0, 1000))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.core.chunk import Continuation, PolicySpec
+from segue.core.chunk import Continuation, Past, PolicySpec
 from segue.errors import SpecError, WireError
 from segue.runtime import handshake, messages, wire
 from segue.runtime.handshake import Card, check_spec, decode_card, encode_card
@@ -19,6 +19,7 @@ from served import SPEC, openpi_frame
 
 CARD = Card(SPEC, "legato", "0123")
 OBSERVATION = np.array([0.1, 0.2, 0.3], np.float32)
+CONTINUATION = Continuation(9, np.zeros((5, 2), np.float32), 2, 3)
 
 
 @st.composite
@@ -28,10 +29,14 @@ def continuations(draw: st.DrawFn) -> Continuation:
     prefix = draw(st.lists(st.tuples(numbers, numbers), min_size=known, max_size=known))
     votes = draw(st.lists(st.integers(0, 50), min_size=known, max_size=known))
     previous = draw(st.none() | st.tuples(numbers, numbers))
+    past = draw(
+        st.none() | st.tuples(st.tuples(numbers, numbers, numbers), st.lists(st.tuples(numbers, numbers), max_size=8))
+    )
     return Continuation(
         draw(st.integers(0, 2**53)), np.array(prefix, np.float32).reshape(known, 2),
         draw(st.integers(0, min(known, steps))), steps, np.array(votes, np.int64),
-        None if previous is None else np.array(previous, np.float32),
+        None if previous is None else np.array(previous, np.float32), draw(st.integers(0, 2**53)),
+        None if past is None else Past(np.array(past[0], np.float32), np.array(past[1], np.float32).reshape(-1, 2)),
     )  # fmt: skip
 
 
@@ -54,6 +59,23 @@ def test_a_question_arrives_as_it_was_asked(
     assert (got.continuation.previous is None) == (continuation.previous is None)
     if got.continuation.previous is not None and continuation.previous is not None:
         assert got.continuation.previous.tolist() == continuation.previous.tolist()
+    assert got.continuation.episode == continuation.episode
+    assert (got.continuation.past is None) == (continuation.past is None)
+    if got.continuation.past is not None and continuation.past is not None:
+        assert got.continuation.past.state.tolist() == continuation.past.state.tolist()
+        assert got.continuation.past.executed.tolist() == continuation.past.executed.tolist()
+
+
+def test_a_server_of_before_is_told_what_it_knows() -> None:
+    """It refuses names that it does not know, and answered without them."""
+    continuation = replace(CONTINUATION, episode=4, past=Past(OBSERVATION, np.zeros((3, 2), np.float32)))
+    new, old = (
+        wire.entries(messages.encode_question(Question(OBSERVATION, continuation), revision=revision))
+        for revision in (handshake.REVISION, 0)
+    )
+    assert new.keys() - old.keys() == {"segue/episode", "segue/past_state", "segue/executed"}
+    got = messages.decode_question(old, CARD).continuation
+    assert (got.start, got.episode, got.past) == (continuation.start, 0, None)
 
 
 @pytest.mark.parametrize("key", ["state", "observation/state"])
@@ -73,7 +95,8 @@ def test_openpi_s_observations_are_understood_as_they_are(key: str, dtype: Any) 
 GOOD = {
     "state": OBSERVATION, "segue/id": 1, "segue/start": 4, "segue/prefix": np.zeros((5, 2), np.float32),
     "segue/delay": 2, "segue/execution_horizon": 3, "segue/votes": np.ones(5, np.int64), "segue/deadline": 0.5,
-    "segue/captured": 17.25, "segue/previous": np.zeros(2, np.float32),
+    "segue/captured": 17.25, "segue/previous": np.zeros(2, np.float32), "segue/episode": 2,
+    "segue/past_state": OBSERVATION, "segue/executed": np.zeros((3, 2), np.float32),
 }  # fmt: skip
 BAD = {
     "no state": ("state", None, "missing"),
@@ -99,6 +122,16 @@ BAD = {
     "previous of other actions": ("segue/previous", np.zeros(3, np.float32), "shape"),
     "previous of many steps": ("segue/previous", np.zeros((1, 2), np.float32), "shape"),
     "previous not finite": ("segue/previous", np.full(2, np.nan, np.float32), "not-finite"),
+    "episode below zero": ("segue/episode", -1, "range"),
+    "episode no integer": ("segue/episode", 1.5, "range"),
+    "past state of another size": ("segue/past_state", np.zeros(4, np.float32), "shape"),
+    "past state not finite": ("segue/past_state", np.full(3, np.nan, np.float32), "not-finite"),
+    "past state of integers": ("segue/past_state", np.zeros(3, np.int64), "dtype"),
+    "executed of other actions": ("segue/executed", np.zeros((3, 3), np.float32), "shape"),
+    "executed of one step": ("segue/executed", np.zeros(2, np.float32), "shape"),
+    "executed longer than a chunk": ("segue/executed", np.zeros((9, 2), np.float32), "shape"),
+    "executed not finite": ("segue/executed", np.full((3, 2), 1e300), "not-finite"),
+    "a surprise, which servers tell": ("segue/surprise", 0.5, "unknown"),
     "start below zero": ("segue/start", -1, "range"),
     "start beyond all steps": ("segue/start", 2**63, "range"),
     "id as text": ("segue/id", "1", "type"),
@@ -121,6 +154,29 @@ def test_faults_8_and_17_what_does_not_fit_is_refused_by_name(fault: str) -> Non
     assert refused.value.field == name if code != "missing" else "state" in refused.value.field
 
 
+@pytest.mark.parametrize("missing", ["segue/past_state", "segue/executed"])
+def test_half_a_past_is_refused(missing: str) -> None:
+    message = {key: value for key, value in GOOD.items() if key != missing}
+    with pytest.raises(WireError) as refused:
+        messages.decode_question(wire.entries(openpi_frame(message)), CARD)
+    assert (refused.value.code, refused.value.field) == ("missing", missing)
+
+
+@pytest.mark.parametrize("surprise", [0.0, 1.25, float("inf"), float("nan")])
+def test_an_answer_says_how_surprising_the_robot_was_if_anybody_knows(surprise: float) -> None:
+    question = messages.decode_question(wire.entries(openpi_frame(GOOD)), CARD)
+    frame = messages.encode_answer(np.zeros((8, 2)), question, SPEC, {}, surprise)
+    assert ("segue/surprise" in msgspec.msgpack.decode(frame)) == (not np.isnan(surprise))
+    np.testing.assert_equal(messages.decode_answer(frame, SPEC).surprise, surprise)
+
+
+@pytest.mark.parametrize(("surprise", "code"), [(-0.1, "range"), (float("nan"), "range"), ("much", "type")])
+def test_fault_17_a_surprise_that_is_none_is_refused(surprise: Any, code: str) -> None:
+    with pytest.raises(WireError) as refused:
+        messages.decode_answer(openpi_frame({"actions": np.zeros((8, 2)), "segue/surprise": surprise}), SPEC)
+    assert (refused.value.code, refused.value.field) == (code, "segue/surprise")
+
+
 def test_an_answer_arrives_with_what_its_question_was_known_by() -> None:
     question = messages.decode_question(wire.entries(openpi_frame(GOOD)), CARD)
     actions = np.arange(16, dtype=np.float64).reshape(8, 2)
@@ -134,7 +190,7 @@ def test_an_answer_arrives_with_what_its_question_was_known_by() -> None:
 
 def test_who_sends_nothing_of_ours_gets_nothing_of_ours() -> None:
     question = messages.decode_question(wire.entries(openpi_frame({"state": OBSERVATION})), CARD)
-    frame = messages.encode_answer(np.zeros((8, 2)), question, SPEC, {})
+    frame = messages.encode_answer(np.zeros((8, 2)), question, SPEC, {}, 0.5)
     assert set(msgspec.msgpack.decode(frame)) == {"actions", "server_timing"}
 
 
@@ -173,15 +229,17 @@ def test_a_card_says_how_chunks_take_over(handover: Handover) -> None:
 
 
 def test_cards_of_older_and_of_newer_servers_are_read() -> None:
-    """The first say nothing of the handover and mean chunks that are joined; the others may say more."""
+    """The first say nothing of the handover and mean chunks that are joined, nor of a revision; others may say more."""
     content = {
         "protocol": handshake.PROTOCOL, "horizon": SPEC.horizon, "dt": SPEC.dt,
         "observation_names": list(SPEC.observation_names), "action_names": list(SPEC.action_names),
     }  # fmt: skip
     for said in (content, content | {"colour": "green"}):
-        assert decode_card(openpi_frame({"segue": said})) == Card(SPEC, handover=Handover.CONTINUE)
+        assert decode_card(openpi_frame({"segue": said})) == Card(SPEC, handover=Handover.CONTINUE, revision=0)
     with pytest.raises(WireError):
         decode_card(openpi_frame({"segue": content | {"handover": "leap"}}))
+    with pytest.raises(WireError):
+        decode_card(openpi_frame({"segue": content | {"revision": -1}}))
 
 
 def test_a_plain_openpi_server_has_no_card() -> None:

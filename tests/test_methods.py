@@ -4,8 +4,12 @@ import json
 
 import pytest
 
+from point_mass import policy
 from segue.errors import SpecError, UnknownNameError
-from segue.evaluation.methods import LATENT, METHODS, OBJECTIVES, Refinement, method, objective
+from segue.evaluation.methods import LATENT, METHODS, NOISES, OBJECTIVES, PREDICTORS, Refinement, method, objective
+from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.noise import CarriedNoise, FreshNoise
+from segue.policies.predictor import CommandedState, PredictivePolicy
 from segue.strategies.blend import TemporalEnsembling
 from segue.strategies.legato import Legato
 
@@ -57,7 +61,8 @@ def test_a_refinement_has_settings_beside_those_of_the_strategy() -> None:
     changed = method("latent-rtr:reuse=16")
     assert changed.refinement == Refinement(reuse=16)
     assert changed.strategy == METHODS["latent-rtr"].strategy
-    assert changed.description()["settings"] == {"reuse": 16, "anchor": 0.0, "handover": "continue"}
+    everyones = {"noise": "fresh", "scale": 1.0, "predictor": "none", "handover": "continue"}
+    assert changed.description()["settings"] == {"reuse": 16, "anchor": 0.0, **everyones}
     assert METHODS["latent-rtr"].refinement == Refinement()
     assert method("rtr:policy=legato").refines_actions
     assert not method("rtr:policy=latent/plain").refines_actions
@@ -66,3 +71,50 @@ def test_a_refinement_has_settings_beside_those_of_the_strategy() -> None:
 def test_unknown_objective_names_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="training-time-rtc"):
         objective("something")
+
+
+def test_predictor_and_noise_belong_to_every_method() -> None:
+    changed = method("naive:predictor=learned:noise=carried:scale=0.7")
+    assert (changed.predictor, changed.noise) == ("learned", CarriedNoise(0.7))
+    assert (changed.strategy, changed.policy) == (METHODS["naive"].strategy, METHODS["naive"].policy)
+    for name, each in METHODS.items():
+        scaled = method(f"{name}:scale=0.5")
+        assert scaled.noise == NOISES[each.settings["noise"]](0.5)
+        assert scaled.strategy == each.strategy
+        assert (each.refinement, each.predictor) == (scaled.refinement, scaled.predictor)
+        again = method(f"{name}:noise=fresh:scale=1:predictor=none")
+        assert (again.noise, again.predictor) == (FreshNoise(), "none")
+
+
+def test_a_described_method_says_where_it_starts_and_what_it_predicts_with() -> None:
+    settings = method("rtr:predictor=commanded:noise=carried:scale=0.7:reuse=2").description()["settings"]
+    assert settings == {
+        "reuse": 2, "anchor": 0.0, "noise": "carried", "scale": 0.7, "predictor": "commanded", "handover": "continue",
+    }  # fmt: skip
+
+
+def test_unknown_noises_and_predictors_name_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'carried'"):
+        method("naive:noise=caried")
+    with pytest.raises(UnknownNameError, match="did you mean 'learned'"):
+        method("naive:predictor=learnt")
+    with pytest.raises(SpecError, match="scale=<float>"):
+        method("naive:scale=little")
+    with pytest.raises(SpecError, match="noise scale"):
+        method("naive:scale=-1")
+
+
+def test_methods_that_predict_are_bound_to_their_predictor() -> None:
+    made, predictor = policy(), CommandedState({0: 0})
+    plain = method("naive:noise=carried").bound(made, predictor=predictor)
+    assert isinstance(plain, ContinuingPolicy)
+    assert plain.noise == CarriedNoise()
+    for kind in (each for each in PREDICTORS if each != "none"):
+        chosen = method(f"naive:predictor={kind}:scale=0.7")
+        bound = chosen.bound(made, predictor=predictor)
+        assert isinstance(bound, PredictivePolicy)
+        assert bound.predictor is predictor
+        assert isinstance(bound.policy, ContinuingPolicy)
+        assert bound.policy.noise == FreshNoise(0.7)
+        with pytest.raises(SpecError, match=f"a predictor [(]{kind}[)]"):
+            chosen.bound(made)

@@ -20,6 +20,7 @@ from segue.evaluation.metrics import (
     demonstration_metrics,
     episode_metrics,
     hesitation,
+    prediction_error,
 )
 
 DT = 0.1
@@ -85,9 +86,32 @@ def test_every_metric_is_named_once_and_computed_in_order():
 
 
 def test_an_episode_without_seams_leaves_exactly_the_measures_of_seams_undefined():
-    values = episode_metrics(record())
+    values = episode_metrics(replace(record(), prediction_errors=np.ones(1), surprises=np.ones(1)))
     undefined = {name for name, value in values.items() if math.isnan(value)}
     assert undefined == {name for name in METRICS if name.startswith(("seam", "overlap"))} | {"mode_switches"}
+
+
+def test_without_a_predictor_the_measures_of_predictions_are_undefined():
+    values = episode_metrics(record(seams=(seam_at(20, 0),)))
+    undefined = {name for name, value in values.items() if math.isnan(value)}
+    assert undefined == {"prediction_error", "surprising"}
+
+
+def test_predictions_are_measured_as_means_over_those_that_were_compared():
+    """Surprising is beyond 1; a request with nothing to compare, the first one, counts on neither side."""
+    looked = replace(record(), prediction_errors=np.array([0.25, 0.75]), surprises=np.array([np.nan, 0.5, 1.0, 1.5, 9]))
+    values = episode_metrics(looked)
+    assert values["prediction_error"] == 0.5
+    assert values["surprising"] == 0.5
+
+
+@given(st.lists(st.floats(-50, 50), min_size=3, max_size=3), st.floats(0.1, 20))
+def test_a_prediction_error_is_in_standard_deviations_of_the_dimensions_that_move(off, unit):
+    seen, scale = np.array([3.0, -2.0, 7.0]), np.array([unit, 2 * unit, 0.0])
+    error = prediction_error(seen + np.array(off), seen, scale)
+    assert error == pytest.approx((abs(off[0]) / unit + abs(off[1]) / unit / 2) / 2, abs=1e-9)
+    assert prediction_error(seen, seen, scale) == 0
+    assert math.isnan(prediction_error(seen, seen, np.zeros(3)))
 
 
 def test_completion_time_counts_executed_steps():

@@ -46,6 +46,19 @@ def test_the_plan_decides_the_same_again(tmp_path: Path, handover: Handover) -> 
     assert found.requests >= found.deliveries == np.sum(~stale) > 8
 
 
+@pytest.mark.parametrize("handover", Handover)
+def test_what_was_seen_decides_nothing(tmp_path: Path, handover: Handover) -> None:
+    """The run gave its plan what was seen, the replay does not: the requests say another past, and decisions agree."""
+    run, past = Run(tmp_path / "t", handover), []
+    for _ in range(40):
+        run.step(2)
+        if run.under_way is not None:
+            past.append(run.under_way[1].continuation.past)
+    run.writer.close()
+    assert any(each is not None for each in past) == (handover is not Handover.WAIT)
+    assert replay(read(tmp_path / "t")).difference is None
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     delays=st.lists(st.integers(0, 20), min_size=30, max_size=60),
@@ -102,7 +115,7 @@ def test_whatever_asks_for_the_next_chunk(tmp_path: Path, trigger: Trigger) -> N
 
 def test_another_plan_decides_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = recorded(tmp_path / "t", [2] * 40)
-    monkeypatch.setattr(Plan, "_due", lambda plan: plan.step % 5 == 0)
+    monkeypatch.setattr(Plan, "_wanted", lambda plan: plan.step % 5 == 0)
     found = replay(trace)
     assert found.difference is not None
     assert found.difference.place == "epoch 0, step 4"  # where the recorded plan asked for its second chunk
@@ -112,7 +125,7 @@ def test_another_plan_decides_something_else(tmp_path: Path, monkeypatch: pytest
 def test_a_tick_in_which_the_plan_was_not_asked(tmp_path: Path) -> None:
     run = Run(tmp_path / "t")
     asks = run.plan.request
-    run.plan.request = lambda: None  # type: ignore[method-assign]
+    run.plan.request = lambda _: None  # type: ignore[method-assign]
     run.step(2)
     run.plan.request = asks  # type: ignore[method-assign]
     for _ in range(20):

@@ -82,6 +82,7 @@ def _cell(generator: np.random.Generator, name: str, delay: int, run: int) -> di
         "seam_jump": jump * factor,
         "mode_switches": generator.poisson(1 + delay * jump, episodes).astype(float),
         "hesitation": 0.1 * jump * factor,
+        "surprising": np.minimum(0.1 * factor, 1),
     }
     columns: dict[str, list[float | None]] = {metric: [float(value) for value in values[metric]] for metric in METRICS}
     columns["seam_ratio"] = [None, *columns["seam_ratio"][1:]]

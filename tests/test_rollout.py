@@ -1,19 +1,22 @@
 """Virtual-time rollouts of scripted chunk policies on a point mass."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from point_mass import SPEC, PointMass
+from point_mass import SPEC, PointMass, demonstrations
 from segue.core.chunk import Array, Continuation
 from segue.envs.robot import RobotSpec
 from segue.errors import SpecError
 from segue.evaluation.delays import DelayModel, Fixed, Jitter
 from segue.evaluation.metrics import EpisodeRecord, episode_metrics
 from segue.evaluation.rollout import Scales, Timing, rollout
+from segue.policies.predictor import PredictivePolicy
 from segue.runtime.plan import Handover
 
 HORIZON, S, STEPS = 8, 3, 20
@@ -236,3 +239,77 @@ def test_a_chunk_that_was_never_executed_is_no_seam() -> None:
 def test_fewer_simulators_than_seeds_are_refused() -> None:
     with pytest.raises(SpecError, match="1 simulators for 2 seeds"):
         rollout(Expert(), [PointMass()], [0, 1], timing(0), SCALES)
+
+
+OFF, UNIT = np.array([0.1, -0.2, 0.0, 0.3]), np.array([0.5, 0.4, 1.0, 2.0])
+
+
+class Foreseen:
+    """Goes half of the way to each target, as the point mass does, and is off by a constant."""
+
+    def ahead(self, observed: Array, actions: Array, steps: NDArray[np.int64]) -> Array:
+        state = np.array(observed, np.float64)
+        for robot, count in enumerate(steps):
+            for action in actions[robot, :count]:
+                state[robot, :2] += 0.5 * (action - state[robot, :2])
+            state[robot] += OFF * (count > 0)
+        return state.astype(np.float32)
+
+
+class Doubted(Foreseen):
+    """As surprised as it is told to be."""
+
+    surprising = 1.0
+
+    def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
+        return np.full(len(before), self.surprising)
+
+
+def foreseeing(predictor: Foreseen, when: Timing, scale: NDArray[np.float64] | None = UNIT) -> list[EpisodeRecord]:
+    policy = PredictivePolicy(Numbered(), predictor)  # type: ignore[arg-type]
+    seeds = (0, 1)
+    scales = Scales(np.ones(2, np.float32), 1.0, scale)
+    return rollout(policy, [PointMass() for _ in seeds], seeds, when, scales)
+
+
+@pytest.mark.parametrize("delay", [1, 2, 3])
+def test_a_prediction_is_compared_with_what_is_seen_in_its_step(delay: int) -> None:
+    """Requests at 3, 6, ... that take over before the end are compared; the first has nothing to predict with."""
+    for record in foreseeing(Foreseen(), timing(delay)):
+        compared = [step for step in range(S, STEPS, S) if step + delay < STEPS]
+        assert record.prediction_errors == pytest.approx([np.mean(np.abs(OFF) / UNIT)] * len(compared), abs=1e-5)
+        assert np.isnan(record.surprises).all()
+        assert math.isnan(episode_metrics(record)["surprising"])
+
+
+def test_whenever_a_chunk_comes_its_prediction_is_of_the_same_step() -> None:
+    for record in foreseeing(Foreseen(), timing(Jitter(2, 2), s=4, steps=60)):
+        assert {seam.delay for seam in record.seams} > {1, 2}
+        assert len(record.prediction_errors) > 8
+        assert record.prediction_errors == pytest.approx(np.mean(np.abs(OFF) / UNIT), abs=1e-5)
+
+
+def test_nothing_is_compared_without_a_delay_or_a_scale() -> None:
+    for record in foreseeing(Foreseen(), timing(0)) + foreseeing(Foreseen(), timing(2), None):
+        assert record.prediction_errors.size == 0
+        assert math.isnan(episode_metrics(record)["prediction_error"])
+
+
+def test_a_prediction_that_is_doubted_is_not_made() -> None:
+    calm, alarmed = Doubted(), Doubted()
+    alarmed.surprising = 1.5
+    for record in foreseeing(calm, timing(2)):
+        assert episode_metrics(record)["surprising"] == 0
+        assert record.prediction_errors.size
+    for record in foreseeing(alarmed, timing(2)):
+        assert np.isnan(record.surprises[:2]).all()  # the robot held after the first request
+        assert record.surprises[2:].tolist() == [1.5] * (record.inference_calls - 2)
+        assert episode_metrics(record)["surprising"] == 1
+        assert record.prediction_errors.size == 1  # of the second request, with nothing to doubt it for
+
+
+def test_the_scales_are_the_spread_of_the_demonstrations() -> None:
+    episodes = demonstrations()
+    scales = Scales.of(episodes, SPEC)
+    assert scales.observation == pytest.approx(episodes.observation.astype(np.float64).std(0))
+    assert scales.action == pytest.approx(episodes.action.astype(np.float64).std(0))

@@ -19,7 +19,7 @@ import point_mass
 from linked import PATIENCE
 from segue.commands import policy_process, robot
 from segue.commands.robot import LATENCIES, Motion, check_fits, plan_for, run_command
-from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_continue, surprise_of
 from segue.envs import tasks
 from segue.envs.tasks import Task
 from segue.errors import CheckpointError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
@@ -35,6 +35,8 @@ from segue.runtime.process_link import ANSWER_TIMEOUT
 from segue.runtime.replay import replay
 from segue.runtime.trace import read
 from segue.runtime.trigger import QueueThreshold
+from segue.runtime.worker import warm_up
+from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import train_policy
 from served import Affine
 from servers import served
@@ -241,6 +243,25 @@ def test_a_policy_process_builds_what_a_source_says(tmp_path: Path) -> None:
         policy_process.build(policy_process.local(tmp_path, "legatoo"))
     with pytest.raises(SpecError, match="nowhere"):
         policy_process.build(policy_process.local(tmp_path, "legato", device="nowhere"))
+
+
+def test_a_policy_process_predicts_with_the_predictor_of_its_run(tmp_path: Path) -> None:
+    """As the same parts do here, and another process of the same seed carries the same noise on."""
+    episodes, quiet = point_mass.demonstrations(), Console(quiet=True)
+    train_policy(episodes, point_mass.recipe(updates=2), "plain", objective("plain"), run=tmp_path, console=quiet)
+    name = "naive:predictor=learned:noise=carried:scale=0.7"
+    with pytest.raises(CheckpointError, match="predictor"):
+        policy_process.build(policy_process.local(tmp_path, name, seed=3))
+    training = PredictorTraining(updates=2, batch=8, most_steps=3, warmup=1)
+    train_predictor(episodes, training, run=tmp_path / "predictor", width=8, console=quiet)
+    rng = np.random.default_rng(0)
+    seen, prefix, executed = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((2, 4), (5, 2), (3, 2)))
+    asked = Continuation(6, prefix, 2, 3, np.ones(5, np.int64), executed[-1], 4, Past(seen[0], executed))
+    sources = [json.loads(policy_process.argv(policy_process.local(tmp_path, name, seed=3))[-1]) for _ in range(2)]
+    one, other = (policy_process.build(source)[0] for source in sources)
+    warm_up(one)
+    assert np.array_equal(one.next_chunk(seen[1], asked), other.next_chunk(seen[1], asked))
+    assert surprise_of(one) == surprise_of(other) > 0
 
 
 @pytest.mark.parametrize("handover", list(Handover))

@@ -1,5 +1,6 @@
 """segue serve: a trained policy in a process of its own, from its first line to Ctrl-C."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -7,23 +8,26 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from point_mass import policy
+from point_mass import demonstrations, policy
 from segue import cli
 from segue.commands import serve
 from segue.core.chunk import nothing_to_continue
 from segue.errors import RemoteError, SegueError
 from segue.evaluation.methods import METHODS
 from segue.runtime.client import RemotePolicy
+from segue.runtime.handshake import Card
 from segue.runtime.server import PolicyServer
 from segue.training import checkpoint
+from segue.training.predictor import PredictorTraining, train_predictor
 from served import WAIT
 
 OBSERVATION = np.zeros(4, np.float32)
@@ -58,14 +62,42 @@ def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("method", ["sync", "naive-restart", "naive"])
-def test_a_server_says_how_the_chunks_of_its_method_take_over(
-    method: str, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Card]:
+    """What a server of a run says of itself; it ends at once."""
     servers: list[PolicyServer] = []
     monkeypatch.setattr(serve, "serve_until", lambda server, *_: servers.append(server))
-    assert CliRunner().invoke(cli.app, ["serve", str(run), "--method", method, "--port", "0"]).exit_code == 0
-    assert servers[0].card.handover is METHODS[method].handover
+
+    def said(run: Path, method: str) -> Card:
+        done = CliRunner().invoke(cli.app, ["serve", str(run), "--method", method, "--port", "0"])
+        assert done.exit_code == 0, done.output
+        return servers.pop().card
+
+    return said
+
+
+@pytest.mark.parametrize("method", ["sync", "naive-restart", "naive"])
+def test_a_server_says_how_the_chunks_of_its_method_take_over(
+    method: str, run: Path, card: Callable[[Path, str], Card]
+) -> None:
+    assert card(run, method).handover is METHODS[method].handover
+
+
+def test_the_hash_is_of_all_weights_that_answer(run: Path, tmp_path: Path, card: Callable[[Path, str], Card]) -> None:
+    """Two runs of one policy with two predictors."""
+    hashes = []
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        shutil.copytree(run / "plain", folder / "plain", symlinks=True)
+        training = PredictorTraining(updates=2, batch=8, most_steps=3, warmup=1, seed=seed)
+        train_predictor(
+            demonstrations(), training, run=folder / "predictor", width=8, console=Console(quiet=True)
+        )  # fmt: skip
+        hashes.append([card(folder, method).hash for method in ("naive", "rtc-identity", "naive:predictor=learned")])
+    (plain, other, predicting), (same, _, another) = hashes
+    weights = (run / "plain" / "last" / "policy.safetensors").read_bytes()
+    assert plain == other == same == hashlib.sha256(weights).hexdigest()[:16]
+    assert len({plain, predicting, another}) == 3
 
 
 def test_a_policy_is_served_until_ctrl_c(run: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from segue.errors import CheckpointError, SpecError, TimingError
 from segue.evaluation import bench, results, sweep
 from segue.evaluation.delays import Fixed
 from segue.evaluation.methods import METHODS, method, objective
-from segue.evaluation.sweep import FIRST_SEED, Cell, policies_of, run_cells
+from segue.evaluation.sweep import FIRST_SEED, Cell, Parts, parts_of, run_cells
 from segue.training import checkpoint
 from segue.training.recipe import train_policy
 
@@ -133,13 +133,14 @@ def test_a_robot_that_waits_may_be_slow(runs: Path) -> None:
 
 
 def test_policies_are_found_by_their_objective(runs: Path) -> None:
-    found = policies_of(runs / "seed-0", [method("naive"), method("rtc"), method("legato")])
-    assert found == {"plain": runs / "seed-0" / "plain", "legato": runs / "seed-0" / "legato"}
+    found = parts_of(runs / "seed-0", [method("naive"), method("rtc"), method("legato")])
+    plain, legato = (Parts(runs / "seed-0" / name) for name in ("plain", "legato"))
+    assert found == {"naive": plain, "rtc": plain, "legato": legato}
 
 
 def test_a_missing_policy_is_named_with_the_methods_that_need_it(runs: Path) -> None:
     with pytest.raises(CheckpointError, match="training-time-rtc") as caught:
-        policies_of(runs / "seed-0", [method("naive"), method("training-time-rtc")])
+        parts_of(runs / "seed-0", [method("naive"), method("training-time-rtc")])
     assert "--objective training-time-rtc" in caught.value.change
 
 

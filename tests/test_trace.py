@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import zlib
@@ -18,7 +19,7 @@ from segue.core.chunk import nothing_to_continue
 from segue.errors import DataError, SpecError
 from segue.runtime import trace
 from segue.runtime.plan import Delivery, Event, Request, Tick
-from segue.runtime.records import DELIVERIES, EVENTS, Layout, checked
+from segue.runtime.records import DELIVERIES, EVENTS, FORMATS, MAGIC, WITHOUT_SURPRISE, Layout, checked
 from segue.runtime.sink import Sinks
 from segue.runtime.trace import TraceWriter, read
 
@@ -44,7 +45,7 @@ def write_tick(sink: TraceWriter | Sinks, slot: int, **changes: Any) -> None:
 
 
 def write_chunk(sink: TraceWriter | Sinks, outcome: Delivery | None = Delivery.TAKEN, actions: Any = CHUNK) -> None:
-    sink.chunk(REQUEST, outcome, actions, arrived=43, after_request=True, seconds=0.25)
+    sink.chunk(REQUEST, outcome, actions, arrived=43, after_request=True, seconds=0.25, surprise=1.25)
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
@@ -72,6 +73,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         first, second = one.chunks
         assert (first["number"], first["epoch"], first["requested"], first["arrived"]) == (7, 2, 40, 43)
         assert (first["planned"], first["seconds"], first["after_request"]) == (0, 0.25, True)
+        assert first["surprise"] == 1.25
         assert np.array_equal(first["actions"], CHUNK)
         assert [DELIVERIES[each["outcome"]] for each in one.chunks] == [Delivery.TAKEN, None]
         assert np.isnan(second["actions"]).all()
@@ -186,6 +188,43 @@ def test_several_sinks_and_none(tmp_path: Path) -> None:
     assert len(read(tmp_path / "a").ticks) == len(read(tmp_path / "a").chunks) == 1
 
 
+def before_surprises(path: Path, actions: list[np.ndarray]) -> bytes:
+    """A trace of the format before, written by hand: chunks are numbers, flags, actions and a CRC in 8-byte words."""
+    text = json.dumps(HEADER).encode()
+    preamble = struct.Struct("<8s QQQ IIII I 4x")
+    sizes = (len(text), 0, len(actions), 3, 2, 1, 4)
+    crc = zlib.crc32(text, zlib.crc32(preamble.pack(b"SegueTr1", *sizes, 0)))
+    content = preamble.pack(b"SegueTr1", *sizes, crc)
+    content += b"".join(struct.pack("<II", count, ~count & 0xFFFFFFFF) for count in (0, len(actions), 0, 0)) + text
+    content += bytes(-len(content) % 64)
+    for number, each in enumerate(actions):
+        record = struct.pack("<qqqqdiHH", number, 2, 40, 43, 0.25, 3, 0, 1) + each.astype("<f4").tobytes()
+        record += bytes(-(len(record) + 4) % 8)
+        content += record + struct.pack("<I", zlib.crc32(record))
+    path.write_bytes(content)
+    return content
+
+
+def test_a_trace_of_the_format_before_is_read_and_knows_no_surprise(tmp_path: Path) -> None:
+    before_surprises(tmp_path / "t", [CHUNK, CHUNK + 1])
+    assert trace.is_trace(tmp_path / "t")
+    found = read(tmp_path / "t")
+    assert found.header == HEADER
+    assert found.chunks.dtype == Layout(0, 0, 0, 3, 2, 1, 4).chunk
+    assert found.chunks["number"].tolist() == [0, 1]
+    assert (found.chunks["planned"].tolist(), found.chunks["after_request"].tolist()) == ([3, 3], [1, 1])
+    assert np.array_equal(found.chunks["actions"], [CHUNK, CHUNK + 1])
+    assert np.isnan(found.chunks["surprise"]).all()
+
+
+def test_a_trace_is_of_the_format_that_it_says(tmp_path: Path) -> None:
+    """The checksum of the preamble covers it, so that no record is read as one of another length."""
+    old = before_surprises(tmp_path / "t", [CHUNK])
+    (tmp_path / "t").write_bytes(MAGIC + old[len(WITHOUT_SURPRISE) :])
+    with pytest.raises(DataError, match="whole trace"):
+        read(tmp_path / "t")
+
+
 def test_the_counter_and_its_complement_are_one_word() -> None:
     for count in (0, 1, 255, 256, 2**32 - 1):
         assert checked(count) & 0xFFFFFFFF == count
@@ -237,12 +276,13 @@ def test_a_flipped_bit_is_refused_or_was_in_no_record(whole: bytes, tmp_path: Pa
     text=st.sampled_from([b"{}", b"[]", b"7", b"{", b"\xff", b"[" * 20_000]),
     counts=st.lists(st.sampled_from([0, 1, 3, 2**32 - 1]), min_size=4, max_size=4),
     rest=st.binary(max_size=500),
+    magic=st.sampled_from(FORMATS),
 )
 def test_a_file_that_is_meant_to_deceive_is_refused_or_harmless(
-    tmp_path: Path, sizes: list[int], text: bytes, counts: list[int], rest: bytes
+    tmp_path: Path, sizes: list[int], text: bytes, counts: list[int], rest: bytes, magic: bytes
 ) -> None:
     """Its checksums are right, its sizes are whatever."""
-    layout = Layout(len(text), *sizes)
+    layout = Layout(len(text), *sizes, magic=magic)
     words = np.array([checked(count) for count in counts], "<u8").tobytes()
     (tmp_path / "t").write_bytes(layout.preamble(text) + words + text + rest)
     try:
@@ -274,7 +314,7 @@ def test_the_damaged_record_is_named(whole: bytes, tmp_path: Path) -> None:
         read(tmp_path / "t")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and so on", b"SegueTr2" + bytes(200)])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and so on", b"SegueTr0" + bytes(200)])
 def test_another_file_is_not_a_trace(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t"
     path.write_bytes(content)

@@ -56,6 +56,23 @@ def test_what_a_run_comes_to(path: Path) -> None:
     assert len(found.rows()) == len(dict(found.rows()))
 
 
+def test_how_often_the_robot_did_what_was_predicted_of_it_is_said(tmp_path: Path) -> None:
+    nothing = summarise_run(recorded(tmp_path / "nothing"))
+    assert (nothing.compared, dict(nothing.rows())["prediction"]) == (0, "–")
+    run = Run(tmp_path / "some")
+    run.surprises = [np.nan, 0.5, 1.5, 1.0, 3.0]
+    for _ in range(40):
+        run.step(2)
+    run.writer.close()
+    assert not run.surprises
+    found = summarise_run(read(tmp_path / "some"))
+    assert (found.compared, found.doubted) == (4, 2)
+    said = "2 of 4 requests found the robot farther from its prediction than usual; their chunks were made of the "
+    assert dict(found.rows())["prediction"].startswith(said)
+    page = write_trace_report(read(tmp_path / "some"), tmp_path / "some.html", "Some")
+    assert said in page.read_text()
+
+
 def test_an_empty_run(tmp_path: Path) -> None:
     run = Run(tmp_path / "t")
     run.writer.close()
@@ -124,7 +141,7 @@ def test_replay_of_a_trace(segue: Any, path: Path) -> None:
 def test_replay_says_what_differs(segue: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from segue.runtime.plan import Plan
 
-    monkeypatch.setattr(Plan, "_due", lambda _: True)
+    monkeypatch.setattr(Plan, "_wanted", lambda _: True)
     status, _, error = segue("replay", path)
     assert status == 1
     assert "epoch 0, step 2" in error

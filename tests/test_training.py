@@ -184,7 +184,7 @@ def test_own_chunks_are_aligned_with_the_demonstrated_ones() -> None:
     policy = fresh(episodes, horizon=horizon)
     chunks = DemonstratedChunks(episodes, policy)
     ahead = torch.arange(len(chunks))[:, None] + torch.arange(horizon)
-    chunks.own = ahead[..., None].expand(-1, -1, 2).float()
+    chunks.own = ahead.float()[None, ..., None].expand(-1, -1, -1, 2)
     index = torch.arange(len(chunks))
     batch = chunks.batch(index, policy, (1, 9), torch.Generator().manual_seed(0))
     own = policy.units.to_robot(batch.own, chunks.observation)[..., 0].round()

@@ -51,6 +51,8 @@ class Run:
         self.under_way: tuple[int, Request, np.ndarray] | None = None
         self.slot = 0
         self.moved = False
+        self.surprises: list[float] = []
+        """Of the chunks that will be delivered next."""
 
     def reset(self, seed: int) -> None:
         self.robot.reset(seed)
@@ -64,13 +66,15 @@ class Run:
         self.under_way = None
         outcome = self.plan.deliver(request, actions)
         self.writer.chunk(
-            request, outcome, actions, arrived=self.plan.step, after_request=after_request, seconds=0.1 * request.number
-        )
+            request, outcome, actions, arrived=self.plan.step, after_request=after_request,
+            seconds=0.1 * request.number, surprise=self.surprises.pop(0) if self.surprises else np.nan,
+        )  # fmt: skip
 
     def step(self, delay: int, *, damage: bool = False, lost: bool = False, sends_holds: bool = True) -> None:
         """One tick; an inference that starts in it takes ``delay`` steps, or its answer is damaged or lost."""
         self.deliver(after_request=False)
-        request, observation = self.plan.request(), self.robot.observe()
+        observation = self.robot.observe()
+        request = self.plan.request(observation)
         if request is not None:
             actions = towards(observation, request.continuation)
             actions[3] = np.nan if damage else actions[3]

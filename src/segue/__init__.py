@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from segue.envs.tasks import task
     from segue.policies.chunk_policy import ContinuingPolicy
     from segue.policies.flow import FlowPolicy
+    from segue.policies.noise import CarriedNoise, FreshNoise
+    from segue.policies.predictor import PredictivePolicy
     from segue.runtime.delay import WindowQuantile
     from segue.runtime.plan import Handover, Plan
     from segue.strategies.blend import TemporalEnsembling
@@ -23,37 +25,46 @@ if TYPE_CHECKING:
     from segue.strategies.rtc import RTC
     from segue.strategies.training_time_rtc import TrainingTimeRTC
     from segue.training.checkpoint import load
+    from segue.training.predictor import load_predictor
 
     __version__: str
 
 __all__ = [
     "RTC",
+    "CarriedNoise",
     "ContinuingPolicy",
     "FlowPolicy",
+    "FreshNoise",
     "Handover",
     "Legato",
     "Naive",
     "Plan",
+    "PredictivePolicy",
     "TemporalEnsembling",
     "TrainingTimeRTC",
     "WindowQuantile",
     "__version__",
     "load",
+    "load_predictor",
     "task",
 ]
 
 _HOME = {
     "RTC": "strategies.rtc",
+    "CarriedNoise": "policies.noise",
     "ContinuingPolicy": "policies.chunk_policy",
     "FlowPolicy": "policies.flow",
+    "FreshNoise": "policies.noise",
     "Handover": "runtime.plan",
     "Legato": "strategies.legato",
     "Naive": "strategies.naive",
     "Plan": "runtime.plan",
+    "PredictivePolicy": "policies.predictor",
     "TemporalEnsembling": "strategies.blend",
     "TrainingTimeRTC": "strategies.training_time_rtc",
     "WindowQuantile": "runtime.delay",
     "load": "training.checkpoint",
+    "load_predictor": "training.predictor",
     "task": "envs.tasks",
 }
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from segue.commands import options
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -16,30 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-
-TaskName = Annotated[
-    str, typer.Argument(help="adroit-door, push-t, wipe, metaworld/<task>, ...; `segue list` shows all")
-]
-Methods = Annotated[
-    str,
-    typer.Option(
-        help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0",
-        show_default="the seven of `segue demo`",
-    ),
-]
-Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
-Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
-Rate = Annotated[float | None, typer.Option(help="Zarr stores: control rate in Hz, unless they have a dt")]
-State = Annotated[
-    str | None,
-    typer.Option(
-        help="what the policy sees. LeRobot: a feature, unless it is observation.state; Zarr: an array, such as "
-        "data/state, or previous-action"
-    ),
-]
-ExecutionHorizon = Annotated[
-    int | None, typer.Option(min=1, help="steps executed per chunk", show_default="the task's")
-]
 
 RECIPE = "the task's recipe"
 EVERY_DELAY = "0,4,8,12"
@@ -54,12 +31,10 @@ def command_line() -> str:
 
 @app.command()
 def train(
-    task: Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="your own demonstrations: .npz, Zarr or LeRobot (docs/data.md)")
-    ] = None,
-    rate: Rate = None,
-    state: State = None,
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    rate: options.Rate = None,
+    state: options.State = None,
     cameras: Annotated[
         str | None, typer.Option(help="LeRobot: comma-separated, whose pictures the policy sees; see docs/vision.md")
     ] = None,
@@ -74,7 +49,7 @@ def train(
         Path | None, typer.Option(help="run of `segue train-autoencoder`: the policy lives in its latent space")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run", show_default="runs/<task>/seed-<seed>")] = None,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    seed: options.Seed = 0,
     updates: Annotated[
         int | None, typer.Option(min=2, help="optimiser steps, both stages together", show_default=RECIPE)
     ] = None,
@@ -85,7 +60,10 @@ def train(
         float | None, typer.Option(min=0, max=1, help="legato: share of self-conditioned references")
     ] = None,
     stages: Annotated[int, typer.Option(min=1, max=2, help="1 trains from scratch under the objective")] = 2,
-    fresh: Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")] = False,
+    predictor: Annotated[
+        bool, typer.Option("--predictor/--no-predictor", help="beside the policies, for `predictor=learned`")
+    ] = True,
+    fresh: options.Fresh = False,
 ) -> None:
     """Train a policy on demonstrations; an interrupted run goes on where it stopped."""
     from segue.commands.evaluation import train_command
@@ -94,16 +72,16 @@ def train(
         console, task, data, family, objective, out, rate=rate, state=state,
         cameras=tuple(cameras.split(",")) if cameras else (), autoencoder=autoencoder, seed=seed,
         updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share, stages=stages,
-        fresh=fresh,
+        predictor=predictor, fresh=fresh,
     )  # fmt: skip
 
 
 @app.command("train-autoencoder")
 def train_autoencoder(
-    task: Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")] = None,
-    data: Annotated[Path | None, typer.Option(help="your own demonstrations (docs/data.md)")] = None,
-    rate: Rate = None,
-    state: State = None,
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    rate: options.Rate = None,
+    state: options.State = None,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/autoencoder")] = None,
     horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
     stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
@@ -113,8 +91,8 @@ def train_autoencoder(
     ),
     bottleneck: Annotated[str, typer.Option(help="gaussian, or quantized")] = "gaussian",
     updates: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")] = False,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
 ) -> None:
     """Train an autoencoder of action chunks, and print what it loses on held-out episodes."""
     from segue.commands.autoencoder import train_autoencoder_command
@@ -125,25 +103,47 @@ def train_autoencoder(
     )  # fmt: skip
 
 
+@app.command("train-predictor")
+def train_predictor(
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    rate: options.Rate = None,
+    state: options.State = None,
+    out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/predictor")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="hidden units per layer")] = None,
+    most_steps: Annotated[int | None, typer.Option(min=1, help="longest prediction in training")] = None,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
+) -> None:
+    """Train a predictor of states under actions, and print how far off it is on held-out episodes."""
+    from segue.commands.predictor import train_predictor_command
+
+    train_predictor_command(
+        console, task, data, out, rate=rate, state=state, updates=updates, width=width, most_steps=most_steps,
+        seed=seed, fresh=fresh,
+    )  # fmt: skip
+
+
 @app.command("eval")
 def evaluate(
-    task: TaskName,
+    task: options.TaskName,
     runs: Annotated[
         list[Path] | None,
         typer.Argument(help="runs of `segue train`, one per training seed", show_default="runs/<task>/seed-0"),
     ] = None,
-    methods: Methods = COMPARED,
-    delays: Delays = EVERY_DELAY,
+    methods: options.Methods = COMPARED,
+    delays: options.Delays = EVERY_DELAY,
     delay_model: Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")] = "fixed",
     delay_trace: Annotated[
         Path | None, typer.Option(help="recorded latencies: a trace of run, or a text file, one per line, in seconds")
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="per method, delay and training seed")] = 100,
-    execution_horizon: ExecutionHorizon = None,
+    execution_horizon: options.ExecutionHorizon = None,
     slower: Annotated[
         str, typer.Option(help="equal hardware: factors on the delay of methods, such as rtc=2.1 (make bench)")
     ] = "",
-    workers: Workers = 2,
+    workers: options.Workers = 2,
     out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="runs/<task>/eval")] = None,
 ) -> None:
     """Run trained policies in the simulator under inference delay, and compare methods on the same seeds."""
@@ -164,8 +164,8 @@ def bench(
         str | None, typer.Option(help="rates: with commas", show_default="flow,diffusion,regression,bins")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="rates: minutes, to see that everything runs")] = False,
-    methods: Methods = COMPARED,
-    delays: Delays = EVERY_DELAY,
+    methods: options.Methods = COMPARED,
+    delays: options.Delays = EVERY_DELAY,
     training_seeds: Annotated[
         int | None, typer.Option(min=1, help="policies of each kind", show_default="3; rates: 1")
     ] = None,
@@ -173,7 +173,7 @@ def bench(
         int | None, typer.Option(min=1, help="per method, delay and training seed", show_default="100; rates: 50")
     ] = None,
     updates: Annotated[int | None, typer.Option(min=2, help="optimiser steps per policy", show_default=RECIPE)] = None,
-    workers: Workers = 2,
+    workers: options.Workers = 2,
     runs: Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/<task>")] = None,
 ) -> None:
@@ -204,7 +204,7 @@ def bench(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="folder of policies and report")] = Path("runs/demo"),
-    workers: Workers = 2,
+    workers: options.Workers = 2,
 ) -> None:
     """Train on human door demonstrations and compare seven methods under delay: minutes on two cores."""
     from segue.commands.evaluation import demo_command
@@ -229,7 +229,7 @@ def report(
 
 @app.command("run")
 def run_(
-    task: TaskName,
+    task: options.TaskName,
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
     method: Annotated[str, typer.Option(help="one of `segue list`")] = "legato",
     server: Annotated[str | None, typer.Option(help="URL of a policy server, in place of a run")] = None,
@@ -238,7 +238,7 @@ def run_(
     rate: Annotated[
         float | None, typer.Option(min=0.1, help="control steps per second", show_default="the robot's")
     ] = None,
-    execution_horizon: ExecutionHorizon = None,
+    execution_horizon: options.ExecutionHorizon = None,
     trigger: Annotated[str, typer.Option(help="when to ask: fixed, queue:<actions> or continuous")] = "fixed",
     delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
     velocity: Annotated[float, typer.Option(min=0, help="limit of every action dimension, per second")] = float("inf"),
@@ -312,8 +312,8 @@ def serve(
 @app.command()
 def check(
     data: Annotated[Path, typer.Argument(help="demonstrations: .npz, Zarr or LeRobot (docs/data.md)")],
-    rate: Rate = None,
-    state: State = None,
+    rate: options.Rate = None,
+    state: options.State = None,
 ) -> None:
     """Say whether demonstrations can be used, and what is wrong with them if not."""
     from segue.commands.evaluation import check_command
@@ -324,8 +324,8 @@ def check(
 @app.command()
 def metrics(
     data: Annotated[Path, typer.Argument(help="recorded episodes: LeRobot, .npz or Zarr, whoever drove the robot")],
-    rate: Rate = None,
-    state: State = None,
+    rate: options.Rate = None,
+    state: options.State = None,
     every: Annotated[
         int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
     ] = None,
@@ -339,7 +339,7 @@ def metrics(
 
 @app.command()
 def record(
-    task: TaskName,
+    task: options.TaskName,
     run: Annotated[Path, typer.Argument(help="run of `segue train`")],
     out: Annotated[Path, typer.Option(help="new folder of the data set")],
     method: Annotated[str, typer.Option(help="see `segue list`")] = "legato",
@@ -358,8 +358,8 @@ def convert(
     data: Annotated[Path, typer.Argument(help="demonstrations, .npz, Zarr or LeRobot")],
     out: Annotated[Path, typer.Argument(help="new folder of the data set")],
     task: Annotated[str, typer.Option(help="what is done, in words")],
-    rate: Rate = None,
-    state: State = None,
+    rate: options.Rate = None,
+    state: options.State = None,
 ) -> None:
     """Write demonstrations as a data set that LeRobot opens."""
     from segue.commands.recordings import convert_command
@@ -369,7 +369,7 @@ def convert(
 
 @app.command("list")
 def list_() -> None:
-    """Show tasks, methods, objectives and networks."""
+    """Show tasks, methods and what can be set of them, objectives and networks."""
     from segue.commands.evaluation import list_command
 
     list_command(console)

@@ -14,6 +14,8 @@ from torch import Tensor
 from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
 from segue.errors import SpecError, UnknownNameError
+from segue.integrations.lerobot.commanded import InParts, commanded_state
+from segue.integrations.lerobot.noise import noise_shape
 from segue.integrations.lerobot.policies.conditioning import (
     Conditioning,
     InputChannel,
@@ -24,6 +26,8 @@ from segue.integrations.lerobot.policies.conditioning import (
 from segue.integrations.lerobot.policies.fields import Encoded, velocity
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
 from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.noise import CarriedNoise, step_noise
+from segue.policies.predictor import PredictivePolicy
 from segue.strategies.blend import CrossFade, TemporalEnsembling, WeightedBlend
 from segue.strategies.hooks import Strategy
 from segue.strategies.legato import Legato
@@ -95,6 +99,32 @@ def test_plain_sampling_is_theirs(theirs: Theirs) -> None:
     assert chunk.shape == (HORIZON, ACTION)
     np.testing.assert_allclose(chunk, expected[0].numpy(), rtol=1e-4, atol=1e-4)
     assert theirs.ours().config.denoising_steps == STEPS
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_carried_noise_and_the_commanded_state_reach_their_sampler(theirs: Theirs, in_parts: bool) -> None:
+    """The chunk is what their own sampler makes of the noise of its steps, in the state of the takeover."""
+    names = [f"joint {i}" for i in range(STATE)]
+    commanded = commanded_state(names, names[:ACTION])
+    continuing = ContinuingPolicy(theirs.ours(), Naive(), seed=7, noise=CarriedNoise(0.7))
+    seen: Any = OBSERVATION
+    if in_parts:
+        seen = {"observation.state": STATE_SEEN, TOP: PICTURE, "task": OBSERVATION.prompt}
+    chunk = PredictivePolicy(continuing, InParts(commanded)).next_chunk(seen, replace(CONTINUATION, episode=4))
+    d = CONTINUATION.delay
+    state = np.concatenate([PREFIX[d - 1], STATE_SEEN[ACTION:]])
+    batch = theirs.preprocess(
+        {
+            "observation.state": torch.as_tensor(state),
+            TOP: torch.as_tensor(PICTURE).permute(2, 0, 1) / 255,
+            "task": OBSERVATION.prompt,
+        }
+    )
+    noise = 0.7 * step_noise(7, 4, CONTINUATION.start + d, HORIZON, WIDTH).float()[None]
+    expected = theirs.postprocess(theirs.policy.predict_action_chunk(batch, noise=noise.clone()))[0].numpy()
+    np.testing.assert_array_equal(chunk[:d], PREFIX[:d])
+    np.testing.assert_allclose(chunk[d:], expected[: HORIZON - d], rtol=1e-4, atol=1e-4)
+    assert noise_shape(theirs.policy) == (HORIZON, WIDTH, 1)
 
 
 def test_observation_matters_in_all_its_parts(theirs: Theirs) -> None:

@@ -8,6 +8,7 @@ knows ours too, in the versions in which its callers are known.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,12 @@ from lerobot.utils.feature_utils import build_dataset_frame
 from torch import Tensor
 
 from segue.core.chunk import Continuation
+from segue.errors import SpecError
+from segue.integrations.lerobot.ahead import AheadInference, state_in
+from segue.integrations.lerobot.commanded import commanded_state
 from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine, check_sees_now
+from segue.integrations.lerobot.noise import NoiseFor, noise_shape
+from segue.integrations.lerobot.policies.units import STATE
 from segue.integrations.lerobot.versions import TESTED, check_version
 
 
@@ -37,6 +43,13 @@ class SegueInferenceConfig(InferenceEngineConfig):
         initial_delay: Steps of delay to plan for before any was observed.
         delay_window: Delays remembered.
         delay_quantile: Of the window that is planned for; 1 is the longest.
+        noise: Where chunks start from: ``fresh``, or ``carried`` from chunk to chunk.
+        noise_scale: Standard deviation of that noise, 1 as in training.
+        predictor: What the policy is shown: ``none``, the state of the request, or ``commanded``, that of the takeover
+            as the actions in between command it.
+        targets: For the latter, names of numbers of the state by those of the actions that are targets for them; left
+            out with ``displacements``: those of equal names.
+        displacements: The same, of actions that are added to the number in every step.
         rtc: Settings of LeRobot's guidance, for policies that have it.
     """
 
@@ -44,15 +57,29 @@ class SegueInferenceConfig(InferenceEngineConfig):
     initial_delay: int = 1
     delay_window: int = 10
     delay_quantile: float = 1.0
+    noise: str = "fresh"
+    noise_scale: float = 1.0
+    predictor: str = "none"
+    targets: dict[str, str] = field(default_factory=dict)
+    displacements: dict[str, str] = field(default_factory=dict)
     rtc: RTCConfig = field(default_factory=RTCConfig)
 
     def __post_init__(self) -> None:
         check_version(__version__, "--inference.type=segue")
+        if self.settings.predictor == "none" and (self.targets or self.displacements):
+            raise SpecError(
+                got="--inference.targets or --inference.displacements without a predictor",
+                expected="the predictor that they are for",
+                change="add --inference.predictor=commanded, or leave them out",
+            )
 
     @property
     def settings(self) -> EngineSettings:
         """How chunks are executed."""
-        return EngineSettings(self.execution_horizon, self.initial_delay, self.delay_window, self.delay_quantile)
+        return EngineSettings(
+            self.execution_horizon, self.initial_delay, self.delay_window, self.delay_quantile, self.noise,
+            self.noise_scale, self.predictor,
+        )  # fmt: skip
 
 
 InferenceEngine.register(PlanEngine)
@@ -69,12 +96,14 @@ class Pipeline:
         robot_type: Its name.
         task: In words.
         device: Of the policy.
+        noise: What chunks start from; None leaves it to the policy.
     """
 
     def __init__(
         self, policy: Any, preprocessor: Any, postprocessor: Any, hw_features: dict, robot_type: str, task: str,
-        device: str | None,
+        device: str | None, noise: NoiseFor | None = None,
     ) -> None:  # fmt: skip
+        self.noise = noise
         self.policy, self.preprocessor, self.postprocessor = policy, preprocessor, postprocessor
         self.hw_features, self.robot_type, self.task = hw_features, robot_type, task
         self.device = torch.device(device or "cpu")
@@ -95,12 +124,14 @@ class Pipeline:
         batch = prepare_observation_for_inference(frame, self.device, self.task, self.robot_type)
         batch["task"] = [self.task]
         batch = self.preprocessor(batch)
-        known = {}
+        known: dict[str, Any] = {}
         if self.continues:
             known = {
                 "inference_delay": continuation.delay,
                 "prev_chunk_left_over": self._anchored(leftover, continuation),
             }
+        if self.noise is not None:
+            known["noise"] = self.noise.draw(continuation, self.device)
         chunk = self.policy.predict_action_chunk(batch, **known)
         raw = chunk.squeeze(0).clone()
         return Inferred(raw, self.postprocessor(chunk).squeeze(0).float().cpu().numpy())
@@ -125,25 +156,37 @@ def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> Infe
     """LeRobot's function, and one engine more. Arguments are LeRobot's.
 
     Raises:
-        SpecError: The policy looks back at more than the observation of now.
+        SpecError: The policy looks back at more than the observation of now, or takes no noise of ours, or nothing says
+            which action commands which number of the state.
     """
     if not isinstance(config, SegueInferenceConfig):
         return _lerobot_s_own(config, **parts)
-    policy, shutdown = parts["policy"], parts["shutdown_event"]
+    policy, shutdown, settings = parts["policy"], parts["shutdown_event"], config.settings
     check_sees_now(policy.name, policy.config.n_obs_steps)
+    noise = settings.given_noise
     pipeline = Pipeline(
         policy, parts["preprocessor"], parts["postprocessor"], parts["hw_features"],
         parts["robot_wrapper"].robot_type, parts["task"], parts["device"],
+        None if noise is None else NoiseFor(noise, noise_shape(policy)),
     )  # fmt: skip
     if pipeline.continues:
         policy.config.rtc_config = config.rtc
         if hasattr(policy, "init_rtc_processor"):
             policy.init_rtc_processor()
+    infer, state = pipeline.infer, None
+    if settings.predictor == "commanded":
+        names = parts["hw_features"].get(STATE, {}).get("names", [])
+        commanded = commanded_state(
+            names, parts["ordered_action_keys"], targets=config.targets or None,
+            displacements=config.displacements or None,
+        )  # fmt: skip
+        infer, state = AheadInference(infer, commanded, names), partial(state_in, names=names)
     return PlanEngine(
-        pipeline.infer,
-        config.settings,
+        infer,
+        settings,
         reset_policy=pipeline.reset,
         end=(lambda: None) if shutdown is None else shutdown.set,
+        state=state,
     )
 
 

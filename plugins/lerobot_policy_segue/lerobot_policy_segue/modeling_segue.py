@@ -14,6 +14,7 @@ from lerobot_policy_segue.configuration_segue import SegueConfig
 from segue.data.lerobot.reader import load
 from segue.errors import SpecError
 from segue.integrations.lerobot.learned import LearnedChunks, flow_policy
+from segue.integrations.lerobot.noise import NoiseShape
 from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder, latent_statistics
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
@@ -66,12 +67,18 @@ class SeguePolicy(PreTrainedPolicy):
         """Nothing is guided from outside; the time to say so if the policy has not learned to continue yet."""
         self.learned.check_continues()
 
+    @property
+    def noise_shape(self) -> NoiseShape:
+        """Of the noise that `predict_action_chunk` takes."""
+        return self.learned.noise_shape
+
     @torch.no_grad()
     def predict_action_chunk(
         self,
         batch: dict[str, Tensor],
         inference_delay: int | None = None,
         prev_chunk_left_over: Tensor | None = None,
+        noise: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
         """A chunk that continues what is left of the one before. (batch, horizon, action), normalised.
@@ -81,8 +88,9 @@ class SeguePolicy(PreTrainedPolicy):
             inference_delay: Steps that will have been executed from the leftover.
             prev_chunk_left_over: Shape (rows, action) or (batch, rows, action), normalised; zeros at the end are
                 padding. None for a first chunk.
+            noise: What the chunk starts from, in `noise_shape` with a batch axis before; None for the method's.
         """
-        return self.learned.chunks(batch, self.config.vectors, prev_chunk_left_over, inference_delay or 0)
+        return self.learned.chunks(batch, self.config.vectors, prev_chunk_left_over, inference_delay or 0, noise)
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Tensor], **_: Any) -> Tensor:

@@ -6,9 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from segue.data import files
+from segue.commands.demonstrations import demonstrations
 from segue.envs import tasks
-from segue.errors import DataError
 from segue.policies.autoencoder import AutoencoderConfig
 from segue.training.autoencoder import AutoencoderTraining, Reconstruction, load_autoencoder, train_autoencoder
 
@@ -31,17 +30,8 @@ def train_autoencoder_command(
     fresh: bool,
 ) -> None:
     """`segue train-autoencoder`."""
-    if (task is None) == (data is None):
-        raise DataError(
-            got="a task and data" if task else "neither a task nor data",
-            expected="either a task with demonstrations of its own, or --data with yours",
-            change="segue train-autoencoder adroit-door, or segue train-autoencoder --data mine.npz",
-        )
-    if task is not None:
-        episodes, name, usual = tasks.task(task).demonstrations(), task, tasks.task(task).horizon
-    else:
-        assert data is not None
-        episodes, name, usual = files.load(data, rate=rate, state=state), data.stem, 32
+    episodes, name = demonstrations("train-autoencoder", task, data, rate=rate, state=state)
+    usual = 32 if task is None else tasks.task(task).horizon
     names = tuple(episodes.action_names)
     config = AutoencoderConfig(
         horizon or usual, names, latent or len(names), stride, network=network, bottleneck=bottleneck

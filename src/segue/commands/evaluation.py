@@ -8,16 +8,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from segue.commands.demonstrations import demonstrations
+from segue.commands.predictor import train_beside
 from segue.data import files
-from segue.data.episodes import Episodes
 from segue.envs import tasks
-from segue.errors import DataError, SpecError
+from segue.errors import SpecError
 from segue.evaluation import bench, results
 from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_delays, parse_factors
-from segue.evaluation.methods import LATENT, METHODS, OBJECTIVES, Method, method, objective
+from segue.evaluation.methods import LATENT, METHODS, NOISES, OBJECTIVES, PREDICTORS, Method, method, objective
 from segue.evaluation.recipes import recipe_for
 from segue.policies.families import FAMILIES
 from segue.policies.networks import NETWORKS
+from segue.runtime.plan import Handover
 from segue.runtime.trace import is_trace
 from segue.strategies.legato import LegatoObjective
 from segue.training.recipe import Recipe, train_policy
@@ -48,16 +50,12 @@ def train_command(
     relative: bool | None,
     own_share: float | None,
     stages: int,
+    predictor: bool,
     fresh: bool,
 ) -> None:
     """`segue train`."""
-    if (task is None) == (data is None):
-        raise DataError(
-            got="a task and data" if task else "neither a task nor data",
-            expected="either a task with demonstrations of its own, or --data with yours",
-            change="segue train adroit-door, or segue train --data mine.npz",
-        )
-    demonstrations, name, recipe = _demonstrations(task, data, rate, state, cameras)
+    episodes, name = demonstrations("train", task, data, rate=rate, state=state, cameras=cameras)
+    recipe = Recipe() if task is None else recipe_for(task)
     choices = {"updates": updates, "horizon": horizon, "network": network, "relative": relative}
     recipe = replace(recipe, stages=stages, **{key: value for key, value in choices.items() if value is not None})
     if network is not None:
@@ -74,39 +72,31 @@ def train_command(
             )
         how = replace(how, own_share=own_share)
     space = LATENT if autoencoder else ""
-    home = Path("runs") / name / f"seed-{seed}"
-    run = out or home / space
+    run = out or Path("runs") / name / f"seed-{seed}" / space
+    home = run.parent if space and run.name == Path(LATENT).name else run
     console.print(
-        f"{len(demonstrations)} demonstrations, {len(demonstrations.action)} frames, "
-        f"{demonstrations.action.shape[1]} action dimensions at {1 / demonstrations.dt:g} Hz"
+        f"{len(episodes)} demonstrations, {len(episodes.action)} frames, "
+        f"{episodes.action.shape[1]} action dimensions at {1 / episodes.dt:g} Hz"
     )
-    train_policy(demonstrations, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh,
-                 console=console)  # fmt: skip
+    train_policy(episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console)
     console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
+    predicts = predictor and train_beside(
+        console, episodes, home, task=task or "", seed=seed, updates=recipe.updates, fresh=fresh
+    )
     if task is not None:
-        console.print(f"next:   segue eval {task} {out or home} --methods {','.join(_methods_of(space + goal))}",
-                      soft_wrap=True)  # fmt: skip
+        shown = ",".join(_methods_of(space + goal, predicts))
+        console.print(f"next:   segue eval {task} {home} --methods {shown}", highlight=False, soft_wrap=True)
 
 
-def _demonstrations(
-    task: str | None, data: Path | None, rate: float | None, state: str | None, cameras: tuple[str, ...]
-) -> tuple[Episodes, str, Recipe]:
-    if task is not None:
-        if rate is not None or state is not None or cameras:
-            raise DataError(
-                got=f"--rate, --state or --cameras with the task {task}",
-                expected="these options with --data only",
-                change="leave them out: a task's demonstrations have a rate, a state, and cameras or none",
-            )
-        return tasks.task(task).demonstrations(), task, recipe_for(task)
-    assert data is not None
-    return files.load(data, rate=rate, state=state, cameras=cameras), data.stem, Recipe()
-
-
-def _methods_of(goal: str) -> list[str]:
-    """Methods of a policy, or those that work on the chunks of any policy."""
+def _methods_of(goal: str, predicts: bool) -> list[str]:
+    """Methods of a policy, or those that work on the chunks of any policy; one with the predictor, if there is one."""
     own = [each.name for each in METHODS.values() if each.policy == goal]
-    return own or [f"{name}:policy={goal}" for name in ("sync", "naive", "ensembling")]
+    shown = own or [f"{name}:policy={goal}" for name in ("sync", "naive", "ensembling")]
+    predicting = [name for name in shown if method(name).predictor == "learned"]
+    if not predicts:
+        return [name for name in shown if name not in predicting]
+    joined = next(name for name in shown if method(name).handover is Handover.CONTINUE)  # one that has a delay
+    return shown if predicting else [*shown, f"{joined}:predictor=learned"]
 
 
 def eval_command(
@@ -264,6 +254,10 @@ def list_command(console: Console) -> None:
     for each in METHODS.values():
         shown.add_row(each.name, each.label, each.policy, each.citation)
     console.print(shown)
+    console.print("of every method, behind a colon:")
+    console.print(f"predictor=  {', '.join(PREDICTORS)}", highlight=False)
+    console.print(f"noise=      {', '.join(NOISES)}", highlight=False)
+    console.print("scale=      of the noise, 1 as in training", highlight=False)
     console.print(f"objectives: {', '.join(OBJECTIVES)}")
     console.print(f"families:   {', '.join(FAMILIES)}")
     console.print(f"networks:   {', '.join(NETWORKS)}")

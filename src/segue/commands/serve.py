@@ -44,9 +44,9 @@ def serve_command(
 
     torch.set_num_threads(1)
     found = find(method)
-    folder = parts_of(run, [found])[found.name].policy / "last"
+    parts = parts_of(run, [found])[found.name]
     policy, handover = chunk_policy(run, method, seed=seed, device=device)
-    digest = hashlib.sha256((folder / "policy.safetensors").read_bytes()).hexdigest()[:16]
+    digest = _digest(parts.policy, parts.autoencoder, parts.predictor)
     seconds = warm_up(policy)
     spec = policy.spec
     console.print(
@@ -57,6 +57,15 @@ def serve_command(
     server = PolicyServer(policy, address, model=model, hash=digest, handover=handover)
     serve_until(server, (signal.SIGINT, signal.SIGTERM), lambda ready: _announce(console, ready, token_file))
     console.print("stopped")
+
+
+def _digest(*runs: Path | None) -> str:
+    """Of the weights of all parts of a policy, in this order, None where it has no such part."""
+    digest = hashlib.sha256()
+    for run in runs:
+        if run is not None:
+            digest.update((run / "last" / "policy.safetensors").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def read_token(file: Path) -> str:

@@ -9,7 +9,7 @@ a slice and the real inference delay a difference of two integers.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,8 @@ class Past:
 
     Attributes:
         state: Shape (observation,), robot units.
-        executed: Shape (steps, action), robot units: the actions of all steps from that request to this one.
+        executed: Shape (steps, action), robot units: the actions of all steps from that request to this one, at most as
+            many as a chunk has.
     """
 
     state: Array
@@ -168,6 +169,25 @@ class ChunkPolicy(Protocol):
     def close(self) -> None:
         """Release what is held."""
         ...
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """A chunk policy that says how well the robot does what was predicted of it."""
+
+    @property
+    def surprises(self) -> NDArray[np.float64]:
+        """Of the last call, one per robot: above 1, nothing was predicted; NaN where there was nothing to compare."""
+        ...
+
+
+def surprise_of(policy: ChunkPolicy) -> float:
+    """How surprising the one robot of the last call was, see `Predicting`; NaN too for a policy that predicts nothing.
+
+    An answer is worth more than what is said about it: a policy that says something else than one number is NaN.
+    """
+    surprises = np.asarray(policy.surprises, np.float64) if isinstance(policy, Predicting) else np.zeros(0)
+    return float(surprises[0]) if surprises.shape == (1,) else float("nan")
 
 
 def hold_last(prefix: Array, horizon: int) -> Array:

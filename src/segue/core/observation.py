@@ -7,7 +7,7 @@
                                    v
     whoever passes it on ------- looks at `state_of` at most
                                    |
-    policy.units.encode ---------- turns it into the context, once per inference
+    policy.units.encode ---------- turns it into the context, once per inference; takes `Encoded` for an observation
 
 The same class holds arrays outside of a policy and tensors inside. Pictures stay uint8 until they are encoded: as
 floats they are four times as large. What there is to see is part of a policy's specification (`PolicySpec.cameras`), so
@@ -57,13 +57,36 @@ class Observation(Generic[Numbers]):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded(Generic[Numbers]):
+    """What a policy's units have made of an observation, or would make of one that is predicted; no robot shows it.
+
+    `units.encode` takes it in the place of an observation and hands the context on.
+
+    Attributes:
+        context: Shape (context,) or (batch, context).
+        state: Shape (observation,) or (batch, observation), robot units: what actions are relative to.
+    """
+
+    context: Numbers
+    state: Numbers
+
+    def __len__(self) -> int:
+        """Size of the batch."""
+        return len(self.context)
+
+    def __getitem__(self, index: Any) -> "Encoded[Numbers]":
+        """Rows of a batch."""
+        return Encoded(self.context[index], self.state[index])
+
+
 Observed = Array | Observation[Any]
 """What is observed: a state, or a state with pictures."""
 
 
 def state_of(observed: Any) -> Any:
-    """The state of what is observed, array or tensor."""
-    return observed.state if isinstance(observed, Observation) else observed
+    """The state of what is observed, or encoded; array or tensor."""
+    return observed.state if isinstance(observed, Observation | Encoded) else observed
 
 
 def with_state(observed: Any, state: Any) -> Any:
@@ -71,19 +94,22 @@ def with_state(observed: Any, state: Any) -> Any:
     return replace(observed, state=state) if isinstance(observed, Observation) else state
 
 
-def stacked(observed: Sequence[Observed]) -> Observed:
-    """What several robots see, as a batch.
+def stacked(observed: Sequence[Observed | Encoded[Any]]) -> Observed | Encoded[Any]:
+    """What several robots see, as a batch; encoded where it is encoded already.
 
     Raises:
-        SpecError: They see different things, or are told different things.
+        SpecError: They see different things, or are told different things, or some are encoded and others not.
     """
+    encoded = [each for each in observed if isinstance(each, Encoded)]
+    if encoded and len(encoded) == len(observed):
+        return Encoded(np.stack([each.context for each in encoded]), np.stack([each.state for each in encoded]))
     seen = [each for each in observed if isinstance(each, Observation)]
-    if not seen:
+    if not seen and not encoded:
         return np.stack([state_of(each) for each in observed])
-    names = list(seen[0].pictures)
+    names = list(seen[0].pictures) if seen else []
     if len(seen) < len(observed) or any(list(each.pictures) != names or each.prompt != seen[0].prompt for each in seen):
         raise SpecError(
-            got="observations of different cameras or prompts",
+            got="observations of different cameras or prompts, or only some of them encoded",
             expected="the same of all robots that are asked about together",
             change="ask for them in separate calls",
         )

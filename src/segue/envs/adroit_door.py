@@ -19,6 +19,10 @@ PALM = ("palm x", "palm y", "palm z")
 OPEN = 1.0  # [rad]
 WIDE_OPEN = 1.35  # [rad], the environment's own rule
 
+PUSH = 20.0  # [N], on the palm
+SHIFT = 0.05  # [m], of the door's frame
+FRAME_LOW, FRAME_HIGH = (-0.3, 0.25, 0.252), (-0.2, 0.35, 0.35)  # [m], where the environment puts the frame
+
 
 class AdroitDoor:
     """AdroitHandDoor-v1 of gymnasium-robotics as a simulator.
@@ -73,6 +77,7 @@ class AdroitDoor:
         """Joint targets for one step of 10 ms. Shape (28,)."""
         self._target = self.spec.clip(action)
         self._observation = self._env.step(self._target)[0]
+        self._force[:] = 0
         self._widest = max(self._widest, float(self._observation[HINGE]))
 
     def hold(self) -> None:
@@ -90,6 +95,18 @@ class AdroitDoor:
         """Joint angles as targets, -1 and 1 being the limits. Shape (28,)."""
         return np.clip((self._env.data.qpos[:JOINTS] - self._env.act_mean) / self._env.act_rng, -1, 1)
 
+    def push(self, size: NDArray[np.float64]) -> None:
+        """A force on the palm, 1 being 20 N."""
+        self._force[:] = PUSH * size
+
+    def shift(self, size: NDArray[np.float64]) -> bool:
+        """Move the door with its frame, 1 being 5 cm; not while the hand touches it."""
+        if mujoco_model.touching(self._env, "palm", "frame"):
+            return False
+        frame = self._env.model.body("frame").pos
+        frame[:] = np.clip(frame + SHIFT * size, FRAME_LOW, FRAME_HIGH)
+        return True
+
     def outcome(self) -> Outcome:
         """Success and score from the largest hinge angle so far."""
         success = self._widest > OPEN
@@ -99,7 +116,13 @@ class AdroitDoor:
         """A picture. Shape (240, 320, 3)."""
         return self._camera.picture()
 
+    @property
+    def _force(self) -> NDArray[np.float64]:
+        """On the palm [N], until it is changed. Shape (3,)."""
+        return self._env.data.body("palm").xfrc_applied[:3]
+
     def _begin(self, observation: NDArray[np.float64]) -> None:
+        self._force[:] = 0
         self._observation = observation
         self._widest = float(observation[HINGE])
         self._target = self.spec.clip(self.rest())

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from segue.envs import mujoco_model
 from segue.envs.robot import Array, Outcome, RobotSpec
-from segue.errors import MissingExtraError, UnknownNameError
+from segue.errors import MissingExtraError, SpecError, UnknownNameError
 
 TASKS = (
     *("assembly", "basketball", "bin-picking", "box-close", "button-press", "button-press-topdown"),
@@ -26,6 +26,9 @@ STEP = 0.01  # [m], displacement that an action of 1 commands
 _NOW, _SECOND, _BEFORE = slice(0, 7), slice(11, 14), 18
 _GOAL = slice(36, 39)
 _FULL_REWARD = 10.0  # of a solved task
+_FREE = 0  # MuJoCo's number of a joint that leaves a body loose
+_PUSH = 150.0  # [N], on the hand
+_SHIFT = 0.05  # [m], of a loose object on the table
 _EVALUATION = 0  # first word of the random seed; demonstrations take another one
 
 
@@ -84,6 +87,7 @@ class MetaWorld:
         action = self.spec.clip(action)
         self._gripper = float(action[3])
         self.raw, reward, _, _, info = self._env.step(action)
+        self._force[:] = 0
         self._success |= bool(info["success"] > 0.5)
         self._best = max(self._best, float(reward))
 
@@ -98,6 +102,30 @@ class MetaWorld:
         """Measured position of the tool [m]. Shape (3,)."""
         return self.raw[:3].copy()
 
+    def push(self, size: NDArray[np.float64]) -> None:
+        """A force on the hand, 1 being 150 N."""
+        self._force[:] = _PUSH * size
+
+    def shift(self, size: NDArray[np.float64]) -> bool:
+        """Move the loose object over the table, 1 being 5 cm; not while the hand touches it.
+
+        Raises:
+            SpecError: This task has none.
+        """
+        model, loose = self._env.model, np.flatnonzero(self._env.model.jnt_type == _FREE)
+        if len(loose) == 0:
+            raise SpecError(
+                got=f"{self.spec.name}, where nothing lies loose",
+                expected="a task with an object that can be moved",
+                change="push the hand instead",
+            )
+        if mujoco_model.touching(self._env, "hand", model.body(model.jnt_bodyid[loose[0]]).name):
+            return False
+        first = model.jnt_qposadr[loose[0]]
+        place, space = self._env.data.qpos[first : first + 2], self._env._random_reset_space
+        place[:] = np.clip(place + _SHIFT * size[:2], space.low[:2], space.high[:2])
+        return True
+
     def outcome(self) -> Outcome:
         """Success and score so far."""
         score = 1.0 if self._success else float(np.clip(self._best / _FULL_REWARD, 0, 1))
@@ -106,6 +134,11 @@ class MetaWorld:
     def frame(self) -> NDArray[np.uint8]:
         """A picture. Shape (240, 320, 3)."""
         return self._camera.picture()[::-1, ::-1]  # MetaWorld's camera hangs upside down
+
+    @property
+    def _force(self) -> NDArray[np.float64]:
+        """On the hand [N], until it is changed. Shape (3,)."""
+        return self._env.data.body("hand").xfrc_applied[:3]
 
 
 def _spec(task: str, second: bool) -> RobotSpec:

@@ -41,6 +41,15 @@ def clear(environment: Any) -> None:
     importlib.import_module("mujoco").mj_resetData(environment.model, environment.data)
 
 
+def touching(environment: Any, one: str, other: str) -> bool:
+    """Whether two bodies, or what they are parts of, are in contact."""
+    model, data = environment.model, environment.data
+    root = model.body_rootid
+    wanted = {int(root[model.body(one).id]), int(root[model.body(other).id])}
+    bodies = (model.geom_bodyid[contact.geom] for contact in data.contact)
+    return any({int(root[first]), int(root[second])} == wanted for first, second in bodies)
+
+
 class Camera:
     """Pictures of one simulation from one of its model's cameras; the renderer is made for the first of them."""
 

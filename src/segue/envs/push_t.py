@@ -11,6 +11,9 @@ from segue.errors import MissingExtraError
 
 BOARD = 512  # [px]
 COVERED = 0.95  # share of the mark that counts as success, as in the field
+PUSH = 60.0  # [px], by which the disc misses its target
+SHIFT, TURN = 40.0, 0.5  # [px], [rad], of the T
+MARGIN = 100.0  # [px], within which gym-pusht puts no T
 
 
 class PushT:
@@ -72,7 +75,8 @@ class PushT:
         """Target of the disc for one step of 0.1 s [px]. Shape (2,)."""
         self._target = self.spec.clip(action)
         # gym-pusht computes with whatever vector type it is given; pymunk's own is the fast one for two numbers
-        _, _, _, _, info = self._env.step(self._vector(*self._target.tolist()))
+        _, _, _, _, info = self._env.step(self._vector(*(self._target + self._off).tolist()))
+        self._off = np.zeros(2)
         self._coverage = max(self._coverage, float(info["coverage"]))
 
     def hold(self) -> None:
@@ -85,6 +89,20 @@ class PushT:
     def pose(self) -> NDArray[np.float64]:
         """Measured position of the disc [px]. Shape (2,)."""
         return np.array(self._env.agent.position, np.float64)
+
+    def push(self, size: NDArray[np.float64]) -> None:
+        """Pull the disc from its target, 1 being 60 px: what a constant acceleration does to gym-pusht's controller."""
+        self._off = PUSH * size[:2]
+
+    def shift(self, size: NDArray[np.float64]) -> bool:
+        """Move the T, 1 being 40 px, and turn it, 1 being 0.5 rad; not while the disc touches it."""
+        block, disc = self._env.block, self._env.agent
+        radius = max(shape.radius for shape in disc.shapes)
+        if min(shape.point_query(disc.position).distance for shape in block.shapes) <= radius:
+            return False
+        x, y = np.clip(np.array(block.position) + SHIFT * size[:2], MARGIN, BOARD - MARGIN)
+        self.place(np.array([*disc.position, x, y, block.angle + TURN * size[2]]))
+        return True
 
     def outcome(self) -> Outcome:
         """Success and score from the largest coverage so far."""
@@ -104,6 +122,7 @@ class PushT:
         return np.asarray(cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _begin(self) -> None:
+        self._off = np.zeros(2)
         self._coverage = float(self._env._get_coverage())
         self._target = self.spec.clip(self.pose())
 

@@ -188,6 +188,36 @@ class Resting(Protocol):
         ...
 
 
+@runtime_checkable
+class Disturbable(Simulator, Protocol):
+    """A simulator in which something can come between robot and task.
+
+    How much a size of 1 is, in newtons, metres or pixels, is each simulator's own.
+    """
+
+    def push(self, size: NDArray[np.float64]) -> None:
+        """Push the hand during the next control step, whatever it is commanded.
+
+        Args:
+            size: Shape (3,), direction and strength.
+        """
+        ...
+
+    def shift(self, size: NDArray[np.float64]) -> bool:
+        """Move what the task is about, at once; it stays where an episode could begin.
+
+        Args:
+            size: Shape (3,), direction and distance.
+
+        Returns:
+            Whether it was moved: nothing is while the hand touches it.
+
+        Raises:
+            SpecError: There is nothing loose in this task.
+        """
+        ...
+
+
 def check_robot(robot: Robot) -> None:
     """Check that a driver or simulator keeps to this module; it moves the robot, so give it room.
 

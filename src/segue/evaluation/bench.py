@@ -10,16 +10,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from segue.data.episodes import Episodes
 from segue.envs.tasks import Task, task
-from segue.evaluation import results
+from segue.evaluation import kept, results
 from segue.evaluation.delays import DelayModel
 from segue.evaluation.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method, objective
 from segue.evaluation.processes import pool
-from segue.evaluation.sweep import Cell, parts_of, run_cells
+from segue.evaluation.sweep import Cell, parts_of
 from segue.policies.autoencoder import AutoencoderConfig
 from segue.policies.families import family_of
 from segue.training import autoencoder as autoencoders
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
+from segue.training.context_predictor import train_context_predictor
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import FIRST_STAGE, Recipe, train_first_stage, train_policy
 
@@ -61,9 +62,24 @@ class Comparison:
         return any(method.refines_actions or method.policy.startswith(LATENT) for method in self.methods)
 
 
-def run(comparison: Comparison, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
-    """Train what is missing, evaluate everything, write ``out / results.json``; returns its path."""
-    train(comparison, runs, workers, console)
+def run(
+    comparison: Comparison, *, runs: Path, out: Path, workers: int, command: str, console: Console, extend: bool = False
+) -> Path:
+    """Train what is missing, evaluate everything, write ``out / results.json``; returns its path.
+
+    Args:
+        comparison: What is compared.
+        runs: Folder of the policies, one folder in it per training seed.
+        out: Folder of the results.
+        workers: Processes.
+        command: Noted in the results.
+        console: Where progress is shown.
+        extend: Take over the rows that ``out / results.json`` has of the same methods at the same budget, as it has
+            them, and neither train nor roll out what they need.
+    """
+    before = results.rows_of(out / "results.json", comparison.methods, _asked(comparison)) if extend else {}
+    left = tuple(each for each in comparison.methods if each.name not in before)
+    train(replace(comparison, methods=left), runs, workers, console)
     return evaluate(
         comparison,
         [runs / f"seed-{seed}" for seed in range(comparison.training_seeds)],
@@ -71,7 +87,19 @@ def run(comparison: Comparison, *, runs: Path, out: Path, workers: int, command:
         workers=workers,
         command=command,
         console=console,
+        before=before,
     )
+
+
+def _asked(comparison: Comparison) -> dict[str, Any]:
+    """What rows must have in common to stand in one table."""
+    return {
+        "task": comparison.task,
+        "delays": [delay.typical for delay in comparison.delays],
+        "training_seeds": list(range(comparison.training_seeds)),
+        "episodes": comparison.episodes,
+        "updates": comparison.recipe.updates,
+    }
 
 
 def train(comparison: Comparison, runs: Path, workers: int, console: Console) -> None:
@@ -83,7 +111,7 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console) ->
         folder = runs / f"seed-{seed}"
         if comparison.needs_autoencoder:
             _train_autoencoder(comparison, episodes, folder, seed, console)
-        if any(method.predictor == "learned" for method in comparison.methods):
+        if _predicting(comparison) and not episodes.pictures:
             train_predictor(
                 episodes, replace(comparison.predictor, seed=seed), run=folder / PREDICTED / PREDICTOR,
                 task=comparison.task, resume=True, console=console,
@@ -95,11 +123,12 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console) ->
             console.print(f"[bold]training seed {seed}[/]: {place / FIRST_STAGE}, then {', '.join(missing)}")
             train_first_stage(episodes, recipe, run=place, seed=seed, task=comparison.task, console=console)
         jobs += [(comparison, name, seed, folder) for name in missing]
-    if not jobs:
-        return
-    with pool(workers) as processes:
-        for _ in counted(processes.map(_train_quietly, jobs), len(jobs), "second stages, side by side", console):
-            pass
+    if jobs:
+        with pool(workers) as processes:
+            for _ in counted(processes.map(_train_quietly, jobs), len(jobs), "second stages, side by side", console):
+                pass
+    if episodes.pictures:
+        _train_context_predictors(comparison, episodes, runs, console)
 
 
 def counted(items: Iterable[Item], total: int, what: str, console: Console) -> Iterator[Item]:
@@ -131,6 +160,22 @@ def _train_autoencoder(comparison: Comparison, episodes: Episodes, folder: Path,
         replace(comparison.autoencoder, seed=seed), run=folder / AUTOENCODER, task=comparison.task, resume=True,
         console=console,
     )  # fmt: skip
+
+
+def _predicting(comparison: Comparison) -> tuple[str, ...]:
+    """Policies that run with a learned predictor."""
+    return tuple(dict.fromkeys(each.policy for each in comparison.methods if each.predictor == "learned"))
+
+
+def _train_context_predictors(comparison: Comparison, episodes: Episodes, runs: Path, console: Console) -> None:
+    """A predictor for each policy that needs one, in what that policy makes of pictures: after the policies."""
+    for seed in range(comparison.training_seeds):
+        home, training = runs / f"seed-{seed}" / PREDICTED, replace(comparison.predictor, seed=seed)
+        for name in _predicting(comparison):
+            train_context_predictor(
+                episodes, checkpoint.load(home / name).policy(), training, run=home / PREDICTOR / name,
+                task=comparison.task, resume=True, console=console,
+            )  # fmt: skip
 
 
 def _name(method: Method) -> str:
@@ -176,8 +221,21 @@ def evaluate(
     workers: int,
     command: str,
     console: Console,
+    before: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Path:
-    """Roll out every cell with the policies in the runs, one run per training seed; returns the path of the results."""
+    """Roll out every cell with the policies in the runs, one run per training seed; returns the path of the results.
+
+    Args:
+        comparison: What is compared.
+        runs: One per training seed.
+        out: Folder of the results; ``out / cells`` keeps what is done, see `segue.evaluation.kept`.
+        workers: Processes.
+        command: Noted in the results.
+        console: Where progress is shown.
+        before: Rows that are there already, by method.
+    """
+    before = before or {}
+    left = [each for each in comparison.methods if each.name not in before]
     cells = [
         Cell(
             task=comparison.task,
@@ -191,12 +249,13 @@ def evaluate(
             episodes=comparison.episodes,
             slowdown=comparison.slowdowns.get(method.name, 1.0),
         )
-        for seed, parts in enumerate(parts_of(run, comparison.methods) for run in runs)
+        for seed, parts in enumerate(parts_of(run, left) for run in runs)
         for delay in comparison.delays
-        for method in comparison.methods
+        for method in left
     ]
     what = f"rolling out cells of {comparison.episodes} episodes"
-    rows = list(counted(run_cells(cells, workers), len(cells), what, console))
+    rows = list(counted(kept.run(cells, workers, out / "cells"), len(cells), what, console))
+    rows += [row for each in comparison.methods for row in before.get(each.name, ())]
     settings: Task = task(comparison.task)
     content = results.build(
         settings,
@@ -231,7 +290,7 @@ def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Pat
 
 def _predictor_budget(comparison: Comparison) -> Mapping[str, Any]:
     """What a predictor counts in the budget, where a method has one."""
-    if not any(method.predictor == "learned" for method in comparison.methods):
+    if not _predicting(comparison):
         return {}
     return {"updates per predictor": comparison.predictor.updates, "counted as updates": comparison.predictor.cost}
 

@@ -6,7 +6,7 @@ run/autoencoder         the run's autoencoder, which also refines (arXiv 2605.24
 run/predictor           the run's predictor: chunks are made for the step at which they take over
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -78,7 +78,7 @@ class Refinement:
         return ReuseThenRefine(partial(refine, codec), splice, (Anchor(self.anchor),) if self.anchor else ())
 
 
-NOISES: dict[str, type[FreshNoise] | type[CarriedNoise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
+NOISES: dict[str, type[Noise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
 """Where chunks may start from, by name."""
 PREDICTORS = ("none", "learned", "commanded", "oracle")
 """What may stand for the observation of the takeover: that of the request; what the run's predictor makes of it; the
@@ -122,7 +122,8 @@ class Method:
         """Of strategy and refinement, and what every method has."""
         refinement = {} if self.refinement is None else asdict(self.refinement)
         noise = next(name for name, kind in NOISES.items() if isinstance(self.noise, kind))
-        everyones = {"noise": noise, "scale": self.noise.scale, "predictor": self.predictor}
+        share = self.noise.share if isinstance(self.noise, CarriedNoise) else 0.0
+        everyones = {"noise": noise, "scale": self.noise.scale, "share": share, "predictor": self.predictor}
         return {**asdict(self.strategy), **refinement, **everyones}  # type: ignore[call-overload]
 
     @property
@@ -235,11 +236,11 @@ def method(name: str) -> Method:
     changes = dict(_setting(found, text) for text in settings)
     policy = str(changes.pop("policy", found.policy))
     objective(policy)  # raises for one that does not exist
-    noise, scale = str(changes.pop("noise", found.settings["noise"])), changes.pop("scale", found.noise.scale)
-    if noise not in NOISES:
-        raise UnknownNameError("noise", noise, NOISES)
+    everyones = {key: changes[key] for key in ("predictor", "noise", "scale", "share") if key in changes}
+    own = [text for text in settings if text.partition("=")[0] not in everyones]
+    label = ", ".join([found.label + (f" ({', '.join(own)})" if own else ""), *_said(everyones)])
+    noise = _noise(found, {key: changes.pop(key) for key in ("noise", "scale", "share") if key in changes})
     predictor = str(changes.pop("predictor", found.predictor))
-    label = f"{found.label} ({', '.join(settings)})"
     refinement = found.refinement
     if refinement is not None:
         refined = {key: changes.pop(key) for key in asdict(refinement).keys() & changes.keys()}
@@ -247,8 +248,47 @@ def method(name: str) -> Method:
     strategy = replace(found.strategy, **changes)  # type: ignore[type-var]
     return replace(
         found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False,
-        noise=NOISES[noise](float(scale)), predictor=predictor,
+        noise=noise, predictor=predictor,
     )  # fmt: skip
+
+
+def _noise(found: Method, changes: Mapping[str, Any]) -> Noise:
+    """The noise of a method with other settings; carried noise is all carried unless a share is given.
+
+    Raises:
+        UnknownNameError: There is no such noise.
+        SpecError: A share of noise that is not carried, or a value out of range.
+    """
+    name, scale = changes.get("noise", found.settings["noise"]), changes.get("scale", found.noise.scale)
+    if name not in NOISES:
+        raise UnknownNameError("noise", str(name), NOISES)
+    if name == "carried":
+        usual = found.noise.share if isinstance(found.noise, CarriedNoise) else 1.0
+        return CarriedNoise(scale, changes.get("share", usual))
+    if "share" in changes:
+        raise SpecError(
+            got=f"share={changes['share']} with fresh noise",
+            expected="a share of noise that is carried",
+            change="put noise=carried beside it, or leave the share out",
+        )
+    return FreshNoise(scale)
+
+
+def _said(everyones: Mapping[str, object]) -> Iterator[str]:
+    """What every method has, in words for a table."""
+    match everyones.get("predictor"):
+        case "none":
+            yield "not predicted"
+        case "learned":
+            yield "predicted"
+        case str(kind):
+            yield f"predicted ({kind})"
+    if "noise" in everyones:
+        yield f"{everyones['noise']} noise"
+    if "share" in everyones:
+        yield f"share {everyones['share']:g}"
+    if "scale" in everyones:
+        yield f"noise scale {everyones['scale']:g}"
 
 
 def _setting(found: Method, text: str) -> tuple[str, float | int | str]:

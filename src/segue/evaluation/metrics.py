@@ -5,7 +5,7 @@ Commands become a path first: a target position is a point of it, displacements 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from segue.core.seams import (
     seam_ratio,
     velocity_jump,
 )
-from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.core.smoothness import NEVER_MOVES, Array, Real, jerk, nldlj, normalised, nsparc, speed
 from segue.data.episodes import Episodes
 from segue.envs.robot import Outcome, RobotSpec
 from segue.errors import SpecError
@@ -35,7 +35,8 @@ class Metric:
     Attributes:
         name: Key in results.
         label: For people.
-        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions.
+        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions, for a
+            prediction of their observations.
         better: Direction of improvement; "none" for a quantity that is only reported.
         formula: One line.
         source: Paper, "the task", or "Segue" for our own.
@@ -74,6 +75,8 @@ METRICS: dict[str, Metric] = {
         Metric("mode_switches", "Mode switches", "", "lower", "seams with a free overlap RMSE above 0.5 std", _OURS),
         Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS),
         Metric("stall_time", "Stalls", "s", "lower", "dt * steps slower than 10 % of cruise speed", _OURS),
+        Metric("prediction_error", "Prediction error", "std", "lower", "mean |predicted - seen at takeover|", _OURS),
+        Metric("surprising", "Surprising", "", "none", "share of checked predictions that the guard doubts", _OURS),
         Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS),
         Metric("inference_time", "Time per inference in a batch", "s", "none", "seconds of inference / calls", _OURS),
     )
@@ -97,6 +100,8 @@ class EpisodeRecord:
         max_steps: Steps that the episode was allowed.
         inference_calls: Chunks asked for.
         inference_seconds: Time that all calls took together [s].
+        prediction_errors: Shape (predictions,): of each observation that a chunk was made for, see `prediction_error`.
+        surprises: Shape (requests,): of each request, see `segue.core.chunk.Predicting`.
     """
 
     spec: RobotSpec
@@ -110,6 +115,8 @@ class EpisodeRecord:
     max_steps: int
     inference_calls: int
     inference_seconds: float
+    prediction_errors: Array = field(default_factory=lambda: np.zeros(0))
+    surprises: Array = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         if len(self.measured) != len(self.commands) + 1:
@@ -130,7 +137,7 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
     """Every measure of `METRICS` for one episode, in their order; NaN where one is undefined.
 
     Measures of seams are means over the seams at which they are defined, except ``mode_switches``, a count (NaN when
-    no seam has a free overlap).
+    no seam has a free overlap). Those of predictions are NaN where nothing was predicted, or nothing was checked.
     """
     dt, outcome = record.spec.dt, record.outcome
     calls, done = record.inference_calls, record.completion_step
@@ -147,6 +154,8 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
         "jerk_measured": mean_of_defined(jerk(record.measured, dt)),
         "hesitation": hesitating,
         "stall_time": hesitating * dt * (len(until_done) - 1),
+        "prediction_error": mean_of_defined(record.prediction_errors),
+        "surprising": mean_of_defined(np.where(np.isnan(record.surprises), np.nan, record.surprises > 1)),
         "inference_calls": float(calls),
         "inference_time": record.inference_seconds / calls if calls else float("nan"),
     }
@@ -215,6 +224,27 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 def action_scale(episodes: Episodes) -> Array:
     """Standard deviation of the demonstrations' actions, robot units. Shape (action,)."""
     return np.std(episodes.action, axis=0, dtype=np.float64)
+
+
+def observation_scale(episodes: Episodes) -> Array:
+    """Standard deviation of the demonstrations' observed states, robot units. Shape (observation,)."""
+    return np.std(episodes.observation, axis=0, dtype=np.float64)
+
+
+def prediction_error(predicted: Real, observed: Real, scale: Real) -> float:
+    """Mean over dimensions of the distance between two states, in standard deviations of the demonstrations.
+
+    Dimensions that never move there have no such unit and are left out; NaN when none moves.
+
+    Args:
+        predicted: Shape (observation,), robot units.
+        observed: Same shape.
+        scale: Same shape: the standard deviations.
+    """
+    scale = np.asarray(scale, np.float64)
+    moves = scale > NEVER_MOVES
+    distance = np.abs(np.asarray(predicted, np.float64) - np.asarray(observed, np.float64))
+    return float(np.mean(distance[moves] / scale[moves])) if moves.any() else float("nan")
 
 
 def _poses(episodes: Episodes, spec: RobotSpec) -> list[Array] | None:

@@ -1,4 +1,8 @@
-"""Results of a comparison: everything that a reader needs to believe and repeat them, as one JSON file."""
+"""Results of a comparison: everything that a reader needs to believe and repeat them, as JSON.
+
+out/results.json    what was compared and how, and the measures of every episode
+out/traces.json     the commands of an episode of each cell, which reports draw; bulky, and not needed for any number
+"""
 
 import json
 import os
@@ -20,6 +24,12 @@ from segue.evaluation.methods import Method
 from segue.evaluation.metrics import demonstration_metrics
 
 SCHEMA = 1
+TRACES = "traces.json"
+KEPT = (
+    *("seed", "success", "score", "completion_time", "overlap_rmse", "seam_jump", "jerk_command_step"),
+    *("jerk_measured", "mode_switches", "stall_time", "prediction_error", "surprising"),
+)
+"""Columns of episodes that the pages' tables are made of."""
 DEMONSTRATIONS_SHOWN = 5
 PACKAGES = (
     "segue",
@@ -75,7 +85,7 @@ def build(
         "methods": [method.description() for method in methods],
         "cells": [{key: value for key, value in row.items() if key != "trace"} for row in rows],
         "traces": [
-            *(row["trace"] for row in rows if row["training_seed"] == first),
+            *(row["trace"] for row in rows if row["training_seed"] == first and "trace" in row),
             *(_demonstrated(demonstrations, spec, i) for i in range(min(DEMONSTRATIONS_SHOWN, len(demonstrations)))),
         ],
     }
@@ -97,10 +107,16 @@ def _demonstrated(demonstrations: Episodes, spec: RobotSpec, index: int) -> dict
 
 
 def write(results: Mapping[str, Any], path: Path) -> Path:
-    """Write results as JSON, one cell per line, so that versions of a file can be compared."""
+    """Write results as JSON, one cell per line, so that versions of a file can be compared; traces beside them."""
+    if "traces" in results:
+        _write({"traces": results["traces"]}, path.with_name(TRACES))
+    return _write({key: value for key, value in results.items() if key != "traces"}, path)
+
+
+def _write(content: Mapping[str, Any], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = []
-    for key, value in results.items():
+    for key, value in content.items():
         if key in ("cells", "traces"):
             lines = ",\n".join(json.dumps(each, allow_nan=False) for each in value)
             parts.append(f"{json.dumps(key)}: [\n{lines}\n]")
@@ -130,7 +146,62 @@ def read(path: Path) -> dict[str, Any]:
             expected="a results file of this version of Segue",
             change="evaluate again, or use the version that wrote it",
         )
+    traces = path.with_name(TRACES)
+    if "traces" not in results and traces.is_file():
+        results["traces"] = json.loads(traces.read_text())["traces"]
     return results
+
+
+def slim(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of results that is kept with the source: the measures that pages show, four digits, no traces."""
+    cells = [
+        {
+            **cell,
+            "episodes": {
+                name: [None if value is None else _short(value) for value in column]
+                for name, column in cell["episodes"].items()
+                if name in KEPT
+            },
+        }
+        for cell in content["cells"]
+    ]
+    return {**{key: value for key, value in content.items() if key != "traces"}, "cells": cells}
+
+
+def _short(value: float) -> float | int:
+    """Four significant digits, whole numbers as they are."""
+    return int(value) if value == int(value) else float(f"{value:.4g}")
+
+
+def rows_of(path: Path, methods: Sequence[Method], asked: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of an earlier results file that may stand beside new ones, by method; each says its commit.
+
+    Args:
+        path: Of the results; where there are none, there are no rows.
+        methods: Wanted; one that the file has with other settings, or not in full, is left out.
+        asked: ``task``, ``delays``, ``training_seeds``, ``episodes`` and ``updates`` that must agree.
+    """
+    if not path.is_file():
+        return {}
+    content = read(path)
+    budget = content["budget"]
+    alike = (content["task"]["name"], budget["episodes per cell"]) == (asked["task"], asked["episodes"])
+    if not alike or str(asked["updates"]) not in str(budget["updates per policy"]).split(" and "):
+        return {}
+    usual = {"noise": "fresh", "scale": 1.0, "predictor": "none"}  # of files from before there was a choice
+    there = {each["name"]: {**usual, **each["settings"]} for each in content["methods"]}
+    wanted = {(delay, seed) for delay in asked["delays"] for seed in asked["training_seeds"]}
+    found = {}
+    for method in methods:
+        rows = [
+            {"commit": content["commit"], **cell}
+            for cell in content["cells"]
+            if cell["method"] == method.name and (cell["delay"], cell["training_seed"]) in wanted
+        ]
+        same = there.get(method.name) == method.description()["settings"]
+        if same and {(row["delay"], row["training_seed"]) for row in rows} == wanted:
+            found[method.name] = rows
+    return found
 
 
 def commit() -> str:

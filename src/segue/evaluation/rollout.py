@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from segue.core.chunk import Array, Chunk
+from segue.core.chunk import Array, Chunk, Predicting
 from segue.core.observation import stacked, state_of
 from segue.core.seams import Seam
 from segue.core.smoothness import Real
@@ -20,8 +20,15 @@ from segue.data.episodes import Episodes
 from segue.envs.robot import RobotSpec, Simulator
 from segue.errors import SpecError
 from segue.evaluation.delays import DelayModel
-from segue.evaluation.metrics import EpisodeRecord, action_scale, cruise_speed
+from segue.evaluation.metrics import (
+    EpisodeRecord,
+    action_scale,
+    cruise_speed,
+    observation_scale,
+    prediction_error,
+)
 from segue.policies.chunk_policy import BatchChunkPolicy
+from segue.policies.predictor import Foreseeing
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Event, Handover, Plan, Request, Tick
 from segue.runtime.trigger import FIXED_HORIZON, Trigger
@@ -34,15 +41,18 @@ class Scales:
     Attributes:
         action: Shape (action,): standard deviation of the demonstrated actions, robot units.
         cruise_speed: Median measured speed of the demonstrations [pose unit / s].
+        observation: Shape (observation,): standard deviation of the demonstrated observations, robot units; None where
+            that is not known, and predictions are not compared with what is seen.
     """
 
     action: Real
     cruise_speed: float
+    observation: Real | None = None
 
     @classmethod
     def of(cls, episodes: Episodes, spec: RobotSpec) -> "Scales":
         """Units of a task from its demonstrations."""
-        return cls(action_scale(episodes), cruise_speed(episodes, spec))
+        return cls(action_scale(episodes), cruise_speed(episodes, spec), observation_scale(episodes))
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,16 @@ class _Episode:
     completion_step: int | None = None
     calls: int = 0
     seconds: float = 0.0
+    foreseen: dict[int, Array] = field(default_factory=dict)
+    prediction_errors: list[float] = field(default_factory=list)
+    surprises: list[float] = field(default_factory=list)
+
+    def look_back(self, scale: Real | None) -> None:
+        """Compare what was predicted for this step with what is seen in it."""
+        predicted = self.foreseen.pop(self.plan.step, None)
+        if predicted is not None and scale is not None:
+            seen = state_of(self.simulator.observe())
+            self.prediction_errors.append(prediction_error(predicted, seen, scale))
 
     def deliver_if_due(self) -> None:
         """Hand over the chunk that arrives in this step."""
@@ -175,6 +195,7 @@ def rollout(
     for _ in range(timing.max_steps):
         for episode in running:
             episode.deliver_if_due()
+            episode.look_back(scales.observation)
         _infer(policy, running, timing)
         for episode in running:
             episode.deliver_if_due()  # without delay, the chunk that was asked for in this step
@@ -217,6 +238,18 @@ def _infer(policy: BatchChunkPolicy, running: Sequence[_Episode], timing: Timing
         episode.under_way = (request.step + timing.delay.draw(episode.delays), request, actions)
         episode.calls += 1
         episode.seconds += seconds
+    _note_predictions(policy, [(episode, request) for episode, request, _ in asking])
+
+
+def _note_predictions(policy: BatchChunkPolicy, asked: Sequence[tuple[_Episode, Request]]) -> None:
+    """Keep what the policy says about its last call: the states that chunks were made for, and how surprised it was."""
+    if isinstance(policy, Predicting):
+        for (episode, _), surprise in zip(asked, policy.surprises, strict=True):
+            episode.surprises.append(float(surprise))
+    if isinstance(policy, Foreseeing):
+        for (episode, request), state in zip(asked, policy.predictions, strict=True):
+            if state.size and not np.isnan(state).any():
+                episode.foreseen[request.step + request.continuation.committed] = state
 
 
 def _record(episode: _Episode, timing: Timing, scales: Scales) -> EpisodeRecord:
@@ -232,4 +265,6 @@ def _record(episode: _Episode, timing: Timing, scales: Scales) -> EpisodeRecord:
         max_steps=timing.max_steps,
         inference_calls=episode.calls,
         inference_seconds=episode.seconds,
+        prediction_errors=np.array(episode.prediction_errors, np.float64),
+        surprises=np.array(episode.surprises, np.float64),
     )

@@ -25,7 +25,7 @@ from segue.policies.predictor import CommandedState, Predictor
 from segue.runtime.plan import Handover
 from segue.training import checkpoint
 from segue.training.autoencoder import load_autoencoder
-from segue.training.predictor import load_predictor
+from segue.training.context_predictor import learned_predictor
 
 FIRST_SEED = 10_000
 """Evaluation seeds start here, away from those of the demonstrations."""
@@ -60,6 +60,11 @@ class Cell:
     autoencoder: Path | None = None
     predictor: Path | None = None
     first_seed: int = FIRST_SEED
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Its place in a table."""
+        return {"method": self.method.name, "delay": self.delay.typical, "training_seed": self.training_seed}
 
     @property
     def own_delay(self) -> DelayModel:
@@ -106,6 +111,12 @@ def home_of(run: Path, method: Method) -> Path:
     return apart if method.predictor == "learned" and apart.is_dir() else run
 
 
+def predictor_home(home: Path, policy: str) -> Path:
+    """Where a policy's predictor lies beside it: one of its contexts in a folder of its own, else that of all."""
+    own = home / PREDICTOR / policy
+    return own if checkpoint.started(own) else home / PREDICTOR
+
+
 def _parts(run: Path, method: Method, methods: Sequence[Method]) -> Parts:
     home, name = home_of(run, method), method.policy
     if not checkpoint.started(home / name):
@@ -122,7 +133,8 @@ def _parts(run: Path, method: Method, methods: Sequence[Method]) -> Parts:
             expected=f"one, which these methods refine with: {refining}",
             change=f"segue train-autoencoder TASK --out {run / AUTOENCODER}, or leave these methods out",
         )
-    if method.predictor == "learned" and not checkpoint.started(home / PREDICTOR):
+    predictor = predictor_home(home, name)
+    if method.predictor == "learned" and not checkpoint.started(predictor):
         predicting = ", ".join(each.name for each in methods if each.predictor == "learned")
         raise CheckpointError(
             got=f"no {PREDICTOR} in {home}",
@@ -132,7 +144,7 @@ def _parts(run: Path, method: Method, methods: Sequence[Method]) -> Parts:
     return Parts(
         policy=home / name,
         autoencoder=run / AUTOENCODER if method.refines_actions else None,
-        predictor=home / PREDICTOR if method.predictor == "learned" else None,
+        predictor=predictor if method.predictor == "learned" else None,
     )
 
 
@@ -194,8 +206,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     codec = None if cell.autoencoder is None else load_autoencoder(cell.autoencoder)[0]
     bound = cell.method.bound(policy, codec, _predictor(cell, policy, robots))
     records = rollout(bound, robots, seeds, timing, scales(cell.task))
-    key = {"method": cell.method.name, "delay": cell.delay.typical, "training_seed": cell.training_seed}
-    return result(key, timing, seeds, records)
+    return result(cell.key, timing, seeds, records)
 
 
 def _predictor(cell: Cell, policy: Policy, robots: Sequence[Simulator]) -> Predictor | None:
@@ -220,7 +231,7 @@ def predictor_of(kind: str, policy: Policy, path: Path | None) -> Predictor | No
         case "none":
             return None
         case "learned" if path is not None:
-            return load_predictor(path)[0].to(policy.units.device)
+            return learned_predictor(path, policy)
         case "commanded":
             return CommandedState.of(policy.config)
     raise SpecError(

@@ -22,7 +22,7 @@ from segue.evaluation.statistics import (
 )
 
 SCHEMA = 1
-SHARES = ("success", "score", "hesitation")
+SHARES = ("success", "score", "hesitation", "surprising")
 HEADLINE = ("success", "completion_time", "jerk_measured")
 Key = tuple[str, int, str]  # method, delay, metric
 Verdict = Literal["better", "worse", "level"]
@@ -49,7 +49,7 @@ class Summary:
         labels: Method name to label, in the order of reports.
         default: Name of the method that Segue uses unless told otherwise, if it took part.
         delays: Inference delays [steps], ascending.
-        metrics: Names of the measures that occur, in the order of `METRICS`.
+        metrics: Names of the measures that an episode defines, in the order of `METRICS`.
         demonstrations: The demonstrations' own value, where one is defined.
         samples: The episodes of each cell.
     """
@@ -161,10 +161,15 @@ def summarise(results: Mapping[str, Any]) -> Summary:
         labels=labels,
         default=next((method["name"] for method in results["methods"] if method.get("default")), None),
         delays=tuple(sorted({cell["delay"] for cell in cells})),
-        metrics=tuple(name for name in METRICS if any(name in cell["episodes"] for cell in cells)),
+        metrics=tuple(name for name in METRICS if any(_defines(cell, name) for cell in cells)),
         demonstrations={name: value for name, value in demonstrations.items() if not math.isnan(value)},
         samples=_samples(cells),
     )
+
+
+def _defines(cell: Mapping[str, Any], metric: str) -> bool:
+    """Whether an episode of a cell has a value; results of before a measure was there lack its column."""
+    return any(value is not None for value in cell["episodes"].get(metric, ()))
 
 
 def _samples(cells: Sequence[Mapping[str, Any]]) -> dict[Key, Sample]:

@@ -54,6 +54,8 @@ class RunSummary:
         delays: Executed actions from request to arrival, per chunk [steps].
         planned: What the chunks of ``delays`` were planned for [steps].
         latencies: From asking to the answer, per chunk after the first [s].
+        compared: Requests whose robot could be compared with what was predicted of it.
+        doubted: Those of them that found it farther from its prediction than usual.
     """
 
     ticks: int
@@ -74,6 +76,8 @@ class RunSummary:
     delays: NDArray[np.int64]
     planned: NDArray[np.int64]
     latencies: Array
+    compared: int
+    doubted: int
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and value of everything that fits in a line, for a table."""
@@ -97,10 +101,20 @@ class RunSummary:
             ("chunks", ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items()) or "none"),
             ("inference", quantiles(self.latencies)),
             ("delay", _steps(self.delays)),
+            ("prediction", self._prediction()),
             ("not recorded", f"{self.dropped[0]:,} ticks, {self.dropped[1]:,} chunks: the trace was full")
             if any(self.dropped)
             else ("not recorded", "nothing"),
         ]
+
+    def _prediction(self) -> str:
+        """How often the robot did what was predicted of it."""
+        if not self.compared:
+            return "–"
+        return (
+            f"{self.doubted:,} of {_count(self.compared, 'request')} found the robot farther from its prediction than "
+            "usual; their chunks were made of the observation as it was"
+        )
 
 
 def _count(number: int, of: str) -> str:
@@ -154,6 +168,8 @@ def summarise_run(trace: Trace) -> RunSummary:
         delays=executed,
         planned=planned,
         latencies=latencies(trace),
+        compared=int(np.count_nonzero(~np.isnan(trace.chunks["surprise"]))),
+        doubted=int(np.count_nonzero(trace.chunks["surprise"] > 1)),
     )
 
 

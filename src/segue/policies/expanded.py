@@ -20,9 +20,13 @@ from segue.policies.chunk_policy import ServingPolicy
 def at_periods(continuation: Continuation, factor: int, summed: Sequence[int] = ()) -> Continuation:
     """A continuation counted in periods of ``factor`` steps.
 
-    Of the prefix only whole periods are kept. A period that is committed in part counts as committed.
+    Of the prefix only whole periods are kept. A period that is committed in part counts as committed. A past of other
+    than whole periods is forgotten: nothing that is predicted in periods can be compared with it.
     """
-    prefix = at_low_rate(continuation.prefix, factor, summed)
+    prefix, past = at_low_rate(continuation.prefix, factor, summed), continuation.past
+    if past is not None:
+        whole = len(past.executed) % factor == 0
+        past = replace(past, executed=at_low_rate(past.executed, factor, summed)) if whole else None
     return replace(
         continuation,
         start=continuation.start // factor,
@@ -31,6 +35,7 @@ def at_periods(continuation: Continuation, factor: int, summed: Sequence[int] = 
         execution_horizon=max(continuation.execution_horizon // factor, 1),
         votes=continuation.votes[factor - 1 :: factor][: len(prefix)],
         previous=None,
+        past=past,
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segue.core.observation import Cameras
 from segue.errors import SpecError
 from segue.policies.autoencoder import AutoencoderConfig, Codec
-from segue.policies.policy import Module, Policy, PolicyConfig, SeeingUnits, Units
+from segue.policies.policy import Module, Policy, PolicyConfig, PredictableUnits, SeeingUnits, Units
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
@@ -112,6 +112,11 @@ class LatentUnits:
     def encode(self, observation: Any) -> Tensor:
         """Context of an inference, (batch, context)."""
         return self.inside.encode(observation)
+
+    def state(self, context: Tensor) -> Tensor:
+        """As the units inside."""
+        assert isinstance(self.inside, PredictableUnits)
+        return self.inside.state(context)
 
     def augmented(self, observation: Any, generator: torch.Generator) -> Any:
         """As the units inside."""

@@ -84,16 +84,25 @@ class FreshNoise:
 
 @dataclass(frozen=True)
 class CarriedNoise:
-    """One noise per absolute step of an episode, the same in all chunks that speak about the step.
+    """One noise per absolute step of an episode, the same in all chunks that speak about the step, or a share of it.
+
+        n_j = scale * (sqrt(share) * carried_j + sqrt(1 - share) * own_j)
+
+    Each chunk alone starts from independent normal noise, whatever the share; it is the correlation between two chunks.
 
     Attributes:
         scale: Standard deviation, 1 as in training; less keeps to what the policy finds likely.
+        share: Of the variance that is carried, in [0, 1]: 1 keeps one plan through an episode, be it good or bad; less
+            lets the robot think again.
     """
 
     scale: float = 1.0
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         _check_scale(self.scale)
+        if not 0 <= self.share <= 1:
+            raise SpecError(f"a share of {self.share}", "in [0, 1], 1 to carry all of the noise", "try 0.5 or 1")
 
     def draw(
         self,
@@ -107,18 +116,24 @@ class CarriedNoise:
         Positions of several control steps are counted on one grid through the episode, so that chunks that start
         between two of its points agree to within a position.
         """
-        positions, dimension = shape
         rows = [
-            step_noise(generator.initial_seed(), each.episode, each.start // stride, positions, dimension)
+            self._row(generator.initial_seed(), each, each.start // stride, shape)
             for each, generator in zip(continuations, generators, strict=True)
         ]
         return self.scale * torch.stack(rows).to(torch.get_default_dtype())
 
+    def _row(self, seed: int, continuation: Continuation, first: int, shape: tuple[int, int]) -> Tensor:
+        carried = step_noise(seed, continuation.episode, first, *shape)
+        if self.share == 1:
+            return carried
+        own = step_noise(seed, continuation.episode, first, *shape, stream=1 + continuation.start)
+        return self.share**0.5 * carried + (1 - self.share) ** 0.5 * own
 
-def step_noise(seed: int, episode: int, first: int, positions: int, dimension: int) -> Tensor:
+
+def step_noise(seed: int, episode: int, first: int, positions: int, dimension: int, *, stream: int = 0) -> Tensor:
     """Standard normal noise of consecutive positions of an episode. Shape (positions, dimension), float64.
 
-    Position j is a function of seed, episode and ``first + j`` alone: the counter of a Philox generator
+    Position j is a function of seed, episode, stream and ``first + j`` alone: the counter of a Philox generator
     (Salmon et al. 2011) is the position, and the inverse of the normal law takes one number for each of its own.
 
     Args:
@@ -127,10 +142,11 @@ def step_noise(seed: int, episode: int, first: int, positions: int, dimension: i
         first: Absolute index of the first position, 0 or more.
         positions: How many.
         dimension: Numbers per position.
+        stream: Another one has other noise for the same positions.
     """
     blocks = -(-dimension // _WORDS)
     key = np.array([seed & 0xFFFFFFFFFFFFFFFF, episode & 0xFFFFFFFFFFFFFFFF], np.uint64)
-    bits = np.random.Philox(counter=np.array([first * blocks, 0, 0, 0], np.uint64), key=key)
+    bits = np.random.Philox(counter=np.array([first * blocks, stream, 0, 0], np.uint64), key=key)
     words = bits.random_raw(positions * blocks * _WORDS).reshape(positions, blocks * _WORDS)[:, :dimension]
     uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # strictly between 0 and 1
     return torch.special.ndtri(torch.from_numpy(uniform))

@@ -1,10 +1,11 @@
 """What a policy is shown, from one robot to tensors of a batch.
 
 one robot    (observation,)      Observation: (state,), pictures (h, w, 3), a text
-of_one       (1, observation)    each with a batch axis of one
+of_one       (1, observation)    each with a batch axis of one; `first_of` takes it away
 on_device    a tensor            tensors: numbers in single precision, pictures of bytes as they are
 
-A mapping of named parts is passed on in the same way, to policies that want one; a text in it becomes a list of one.
+A mapping of named parts is passed on in the same way, to policies that want one; a text in it becomes a list of one. So
+is what is encoded already.
 """
 
 from collections.abc import Mapping
@@ -15,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.observation import Observation, stacked
+from segue.core.observation import Encoded, Observation, stacked
 
-Seen: TypeAlias = NDArray[np.floating] | Observation[Any] | Mapping[str, Any]
+Seen: TypeAlias = NDArray[np.floating] | Observation[Any] | Encoded[Any] | Mapping[str, Any]
 """An observation of one robot, or a batch of them with the batch axis first."""
 
 
@@ -28,8 +29,17 @@ def of_one(observation: Seen) -> Seen:
     return stacked([observation])
 
 
+def first_of(observations: Seen) -> Seen:
+    """What the first robot of a batch sees; undoes `of_one`."""
+    if isinstance(observations, Mapping):
+        return {name: part[0] for name, part in observations.items()}
+    return observations[0]
+
+
 def on_device(observations: Seen, device: torch.device) -> Any:
     """Tensors of a batch on a device."""
+    if isinstance(observations, Encoded):
+        return Encoded(on_device(observations.context, device), on_device(observations.state, device))
     if isinstance(observations, Observation):
         pictures = {name: _part(picture, device) for name, picture in observations.pictures.items()}
         return Observation(on_device(observations.state, device), pictures, observations.prompt)

@@ -146,6 +146,15 @@ class SeeingUnits(Units, Protocol):
         ...
 
 
+@runtime_checkable
+class PredictableUnits(Units, Protocol):
+    """Units whose context can be predicted: numbers that hold the state, and `Encoded` in place of an observation."""
+
+    def state(self, context: Tensor) -> Tensor:
+        """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
+        ...
+
+
 class Policy(Module, Protocol):
     """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""
 

@@ -27,7 +27,7 @@ from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_
 from segue.core.observation import state_of, with_state
 from segue.errors import SpecError
 from segue.policies.chunk_policy import BatchChunkPolicy, finished
-from segue.policies.observation import Seen, of_one
+from segue.policies.observation import Seen, first_of, of_one
 from segue.policies.policy import PolicyConfig
 from segue.strategies.hooks import Strategy
 
@@ -66,12 +66,15 @@ class Measured(Protocol):
 
 
 @runtime_checkable
-class Predicting(Protocol):
-    """A chunk policy that says how well the robot does what was predicted of it."""
+class Foreseeing(Protocol):
+    """A chunk policy that says which states it has made its chunks of."""
 
     @property
-    def surprises(self) -> NDArray[np.float64]:
-        """Of the last call, one per robot: above 1, nothing was predicted; NaN where there was nothing to compare."""
+    def predictions(self) -> Array:
+        """Of the last call, robot units, shape (batch, observation): NaN for a robot of which nothing was predicted.
+
+        Where nothing was predicted of any, or what is predicted are no states, the shape is (batch, 0).
+        """
         ...
 
 
@@ -137,6 +140,7 @@ class PredictivePolicy:
         self.policy, self.predictor, self.finishing = policy, predictor, finishing
         self._doubts = predictor if guard and isinstance(predictor, Measured) else None
         self._surprises = np.zeros(0)
+        self._predictions = np.zeros((0, 0), np.float32)
 
     @property
     def spec(self) -> PolicySpec:
@@ -145,15 +149,20 @@ class PredictivePolicy:
 
     @property
     def surprises(self) -> NDArray[np.float64]:
-        """Of the last call, see `Predicting`."""
+        """Of the last call, see `segue.core.chunk.Predicting`."""
         return self._surprises
+
+    @property
+    def predictions(self) -> Array:
+        """Of the last call, see `Foreseeing`."""
+        return self._predictions
 
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
         """Actions (horizon, action) in robot units; the first are the committed ones."""
         batch = of_one(observation)
         steps = self._steps([continuation], batch)
         if steps.any():
-            observation = self._predicted(batch, [continuation], steps)[0]
+            observation = first_of(self._predicted(batch, [continuation], steps))
         chunk = self.policy.next_chunk(observation, continuation.ahead(int(steps[0])))
         return self._completed(chunk[None], [continuation], steps)[0]
 
@@ -181,6 +190,7 @@ class PredictivePolicy:
         """How far each robot's observation is predicted; 0 for one that has been surprising."""
         steps = np.array([each.committed for each in continuations], np.int64)
         self._surprises = np.full(len(steps), np.nan)
+        self._predictions = np.full((len(steps), 0), np.nan, np.float32)
         known = [i for i, each in enumerate(continuations) if each.past is not None]
         if self._doubts is not None and known:
             pasts = [past for each in continuations if (past := each.past) is not None]
@@ -194,7 +204,10 @@ class PredictivePolicy:
         return np.where(self._surprises > 1, 0, steps)
 
     def _predicted(self, observations: Any, continuations: Sequence[Continuation], steps: NDArray[np.int64]) -> Any:
-        return self.predictor.ahead(observations, _padded([each.prefix for each in continuations], steps), steps)
+        predicted = self.predictor.ahead(observations, _padded([each.prefix for each in continuations], steps), steps)
+        if isinstance(states := state_of(predicted), np.ndarray):
+            self._predictions = np.where((steps > 0)[:, None], states, np.float32(np.nan))
+        return predicted
 
     def _completed(self, chunks: Array, continuations: Sequence[Continuation], steps: NDArray[np.int64]) -> Array:
         """Chunks from now on: the committed actions, then what was made for after them."""

@@ -81,8 +81,10 @@ class StatePredictor(nn.Module):
             actions: Shape (batch, most, action), robot units.
             steps: Shape (batch,), integer, at most ``most``.
         """
-        for j in range(int(steps.max()) if len(steps) else 0):
-            state = torch.where((j < steps)[:, None], self.step(state, actions[:, j]), state)
+        fewest, most = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
+        for j in range(most):
+            moved = self.step(state, actions[:, j])
+            state = moved if j < fewest else torch.where((j < steps)[:, None], moved, state)
         return state
 
     @torch.no_grad()
@@ -92,14 +94,15 @@ class StatePredictor(nn.Module):
         Raises:
             SpecError: States or actions have other dimensions than those that were learned.
         """
-        self._check(state_of(observed), actions)
-        state = torch.as_tensor(state_of(observed), dtype=torch.float32, device=self.device)
-        predicted = self(
-            state, torch.as_tensor(actions, device=self.device), torch.as_tensor(steps, device=self.device)
-        )
+        self.check(state_of(observed), actions)
+        tensors = [
+            torch.as_tensor(each, dtype=torch.float32, device=self.device) for each in (state_of(observed), actions)
+        ]
+        predicted = self(*tensors, torch.as_tensor(steps, device=self.device))
         return with_state(observed, predicted.cpu().numpy())
 
-    def _check(self, state: Any, actions: Array) -> None:
+    def check(self, state: Any, actions: Array) -> None:
+        """Raise `SpecError` unless states (..., observation) and actions (..., action) have the dimensions learned."""
         expected = len(self.config.observation_names), len(self.config.action_names)
         if (np.shape(state)[-1], actions.shape[-1]) != expected:
             raise SpecError(
@@ -115,7 +118,7 @@ class StatePredictor(nn.Module):
     @torch.no_grad()
     def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
         """Error over the bound of as many steps, see `segue.policies.predictor.Measured`."""
-        self._check(before, executed)
+        self.check(before, executed)
         count = torch.as_tensor(steps, device=self.device)
         tensors = [torch.as_tensor(each, dtype=torch.float32, device=self.device) for each in (before, executed, now)]
         error = self.error(self(tensors[0], tensors[1], count), tensors[2])

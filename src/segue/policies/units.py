@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.chunk import Array
-from segue.core.observation import Observation, state_of
+from segue.core.observation import Encoded, Observation, state_of
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError
@@ -71,9 +71,19 @@ class NormalizedUnits(nn.Module):
         return self.action.mean.device
 
     def encode(self, observation: Any) -> Tensor:
-        """Context of an inference, (batch, context)."""
+        """Context of an inference, (batch, context): the normalised state, then what is made of the pictures.
+
+        Raises:
+            SpecError: What is observed, or encoded, has another size.
+        """
+        if isinstance(observation, Encoded):
+            return self._context(observation.context)
         state = self.observation(self._state(observation))
         return state if self.sight is None else torch.cat([state, self.sight(observation)], dim=1)
+
+    def state(self, context: Tensor) -> Tensor:
+        """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
+        return self.observation.inverse(self._context(context)[:, : len(self._names)])
 
     def augmented(self, observation: Observation[Tensor], generator: torch.Generator) -> Observation[Tensor]:
         """What is trained on in place of an observation: its pictures cut out anywhere, see `Vision.crop`."""
@@ -91,6 +101,15 @@ class NormalizedUnits(nn.Module):
         state = state_of(observation)
         check_observation(state, self._names)
         return state
+
+    def _context(self, context: Tensor) -> Tensor:
+        if context.ndim != 2 or context.shape[1] != self.context:
+            raise SpecError(
+                got=f"contexts of shape {tuple(context.shape)}",
+                expected=f"(batch, {self.context}), as this policy encodes observations",
+                change="give the policy what its own units have encoded",
+            )
+        return context
 
 
 def check_observation(observation: Tensor, names: Sequence[str]) -> None:

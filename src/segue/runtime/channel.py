@@ -19,19 +19,22 @@ import struct
 import tempfile
 import zlib
 from dataclasses import dataclass, field
+from math import nan
 from typing import Final
 
 import numpy as np
 
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation, Past, PolicySpec
 from segue.core.observation import Cameras, Observation, Observed, Picture, check_pictures, seen, state_of
 from segue.errors import SpecError
 from segue.runtime.link import Answer
 from segue.runtime.plan import Request
 
 _HEAD: Final = struct.Struct("<QII")  # generation, checksum, length
-REQUEST: Final = struct.Struct("<qqqd iiii")  # epoch, number, step, captured; delay, s, known, previous is known
-ANSWER: Final = struct.Struct("<qqdd q")  # epoch, number, captured, finished; whether there are actions
+REQUEST: Final = struct.Struct("<qqqqd iiii i4x")
+"""Epoch, number, step, episode, captured; delay, s, known, whether previous is known; steps of the past, -1: none."""
+ANSWER: Final = struct.Struct("<qqddd q")
+"""Epoch, number, captured, finished, surprise; whether there are actions."""
 LONGEST_ERROR: Final = 240  # bytes
 _FLOAT: Final = np.dtype("<f4")
 
@@ -64,8 +67,8 @@ class Sizes:
 
     @property
     def request(self) -> int:
-        """Bytes of a request: its head, votes, prefix, previous action, state and pictures."""
-        floats = (self.horizon + 1) * self.action + self.observation
+        """Bytes of a request: its head, votes, prefix, previous action, past, state and pictures."""
+        floats = (2 * self.horizon + 1) * self.action + 2 * self.observation
         return REQUEST.size + 8 * self.horizon + 4 * floats + self.pictures
 
     @property
@@ -182,16 +185,24 @@ def pack_request(request: Request, observed: Observed, captured: float, cameras:
         cameras: Whose pictures go along, in this order.
 
     Raises:
-        SpecError: A picture is missing or of another size.
+        SpecError: A picture is missing or of another size, or the past has a state of another size.
     """
     check_pictures(observed, cameras or {})
     c = request.continuation
     head = REQUEST.pack(
-        request.epoch, request.number, request.step, captured,
-        c.delay, c.execution_horizon, c.known, c.previous is not None,
+        request.epoch, request.number, request.step, c.episode, captured,
+        c.delay, c.execution_horizon, c.known, c.previous is not None, -1 if c.past is None else len(c.past.executed),
     )  # fmt: skip
     state = state_of(observed)
     floats = [c.prefix, state] if c.previous is None else [c.prefix, c.previous, state]
+    if c.past is not None:
+        if c.past.state.shape != np.shape(state):
+            raise SpecError(
+                got=f"a state of shape {np.shape(state)} after one of {c.past.state.shape}",
+                expected="the same observation dimensions at every request",
+                change="give the plan the state that the policy is given",
+            )
+        floats += [c.past.state, c.past.executed]
     numbers = [c.votes.astype("<i8").tobytes(), *(array.astype("<f4").tobytes() for array in floats)]
     shown = observed.pictures if isinstance(observed, Observation) else {}
     return b"".join((head, *numbers, *(shown[name].tobytes() for name in cameras or {})))
@@ -199,13 +210,18 @@ def pack_request(request: Request, observed: Observed, captured: float, cameras:
 
 def unpack_request(message: bytes, sizes: Sizes) -> tuple[Request, Observed, float]:
     """Request, observation and its time; the way back of `pack_request`."""
-    epoch, number, step, captured, delay, execution_horizon, known, has_previous = REQUEST.unpack_from(message)
+    epoch, number, step, episode, captured, delay, s, known, has_previous, executed = REQUEST.unpack_from(message)
     votes = np.frombuffer(message, "<i8", known, REQUEST.size)
     at = REQUEST.size + 8 * known
     floats = np.frombuffer(message, "<f4", (len(message) - sizes.pictures - at) // 4, at).copy()
     prefix, rest = floats[: known * sizes.action].reshape(known, sizes.action), floats[known * sizes.action :]
     previous, observation = (rest[: sizes.action], rest[sizes.action :]) if has_previous else (None, rest)
-    continuation = Continuation(step, prefix, delay, execution_horizon, votes.copy(), previous)
+    past = None
+    if executed >= 0:
+        states, actions = np.split(observation, [len(observation) - executed * sizes.action])
+        observation, before = np.split(states, 2)
+        past = Past(before, actions.reshape(executed, sizes.action))
+    continuation = Continuation(step, prefix, delay, s, votes.copy(), previous, episode, past)
     return Request(epoch, number, step, continuation), seen(observation, _pictures(message, sizes)), captured
 
 
@@ -218,20 +234,22 @@ def _pictures(message: bytes, sizes: Sizes) -> dict[str, Picture]:
     return pictures
 
 
-def pack_answer(request: Request, actions: Array | None, error: str, *, captured: float, finished: float) -> bytes:
+def pack_answer(
+    request: Request, actions: Array | None, error: str, *, captured: float, finished: float, surprise: float = nan
+) -> bytes:
     """An answer as it lies in the mailbox; see `segue.runtime.link.Answer`."""
-    head = ANSWER.pack(request.epoch, request.number, captured, finished, actions is not None)
+    head = ANSWER.pack(request.epoch, request.number, captured, finished, surprise, actions is not None)
     return head + (error.encode()[:LONGEST_ERROR] if actions is None else actions.astype("<f4").tobytes())
 
 
 def unpack_answer(message: bytes, sizes: Sizes) -> Answer:
     """The way back of `pack_answer`."""
-    epoch, number, captured, finished, good = ANSWER.unpack_from(message)
+    epoch, number, captured, finished, surprise, good = ANSWER.unpack_from(message)
     seconds = max(finished - captured, 0.0)
     if not good:
         return Answer(epoch, number, None, seconds, message[ANSWER.size :].decode(errors="replace"))
     actions = np.ndarray((sizes.horizon, sizes.action), _FLOAT, message, ANSWER.size)
-    return Answer(epoch, number, actions, seconds)
+    return Answer(epoch, number, actions, seconds, surprise=surprise)
 
 
 def anonymous_file() -> int:

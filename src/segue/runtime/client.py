@@ -16,10 +16,12 @@ import random
 import socket
 import time
 from collections.abc import Mapping
+from math import nan
 from ssl import SSLCertVerificationError, SSLContext
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
@@ -92,6 +94,7 @@ class RemotePolicy:
         self._not_before = 0.0
         self._problem: Exception | None = None
         self.timing: Mapping[str, float] = {}
+        self._surprise = nan
         self.card: Card | None = None
         self._connected(time.monotonic() + patience)
 
@@ -100,6 +103,11 @@ class RemotePolicy:
         """What it sees and answers."""
         assert self._spec is not None
         return self._spec
+
+    @property
+    def surprises(self) -> NDArray[np.float64]:
+        """What the server says of its last answer, one number, see `segue.core.chunk.Predicting`."""
+        return np.array([self._surprise])
 
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         """Actions (horizon, action). `timing` then says where the time went [ms].
@@ -115,13 +123,14 @@ class RemotePolicy:
         """
         started = time.monotonic()
         ends = started + self.deadline
-        self._number += 1
+        self._number, self._surprise = self._number + 1, nan
         while True:
             connection, plain = self._connected(ends), self.card is None
+            revision = 0 if self.card is None else self.card.revision
             question = self._question(observation, continuation, started, ends)
             try:
                 connection.socket.settimeout(max(ends - time.monotonic(), 0.001))  # sending has no timeout of its own
-                connection.send(messages.encode_question(question, self._state, plain=plain))
+                connection.send(messages.encode_question(question, self._state, plain=plain, revision=revision))
                 answer = self._await(connection, ends, plain)
             except RemoteError:
                 if plain:
@@ -139,6 +148,7 @@ class RemotePolicy:
                 raise
             else:
                 self.timing = {"round_trip_ms": 1e3 * (time.monotonic() - started), **answer.timing}
+                self._surprise = answer.surprise
                 return answer.actions
 
     def _question(self, observed: Observed, continuation: Continuation, started: float, ends: float) -> Question:

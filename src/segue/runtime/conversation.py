@@ -1,8 +1,8 @@
 """What a plan and a policy behind a link say to each other: requests out, answers in, and nothing that is not due.
 
-plan.request() -> link.send          one request under way at most
-link.poll() -> plan.deliver          its answer, once; what else comes was asked before a reset, or is dropped
-            -> plan.abandon          there is none; the next request waits, longer after every failure
+plan.request(state) -> link.send        one request under way at most
+link.poll() -> plan.deliver            its answer, once; what else comes was asked before a reset, or is dropped
+            -> plan.abandon            there is none; the next request waits, longer after every failure
 
 A chunk that the plan refuses is a failure like no answer: a policy that has turned to NaN is not asked in every step.
 """
@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from segue.core.observation import Observed
+from segue.core.observation import Observed, state_of
 from segue.errors import SpecError
 from segue.runtime.link import Answer, LinkState, PolicyLink
 from segue.runtime.plan import Delivery, Plan, Request
@@ -72,7 +72,7 @@ class Conversation:
         """Ask if it is due and somebody is there. The number of the request, 0 or `NOT_ASKED`: see `Sink.tick`."""
         if self._link.state is not LinkState.READY or now < self._not_before:
             return NOT_ASKED
-        request = self.plan.request()
+        request = self.plan.request(state_of(observation))
         if request is None:
             return 0
         self._asked = request
@@ -110,7 +110,7 @@ class Conversation:
             self._fail("a chunk that is not finite", now)
         self._sink.chunk(
             request, outcome, answer.actions, arrived=self.plan.step, after_request=after_request,
-            seconds=answer.seconds,
+            seconds=answer.seconds, surprise=answer.surprise,
         )  # fmt: skip
 
     def _answered(self, answer: Answer) -> Request | None:

@@ -1,6 +1,7 @@
 """What a policy server says of itself when a client connects, and whether a client can live with it.
 
-    {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras, handover}}
+    {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras, handover,
+                    revision}}
 
 The frame is openpi's metadata: whatever else a server tells its clients stands beside it, and openpi's clients are
 handed it as it is. Names come in their order, which is part of what is agreed: a robot whose joints are listed
@@ -21,6 +22,8 @@ from segue.runtime.plan import Handover
 
 PROTOCOL: Final = 1
 """Raised when messages change so that the other side must know."""
+REVISION: Final = 1
+"""Raised when a request may say more than before; a client tells an older server only what that one knows."""
 _VALUES: Final = 4 * wire.MAX_DIMENSION
 
 
@@ -38,6 +41,7 @@ class _Card(msgspec.Struct):
     hash: str = ""
     cameras: dict[str, tuple[int, int]] = {}
     handover: Handover = Handover.CONTINUE
+    revision: Annotated[int, Meta(ge=0)] = 0
 
 
 _VERSION, _CARD = Decoder(_Version), Decoder(_Card)
@@ -52,19 +56,21 @@ class Card:
         model: Its name, for people.
         hash: Of its weights; equal for equal policies.
         handover: How its chunks take over; a server that does not say it means chunks that are joined.
+        revision: Of what it understands; a server that does not say it is of revision 0.
     """
 
     spec: PolicySpec
     model: str = ""
     hash: str = ""
     handover: Handover = Handover.CONTINUE
+    revision: int = REVISION
 
 
 def encode_card(card: Card) -> bytes:
     """The frame that greets a client."""
     spec = card.spec
     content = _Card(PROTOCOL, spec.horizon, spec.dt, spec.observation_names, spec.action_names, card.model, card.hash,
-                    dict(spec.cameras), card.handover)  # fmt: skip
+                    dict(spec.cameras), card.handover, card.revision)  # fmt: skip
     return wire.encode({"segue": msgspec.to_builtins(content)}, checksum=True)
 
 
@@ -87,7 +93,7 @@ def decode_card(frame: bytes | str) -> Card | None:
         )
     card = wire.read(_CARD, raw, "segue")
     spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names, card.cameras)
-    return Card(spec, card.model, card.hash, card.handover)
+    return Card(spec, card.model, card.hash, card.handover, card.revision)
 
 
 def check_spec(got: PolicySpec, expected: PolicySpec) -> None:

@@ -10,6 +10,7 @@ error; or by the link, with an error, when the policy died, hung or was never th
 
 from dataclasses import dataclass
 from enum import Enum
+from math import nan
 from typing import Any, Protocol
 
 import msgspec
@@ -52,6 +53,8 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
         actions: Shape (horizon, action), robot units; None where there is an error.
         seconds: From sending the request to the end of the inference [s].
         error: What went wrong, in one line; empty where there are actions.
+        surprise: How far the robot was from what was predicted of it, 1 being the bound of what is usual; above it the
+            chunk was made of the observation as it was. NaN where there was nothing to compare.
     """
 
     epoch: int
@@ -59,6 +62,7 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
     actions: Array | None
     seconds: float
     error: str = ""
+    surprise: float = nan
 
 
 class PolicyLink(Protocol):

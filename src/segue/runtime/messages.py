@@ -13,9 +13,15 @@
     segue/execution_horizon    s                                                      steps
     segue/votes                chunks that have spoken about each prefix position     (known,) int64
     segue/previous             the action that was executed last                      (action,)
+    segue/episode              number of the episode                                  integer
+    segue/past_state           the observation of the request before                  (observation,)
+    segue/executed             what was executed since then, with it                  (at most horizon, action)
     segue/deadline             after this long the answer is of no use                s from the server's receipt
     segue/captured             when the observation was made, comes back              s, the client's own clock
     segue/crc                  CRC-32 of the frame, last entry (see `segue.runtime.wire`)
+
+    segue/surprise             in an answer: how far the robot was from what was       1: bound of the usual
+                               predicted of it; above 1, nothing was predicted
 
 All of ours are optional. A request says everything that its answer depends on, so that the server keeps nothing between
 requests, and every way to continue a chunk works over the wire. Two clocks are never compared.
@@ -24,6 +30,7 @@ requests, and every way to continue a chunk works over the wire. Two clocks are 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isnan, nan
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -31,11 +38,11 @@ from msgspec import Raw
 from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation, Past, PolicySpec
 from segue.core.observation import Picture
 from segue.errors import WireError
 from segue.runtime import pictures, wire
-from segue.runtime.handshake import Card
+from segue.runtime.handshake import REVISION, Card
 
 STATES: Final = ("observation/state", "state")
 """Keys under which an observation is looked for."""
@@ -46,11 +53,13 @@ _OURS: Final = frozenset(
     "segue/" + name
     for name in (
         *("id", "start", "prefix", "delay", "execution_horizon", "votes", "previous"),
-        *("deadline", "captured", "crc"),
+        *("episode", "past_state", "executed", "deadline", "captured", "crc"),
     )
 )
 
 
+_TELLS_THE_PAST: Final = 1
+"""Revision from which servers know of episodes and of what led to a request."""
 _TEXT, _TIMING = Decoder(str), Decoder(dict[str, float])
 
 
@@ -79,13 +88,16 @@ class Question:
     checksum: bool = False
 
 
-def encode_question(question: Question, state: str = STATES[0], *, plain: bool = False) -> bytes:
+def encode_question(
+    question: Question, state: str = STATES[0], *, plain: bool = False, revision: int = REVISION
+) -> bytes:
     """A request as a frame.
 
     Args:
         question: The request.
         state: Key of the observation.
         plain: Leave out what only a Segue server understands.
+        revision: Of the server, which refuses names that it does not know.
     """
     message: dict[str, Any] = {state: question.observation}
     message |= {
@@ -105,6 +117,11 @@ def encode_question(question: Question, state: str = STATES[0], *, plain: bool =
         ours["votes"] = np.asarray(known.votes, np.int64)
     if known.previous is not None:
         ours["previous"] = np.asarray(known.previous, np.float32)
+    if revision >= _TELLS_THE_PAST:
+        ours["episode"] = known.episode
+        if known.past is not None:
+            ours["past_state"] = np.asarray(known.past.state, np.float32)
+            ours["executed"] = np.asarray(known.past.executed, np.float32)
     message |= {f"segue/{name}": value for name, value in ours.items() if value is not None}
     return wire.encode(message, checksum=question.checksum)
 
@@ -166,7 +183,23 @@ def _continuation(found: Mapping[str, Raw], spec: PolicySpec) -> Continuation:
     previous = None
     if "segue/previous" in found:
         previous = wire.floats(found["segue/previous"], "segue/previous", (action,))
-    return Continuation(_integer(found, "start", 0, _LARGEST, 0), prefix, delay, steps, votes, previous)
+    start, episode = (_integer(found, name, 0, _LARGEST, 0) for name in ("start", "episode"))
+    return Continuation(start, prefix, delay, steps, votes, previous, episode, _past(found, spec))
+
+
+def _past(found: Mapping[str, Raw], spec: PolicySpec) -> Past | None:
+    """What led to a request: both of its fields, or neither."""
+    names = "segue/past_state", "segue/executed"
+    missing = [name for name in names if name not in found]
+    if len(missing) == 2:
+        return None
+    if missing:
+        raise WireError("missing", missing[0], "nothing", f"{' and '.join(names)}, or neither", "send both")
+    state = wire.floats(found[names[0]], names[0], (len(spec.observation_names),))
+    executed = wire.floats(found[names[1]], names[1], (None, len(spec.action_names)))
+    if len(executed) > spec.horizon:
+        _refuse("shape", "executed", f"{len(executed)} actions", f"at most the horizon, {spec.horizon}")
+    return Past(state, executed)
 
 
 def _integer(found: Mapping[str, Raw], name: str, low: int, high: int, default: Any) -> Any:
@@ -214,17 +247,23 @@ class Answer:
         actions: Shape (horizon, action), robot units, finite.
         id: Number of the request that it answers, or None from a server that does not say.
         timing: What the server says about its time [ms].
+        surprise: How far the robot was from what was predicted of it, see `segue.runtime.link.Answer`; NaN: not said.
     """
 
     actions: Array
     id: int | None
     timing: Mapping[str, float]
+    surprise: float = nan
 
 
 def encode_answer(
-    actions: NDArray[np.floating], question: Question, spec: PolicySpec, timing: Mapping[str, float]
+    actions: NDArray[np.floating],
+    question: Question,
+    spec: PolicySpec,
+    timing: Mapping[str, float],
+    surprise: float = nan,
 ) -> bytes:
-    """An answer as a frame.
+    """An answer as a frame; a surprise that is not a number is left out.
 
     Raises:
         WireError: Actions of another shape than the policy says, or not finite.
@@ -235,7 +274,8 @@ def encode_answer(
         actions = actions.astype(np.float32)
     if not np.isfinite(actions).all():
         raise WireError("not-finite", "actions", "NaN or infinity", "finite actions", "find out what the policy met")
-    echo = {"id": question.id, "start": question.continuation.start, "captured": question.captured}
+    echo = {"id": question.id, "start": question.continuation.start, "captured": question.captured,
+            "surprise": None if isnan(surprise) else surprise}  # fmt: skip
     ours = {f"segue/{name}": value for name, value in echo.items() if value is not None and question.id is not None}
     return wire.encode({"actions": actions, "server_timing": dict(timing), **ours}, checksum=question.checksum)
 
@@ -254,7 +294,16 @@ def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
         timing = wire.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
     except WireError:
         timing = {}  # other servers write other things there, and nobody's motion depends on it
-    return Answer(actions, _integer(found, "id", 0, _LARGEST, None), timing)
+    return Answer(actions, _integer(found, "id", 0, _LARGEST, None), timing, _surprise(found))
+
+
+def _surprise(found: Mapping[str, Raw]) -> float:
+    if "segue/surprise" not in found:
+        return nan
+    value = wire.number(found["segue/surprise"], "segue/surprise")
+    if not value >= 0:  # also refuses NaN
+        raise WireError("range", "segue/surprise", str(value), "0 or more", "find out what the server answers")
+    return float(value)
 
 
 def refusal(code: str, name: str = "", identity: int | None = None) -> str:

@@ -166,7 +166,8 @@ class Plan:
         self._pending = Request(self.epoch, self._number, self.step, self._continuation())
         self._executed_at_request = self._executed
         self._asked_at = self.step
-        self._seen, self._since = state, []
+        # A copy: the robot may measure into the same memory again
+        self._seen, self._since = None if state is None else np.array(state, np.float32), []
         return self._pending
 
     @property
@@ -201,7 +202,9 @@ class Plan:
         ends = [start + self.horizon for start in self._starts]
         votes = len(ends) - np.searchsorted(ends, np.arange(self.step, self.step + len(prefix)), side="right")
         delay = min(self.delay.estimate(), self.execution_horizon, len(prefix))
-        past = None if self._seen is None or not self._since else Past(self._seen, np.stack(self._since))
+        past = None
+        if self._seen is not None and 0 < len(self._since) <= self.horizon:  # more where nobody was there to be asked
+            past = Past(self._seen, np.stack(self._since))
         return Continuation(
             self.step, prefix, delay, self.execution_horizon, np.asarray(votes, np.int64), previous=self._last,
             episode=self.epoch, past=past,

@@ -185,12 +185,12 @@ class ProcessLink:
                 return
             try:
                 message = pack_request(request, observation, now, child.channel.sizes.cameras)
-            except SpecError as error:  # a camera that shows something else is no reason to stop the control loop
+                child.channel.requests.write(message)
+            except SpecError as error:  # what does not fit is no reason to stop the control loop
                 self._lost.append(Answer(request.epoch, request.number, None, 0.0, error.got))
                 return
             child.asked = (request, now)
             child.waiting_since = child.waiting_since or now
-            child.channel.requests.write(message)
             child.wake()
 
     def poll(self) -> Answer | None:

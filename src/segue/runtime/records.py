@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segue.runtime.plan import Delivery, Event
 
-MAGIC: Final = b"SegueTr1"
+MAGIC: Final = b"SegueTr2"
+"""Begins every trace that is written."""
+WITHOUT_SURPRISE: Final = b"SegueTr1"
+"""Begins those whose chunk records end before ``surprise``."""
+FORMATS: Final = (MAGIC, WITHOUT_SURPRISE)
+"""What a trace that can be read begins with."""
 EVENTS: Final = tuple(Event)
 """Code of an event in a record is its place here."""
 DELIVERIES: Final = (*Delivery, None)
@@ -30,7 +36,7 @@ TICK_FIELDS: Final = (
 )
 CHUNK_FIELDS: Final = (
     *(("number", "q"), ("epoch", "q"), ("requested", "q"), ("arrived", "q"), ("seconds", "d")),
-    *(("planned", "i"), ("outcome", "H"), ("after_request", "H")),
+    *(("planned", "i"), ("outcome", "H"), ("after_request", "H"), ("surprise", "d")),
 )
 TICK: Final = struct.Struct("<" + "".join(code for _, code in TICK_FIELDS))
 CHUNK: Final = struct.Struct("<" + "".join(code for _, code in CHUNK_FIELDS))
@@ -49,6 +55,7 @@ class Layout:
         observation: Observation dimensions.
         pose: Pose dimensions, 0 for a robot that measures none.
         horizon: H, actions per chunk.
+        magic: One of `FORMATS`.
     """
 
     header: int
@@ -58,6 +65,7 @@ class Layout:
     observation: int
     pose: int
     horizon: int
+    magic: bytes = MAGIC
 
     @property
     def tick(self) -> np.dtype:
@@ -67,8 +75,9 @@ class Layout:
 
     @property
     def chunk(self) -> np.dtype:
-        """A chunk record; NaN for actions that never came."""
-        return _record(CHUNK_FIELDS, (("actions", "<f4", (self.horizon, self.action)),))
+        """A chunk record; NaN for actions that never came, and for a robot that nothing was predicted of."""
+        fields = CHUNK_FIELDS if self.magic == MAGIC else CHUNK_FIELDS[:-1]
+        return _record(fields, (("actions", "<f4", (self.horizon, self.action)),))
 
     @property
     def first_tick(self) -> int:
@@ -88,7 +97,8 @@ class Layout:
     def preamble(self, text: bytes) -> bytes:
         """The file's first bytes, with a CRC of themselves and the header text."""
         fields = (len(text), self.ticks, self.chunks, self.action, self.observation, self.pose, self.horizon)
-        return PREAMBLE.pack(MAGIC, *fields, zlib.crc32(text, zlib.crc32(PREAMBLE.pack(MAGIC, *fields, 0))))
+        crc = zlib.crc32(text, zlib.crc32(PREAMBLE.pack(self.magic, *fields, 0)))
+        return PREAMBLE.pack(self.magic, *fields, crc)
 
 
 def _record(fields: Sequence[tuple[str, str]], arrays: Sequence[tuple[str, str, tuple[int, ...]]]) -> np.dtype:
@@ -103,6 +113,19 @@ def _record(fields: Sequence[tuple[str, str]], arrays: Sequence[tuple[str, str, 
             "itemsize": size,
         }
     )
+
+
+def of_now(chunks: NDArray[np.void]) -> NDArray[np.void]:
+    """Chunk records as they are written now; of an earlier format's, nobody knows a surprise. Shape (chunks,)."""
+    names = chunks.dtype.names or ()
+    if "surprise" in names:
+        return chunks
+    horizon, action = chunks["actions"].shape[1:]
+    found = np.zeros(len(chunks), Layout(0, 0, 0, action, 0, 0, horizon).chunk)
+    found["surprise"] = np.nan
+    for name in names:
+        found[name] = chunks[name]
+    return found
 
 
 def checked(count: int) -> int:

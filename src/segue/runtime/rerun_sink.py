@@ -8,6 +8,7 @@ import importlib
 import threading
 from collections import deque
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,10 +93,12 @@ class RerunSink:
         arrived: int,
         after_request: bool,
         seconds: float,
+        surprise: float = nan,
     ) -> None:
         """See `segue.runtime.sink.Sink.chunk`."""
         became = "given up" if outcome is None else outcome.value
-        self._texts.append((self._time, f"chunk {request.number} {became} after {1e3 * seconds:.0f} ms"))
+        doubted = f", the robot at {surprise:.1f} times what is usual from its prediction" if surprise > 1 else ""
+        self._texts.append((self._time, f"chunk {request.number} {became} after {1e3 * seconds:.0f} ms{doubted}"))
 
     def close(self) -> None:
         """Show what is left, and let go."""

@@ -32,7 +32,7 @@ from websockets import ConnectionClosed
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 from websockets.http11 import Request, Response
 
-from segue.core.chunk import ChunkPolicy
+from segue.core.chunk import ChunkPolicy, surprise_of
 from segue.core.observation import Cameras, Observation, Observed
 from segue.errors import SegueError, SpecError, WireError
 from segue.runtime import messages, pictures, wire
@@ -235,7 +235,7 @@ class PolicyServer:
             actions = self.policy.next_chunk(_observed(question, self.card.spec.cameras), question.continuation)
             done = time.monotonic()
             timing = {"infer_ms": 1e3 * (done - started), "wait_ms": 1e3 * (started - arrived)}
-            return messages.encode_answer(actions, question, self.card.spec, timing)
+            return messages.encode_answer(actions, question, self.card.spec, timing, surprise_of(self.policy))
         except Exception as error:
             code = "refused" if isinstance(error, SegueError) else "policy-failed"
             _log.exception("%s by the policy", code)

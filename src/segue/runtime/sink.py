@@ -1,5 +1,6 @@
 """Where a run's ticks and chunks go while it runs: a file, a live view, several, none."""
 
+from math import nan
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -58,6 +59,7 @@ class Sink(Protocol):
         arrived: int,
         after_request: bool,
         seconds: float,
+        surprise: float = nan,
     ) -> None:
         """An answer to a request, or that it was given up; before the tick of the step in which it came.
 
@@ -68,6 +70,7 @@ class Sink(Protocol):
             arrived: The plan's step at the delivery.
             after_request: Whether the plan had already been asked for a request in that step.
             seconds: From asking to the answer [s].
+            surprise: Of the robot at the request, see `segue.runtime.link.Answer`.
         """
         ...
 

@@ -21,6 +21,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ class TraceWriter:
         arrived: int,
         after_request: bool,
         seconds: float,
+        surprise: float = nan,
     ) -> None:
         """See `Sink.chunk`."""
         n = self._count[1]
@@ -169,7 +171,7 @@ class TraceWriter:
             planned, code = request.continuation.delay, records.DELIVERY_CODES[outcome]
             records.CHUNK.pack_into(
                 self._bytes, here, request.number, request.epoch, request.step, arrived, seconds, planned, code,
-                after_request,
+                after_request, surprise,
             )  # fmt: skip
             self._actions[n] = np.nan if actions is None else actions
             crc[n] = zlib.crc32(self._bytes[here : here + size - 4])
@@ -241,7 +243,7 @@ class Trace:
     Attributes:
         header: What was run.
         ticks: One record per tick, fields as in `Layout.tick`.
-        chunks: One record per answered request, fields as in `Layout.chunk`.
+        chunks: One record per answered request, fields as in `Layout.chunk` of a trace that is written now.
         dropped: Ticks and chunks that there was no room for.
     """
 
@@ -255,13 +257,13 @@ def is_trace(path: Path) -> bool:
     """Whether a file begins like a trace."""
     try:
         with path.open("rb") as file:
-            return file.read(len(records.MAGIC)) == records.MAGIC
+            return file.read(len(records.MAGIC)) in records.FORMATS
     except OSError:
         return False
 
 
 def read(path: Path | str) -> Trace:
-    """Read a trace, also one whose process was killed.
+    """Read a trace, also one whose process was killed, and one of an earlier format.
 
     Raises:
         DataError: Missing, not a trace, truncated or damaged.
@@ -284,21 +286,23 @@ def read(path: Path | str) -> Trace:
                 raise _damaged(path, f"{kind} record {n} of {len(rows)} with a wrong checksum")
     if np.any(ticks["event"] >= len(records.EVENTS)) or np.any(chunks["outcome"] >= len(records.DELIVERIES)):
         raise _damaged(path, "an event or an outcome that does not exist")
-    return Trace(header, ticks, chunks, (counts[2], counts[3]))
+    return Trace(header, ticks, records.of_now(chunks), (counts[2], counts[3]))
 
 
 def _read_layout(path: Path, content: bytes) -> tuple[Layout, dict[str, Any]]:
     """Sizes and header, when all of what they say is there."""
-    if content[: len(records.MAGIC)] != records.MAGIC:
+    magic = content[: len(records.MAGIC)]
+    if magic not in records.FORMATS:
         raise DataError(f"{path} is not a trace", "a trace of `segue run`", "check the path")
     if len(content) < records.HEADER:
         raise _damaged(path, f"{len(content)} bytes")
     _, length, *sizes, crc = records.PREAMBLE.unpack(content[: records.COUNTERS])
-    layout, text = Layout(length, *sizes), content[records.HEADER : records.HEADER + length]
+    layout, text = Layout(length, *sizes, magic=magic), content[records.HEADER : records.HEADER + length]
     if layout.preamble(text) != content[: records.COUNTERS]:
         raise _damaged(path, f"a header with checksum {crc:08x} that it does not have")
     try:
         size, header = layout.size, json.loads(text)
+        _ = replace(layout, magic=records.MAGIC).chunk  # what older records become can be, too
     except (ValueError, RecursionError) as error:  # the checksum is right, so somebody meant it
         raise _damaged(path, f"sizes or a header that cannot be ({error})") from error
     if len(content) < size or not isinstance(header, dict):

@@ -14,13 +14,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from math import nan
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue
-from segue.core.observation import blank
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Past, PolicySpec, nothing_to_continue, surprise_of
+from segue.core.observation import blank, state_of
 from segue.errors import SegueError, SpecError
 from segue.runtime.channel import Channel, Sizes, pack_answer, unpack_request
 from segue.runtime.plan import Handover
@@ -74,7 +75,8 @@ def warm_up(policy: ChunkPolicy) -> float:
 def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -> NDArray[np.float64]:
     """Seconds of each inference after the first, which is left out. Shape (calls,).
 
-    Observations are zeros, and every chunk continues the one before, as on a robot.
+    Observations are zeros, and every chunk continues the one before, as on a robot; what was executed since is there
+    to be compared with what was predicted.
 
     Raises:
         SpecError: The policy answers with chunks of another shape than it says.
@@ -88,8 +90,9 @@ def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -
     for call in range(1, calls + 1):
         prefix = actions[half:]
         continuation = Continuation(
-            call * half, prefix, min(len(prefix), 1), half, np.ones(len(prefix), np.int64), previous=actions[half - 1]
-        )
+            call * half, prefix, min(len(prefix), 1), half, np.ones(len(prefix), np.int64), previous=actions[half - 1],
+            past=Past(state_of(observation), actions[:half]),
+        )  # fmt: skip
         started = now()
         actions = _checked(policy.next_chunk(observation, continuation), size)
         seconds.append(now() - started)
@@ -106,18 +109,22 @@ def serve(policy: ChunkPolicy, channel: Channel) -> None:
         if message is None:
             continue
         request, observation, captured = unpack_request(message, channel.sizes)
-        actions, error = None, ""
+        actions, error, surprise = None, "", nan
         try:
             if request.epoch != epoch:
                 policy.reset()
                 epoch = request.epoch
             actions = _checked(policy.next_chunk(observation, request.continuation), size)
+            surprise = surprise_of(policy)
         except Exception as caught:
             error = line(caught)
             if error not in told and len(told) < 100:  # the root cause once, not at every request
                 told.add(error)
                 traceback.print_exc()
-        channel.answers.write(pack_answer(request, actions, error, captured=captured, finished=time.monotonic()))
+        finished = time.monotonic()
+        channel.answers.write(
+            pack_answer(request, actions, error, captured=captured, finished=finished, surprise=surprise)
+        )
 
 
 def _checked(actions: Array, size: tuple[int, int]) -> Array:

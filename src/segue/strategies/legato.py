@@ -7,7 +7,8 @@ The flow starts from a mixture of noise and the previous chunk, and is pulled to
 
 At gain 1 this is the published sampler, without the number of steps in the weights of the network
 (`docs/derivations.md`); at gain 0 it is the plain flow from the mixed source. In training, the reference is the
-demonstrated chunk, as published, or the policy's own chunk of a few steps before, which is what it will meet.
+demonstrated chunk, as published, or of several chunks that the policy itself made a few steps before, which is what it
+will meet, the nearest to the demonstration (`segue.training.data.nearest`).
 """
 
 from dataclasses import dataclass
@@ -32,14 +33,14 @@ class Legato:
         fade: How much of the remaining difference to the previous chunk is taken out of the finished chunk,
             ``A <- A + fade w (reference - A)``: 0 as published; 1 is a cross-fade with the weights of the schedule.
 
-    Gain and fade are the knobs for smoothness. More gain keeps to the plan: fewer changes of mind, which pays where
-    there are several ways of doing the task, and less reaction, which costs where there is one. More fade takes out
-    what is left at the seam, and lags. The defaults are a compromise between tasks that want much (MetaWorld peg) and
-    tasks that want none (Adroit door), for policies trained with self-conditioned references; `LegatoObjective` with
-    ``own_share=0`` and ``Legato(gain=1)`` are as published.
+    Gain and fade copy the past: more gain keeps to the plan and reacts less, more fade takes out what is left at the
+    seam and lags. A chunk that is made for the step at which it takes over, from carried noise, needs neither: a policy
+    that was trained with the nearest of its own chunks as references keeps its plan at gain 0, and a lower noise scale
+    makes it smoother (`segue.policies.noise`). `LegatoObjective` with ``own_share=0`` and ``Legato(gain=1)`` are as
+    published.
     """
 
-    gain: float = 0.25
+    gain: float = 0.0
     ramp: int | None = None
     shape: Shape = "linear"
     fade: float = 0.0
@@ -66,7 +67,8 @@ class LegatoObjective:
         max_delay: Longest committed part [steps].
         max_ramp: Longest ramp [steps].
         hard_share: Share of schedules without a ramp, so that the hard prefix is well trained too.
-        plain_share: Share of schedules that are zero everywhere: first chunks, and sampling without continuation.
+        plain_share: Share of schedules that are zero everywhere: first chunks, and sampling without continuation. With
+            a small share, learning to continue costs the plain policy what it could do (`docs/tuning.md`).
         own_share: Share of references that are the policy's own previous chunk (self-conditioning); 0 as published.
         candidates: Own chunks of which the nearest to the demonstration is the reference; 1 takes any.
         shape: Of the ramp.
@@ -75,9 +77,9 @@ class LegatoObjective:
     max_delay: int = 12
     max_ramp: int = 24
     hard_share: float = 0.3
-    plain_share: float = 0.15
+    plain_share: float = 0.5
     own_share: float = 1.0
-    candidates: int = 8
+    candidates: int = 4
     shape: Shape = "linear"
 
     @property

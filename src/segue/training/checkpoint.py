@@ -172,6 +172,17 @@ def load(path: Path | str, expected: str = FORMAT) -> Checkpoint:
         raise CheckpointError(error.got, error.expected, change) from error
 
 
+def format_of(path: Path | str) -> str | None:
+    """What a checkpoint folder, or the last one of a run, says that it is; None where it says nothing."""
+    path = Path(path)
+    last = path / "last"
+    try:
+        info = json.loads(((last if last.is_dir() else path) / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return info.get("format") if isinstance(info, dict) else None
+
+
 def started(run: Path) -> bool:
     """Whether a run has a checkpoint, or had one: then it is to be resumed, or the reader told what is wrong."""
     return os.path.lexists(run / "last")

@@ -180,6 +180,31 @@ def train_predictor(
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
         DataError: There is only one episode, or none with a second frame.
     """
+    stated = {"format": FORMAT, "task": task}
+    return fit(episodes, training, run=run, width=width, stated=stated, resume=resume, console=console)
+
+
+def fit(
+    episodes: Episodes,
+    training: PredictorTraining | None = None,
+    *,
+    run: Path,
+    width: int,
+    stated: Mapping[str, Any],
+    resume: bool = False,
+    console: Console | None = None,
+) -> StatePredictor:
+    """Train on episodes of any numbers that actions change, in the place of the observations; see `train_predictor`.
+
+    Args:
+        episodes: Of these numbers; pictures are not looked at.
+        training: Length and settings.
+        run: Folder of the checkpoints.
+        width: Hidden units per layer.
+        stated: What the checkpoints say beside configuration, training and error, their ``format`` in any case.
+        resume: Go on from the last checkpoint in ``run``, if there is one.
+        console: Where progress is shown.
+    """
     training = training or PredictorTraining()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     learned, unseen = held_out(episodes, training.held_out_every)
@@ -189,7 +214,7 @@ def train_predictor(
     optimizer = torch.optim.AdamW(
         predictor.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
     )
-    info = {"predictor": asdict(predictor.config), "training": asdict(training), "task": task}
+    info = {"predictor": asdict(predictor.config), "training": asdict(training), **stated}
     first = _restore(run, info, predictor, average, optimizer) if resume and checkpoint.started(run) else 0
     frames = _Frames.of(learned, device)
     goes_on = torch.nonzero(frames.left > 0).flatten()
@@ -212,7 +237,7 @@ def train_predictor(
             if done % training.checkpoint_every == 0 or done == training.updates:
                 _measure(average, _Frames.of(unseen, device))
                 error = prediction_error(average, unseen)
-                content = {"format": FORMAT, "update": done, **info, "held_out_error": _json(error)}
+                content = {"update": done, **info, "held_out_error": _json(error)}
                 checkpoint.write(run, done, average, content, resume_state(predictor, optimizer))
     return average
 
@@ -224,8 +249,9 @@ def _restore(
     average: StatePredictor,
     optimizer: torch.optim.Optimizer,
 ) -> int:
-    saved = checkpoint.load(run, FORMAT)
-    predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
+    saved = checkpoint.load(run, info["format"])
+    if saved.weights["bounds"].shape == predictor.bounds.shape:  # else other settings, which is said below
+        predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
     check_same_run(run, saved, info, ("training", "predictor"), predictor)
     return restore(saved, predictor, average, optimizer)
 
@@ -284,7 +310,15 @@ def load_predictor(path: Path | str) -> tuple[StatePredictor, PredictionError]:
     Raises:
         CheckpointError: Nothing there, truncated, or not a predictor.
     """
-    saved = checkpoint.load(path, FORMAT)
+    return predictor_in(checkpoint.load(path, FORMAT))
+
+
+def predictor_in(saved: checkpoint.Checkpoint) -> tuple[StatePredictor, PredictionError]:
+    """The predictor of a checkpoint that `fit` wrote, and its error.
+
+    Raises:
+        CheckpointError: The weights do not fit the configuration.
+    """
     try:
         predictor = _blank(saved.info["predictor"], saved.weights)
         error = saved.info["held_out_error"]

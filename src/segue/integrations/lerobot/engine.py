@@ -19,12 +19,19 @@ import torch
 from torch import Tensor
 
 from segue.core.chunk import Array, Continuation, nothing_to_continue
-from segue.errors import SpecError
+from segue.errors import SpecError, UnknownNameError
+from segue.policies.noise import CarriedNoise, FreshNoise, Noise
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Delivery, Event, Plan, Request
 
 MAX_FAILURES = 10
 """Inferences that may fail one after the other before the rollout is ended."""
+
+NOISES: dict[str, Callable[[float], Noise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
+"""Where chunks may start from, by name; made with a scale."""
+
+PREDICTORS = ("none", "commanded")
+"""What may stand for the state of the takeover: that of the request, or as the actions in between command it."""
 
 LOOK_BACK = ("diffusion", "multi_task_dit", "vqbet")
 """Policies of LeRobot that make a chunk of observations which only their own `select_action` gathers."""
@@ -58,12 +65,34 @@ class EngineSettings:
         initial_delay: Steps of delay to plan for before any was observed.
         delay_window: Delays remembered.
         delay_quantile: Of the window that is planned for; 1 is the longest.
+        noise: Where chunks start from: ``fresh`` or ``carried`` noise.
+        noise_scale: Its standard deviation, 1 as in training.
+        predictor: Key of `PREDICTORS`.
+
+    Raises:
+        UnknownNameError: There is no such noise or predictor.
+        SpecError: The scale is negative.
     """
 
     execution_horizon: int | None = None
     initial_delay: int = 1
     delay_window: int = 10
     delay_quantile: float = 1.0
+    noise: str = "fresh"
+    noise_scale: float = 1.0
+    predictor: str = "none"
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (("noise", self.noise, NOISES), ("predictor", self.predictor, PREDICTORS)):
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+        NOISES[self.noise](self.noise_scale)
+
+    @property
+    def given_noise(self) -> Noise | None:
+        """What chunks start from; None where that is left to the policy, fresh noise as in training."""
+        as_trained = self.noise == "fresh" and self.noise_scale == 1
+        return None if as_trained else NOISES[self.noise](self.noise_scale)
 
 
 class PlanEngine:
@@ -77,6 +106,8 @@ class PlanEngine:
         reset_policy: Called in the worker at the start of an episode.
         end: Called when the policy has failed for good.
         worker: Where inference runs; a thread of its own by default.
+        state: The state in an observation, shape (observation,), for policies that are to know what came of their last
+            request (`Continuation.past`); None tells them nothing.
     """
 
     def __init__(
@@ -87,7 +118,9 @@ class PlanEngine:
         reset_policy: Callable[[], None],
         end: Callable[[], None],
         worker: Executor | None = None,
+        state: Callable[[Mapping[str, Any]], Array] | None = None,
     ) -> None:
+        self._state = state
         self._infer, self._settings, self._reset_policy, self._end = infer, settings, reset_policy, end
         self._worker = ThreadPoolExecutor(1, "segue-inference") if worker is None else worker
         self._plan: Plan | None = None
@@ -144,7 +177,8 @@ class PlanEngine:
         if self._plan is None:
             self._ask_first(self._observation)
             return None
-        if request := self._plan.request():
+        state = self._state(self._observation) if self._state is not None and self._plan.due else None
+        if request := self._plan.request(state):
             self._flight = request, self._worker.submit(
                 self._infer, self._observation, self._leftover(request), request.continuation
             )  # fmt: skip

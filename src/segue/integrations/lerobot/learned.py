@@ -10,6 +10,7 @@ over actions as they are.
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import torch
@@ -19,6 +20,7 @@ from segue.errors import SpecError
 from segue.evaluation.methods import LATENT, Method, method, objective
 from segue.integrations.lerobot.batches import demonstrated_in, seen_in, with_own
 from segue.integrations.lerobot.leftover import continued
+from segue.integrations.lerobot.noise import GivenNoise, NoiseShape
 from segue.policies.families import family_of
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
@@ -82,6 +84,13 @@ def check_choices(choices: Choices) -> None:
             got=f"method {choices.method!r} for a policy without an autoencoder",
             expected="the autoencoder that it refines with",
             change="train one with `segue train-autoencoder`, and add --policy.autoencoder=RUN",
+        )
+    if found.settings["noise"] == "carried" or found.predictor != "none":
+        raise SpecError(
+            got=f"method {choices.method!r}, which has to know the step that a chunk is for",
+            expected="a method without noise=carried and without a predictor: LeRobot does not tell a policy the step",
+            change="leave them to the engine: --inference.type=segue --inference.noise=carried "
+            "--inference.predictor=commanded",
         )
     needed = found.policy.removeprefix(LATENT)
     if needed not in ("plain", choices.objective):
@@ -214,10 +223,27 @@ class LearnedChunks(nn.Module):
         average_into(self.average, self.policy, min(self.choices.ema, (1 + done) / (10 + done)))
         self.updates += 1
 
-    def chunks(self, batch: Mapping[str, Tensor], keys: Sequence[str], leftover: Tensor | None, delay: int) -> Tensor:
-        """Chunks that continue a leftover, see `segue.integrations.lerobot.leftover`. (batch, horizon, action)."""
+    @property
+    def noise_shape(self) -> NoiseShape:
+        """Of the noise that `chunks` takes."""
+        units = self.average.units
+        return NoiseShape(*units.chunk_shape, units.stride)
+
+    def chunks(
+        self,
+        batch: Mapping[str, Tensor],
+        keys: Sequence[str],
+        leftover: Tensor | None,
+        delay: int,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Chunks that continue a leftover, see `segue.integrations.lerobot.leftover`. (batch, horizon, action).
+
+        Noise of shape (batch, positions, dimension) takes the place of the method's.
+        """
         if leftover is not None:
             self.check_continues()
         observation = seen_in(batch, keys).now
-        bound = self.method.bound(self.average)
+        chosen = self.method if noise is None else replace(self.method, noise=GivenNoise(noise))
+        bound = chosen.bound(self.average)
         return continued(bound, observation, leftover, delay, [torch.default_generator] * len(observation))

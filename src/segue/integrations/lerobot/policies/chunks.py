@@ -33,7 +33,9 @@ def predict_diffusion(theirs: Theirs, batch: Batch, noise: Tensor) -> Tensor:
     if config.image_features:
         batch["observation.images"] = torch.stack([batch[name] for name in config.image_features], -4)
     model = theirs.diffusion
-    sampled = model.conditional_sample(len(noise), global_cond=model._prepare_global_conditioning(batch), noise=noise)
+    sampled = model.conditional_sample(
+        len(noise), global_cond=model._prepare_global_conditioning(batch), noise=noise.clone()
+    )
     return sampled[:, config.n_obs_steps - 1 :]
 
 

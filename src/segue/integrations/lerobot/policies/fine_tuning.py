@@ -2,7 +2,8 @@
 
     batch of a LeRobotDataset -- preprocess --> observation, actions --> objective: pair --> loss at weights w
 
-The first update starts from the pretrained function: at w = 0 the conditioned network is the pretrained one.
+The first update starts from the pretrained function: at w = 0 the conditioned network is the pretrained one. With an
+offset, states are ahead of pictures (`offsets`), as they are at run time under a predictor of the state.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from segue.errors import DataError, SpecError
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
+from segue.integrations.lerobot.policies.offsets import ahead_of_pictures
 from segue.integrations.lerobot.policies.units import Batch
+from segue.policies.predictor import CommandedState
 from segue.strategies.objective import Demonstrated, Objective
 from segue.training.loop import learning_rate
 
@@ -30,7 +33,9 @@ class FineTuning:
         warmup: Updates of linear warm-up.
         weight_decay: Of AdamW.
         clip: Largest norm of the gradient.
-        seed: Of noise, flow time and schedules.
+        seed: Of noise, flow time, schedules and offsets.
+        offset: Largest number of steps by which states are ahead of pictures; 0 for none. Wants batches that reach as
+            far, see `offsets.delta_timestamps`.
     """
 
     updates: int = 3000
@@ -39,6 +44,7 @@ class FineTuning:
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
+    offset: int = 0
 
 
 def openpi_time(count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
@@ -84,6 +90,7 @@ def fine_tune(
     config: FineTuning,
     *,
     show: Callable[[int, float], None] | None = None,
+    commanded: CommandedState | None = None,
 ) -> None:
     """Train a policy in place, until the updates or the batches are used up.
 
@@ -96,10 +103,12 @@ def fine_tune(
         objective: `LegatoObjective(own_share=0)`, `TrainingTimeRTCObjective` or `FlowMatching`.
         config: Length and settings.
         show: Called with the update and its loss.
+        commanded: With an offset: the predictor that will run, so that training sees what it makes of the state; None
+            for recorded states.
 
     Raises:
         SpecError: An objective that needs the policy's own earlier chunks, which these batches do not have.
-        DataError: Chunks of another shape than the policy's.
+        DataError: Chunks of another shape than the policy's, or batches that do not reach as far as the offset.
     """
     if objective.own_chunks:
         raise SpecError(
@@ -112,6 +121,8 @@ def fine_tune(
     learned = [weight for weight in policy.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learned, config.learning_rate, weight_decay=config.weight_decay)
     for update, batch in zip(range(config.updates), batches, strict=False):
+        if config.offset:
+            batch = ahead_of_pictures(batch, policy.config.horizon, config.offset, generator, commanded)
         chunks, seen = demonstrated(policy, batch)
         loss = policy.loss(objective.pair(chunks, generator), seen)
         for group in optimizer.param_groups:

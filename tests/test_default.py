@@ -1,0 +1,59 @@
+"""The rule by which the default is chosen, on rows that were made up for it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import default
+
+SETTINGS = [f"{task} {delay}" for task in default.TASKS for delay in default.DELAYS]
+
+
+def row(success: float, jump: float, jerk: float = 100.0, **at: float) -> dict[str, dict[str, float]]:
+    """The same measures in every setting, with another success in those that are named."""
+    found = {}
+    for setting in SETTINGS:
+        here = at.get(setting.replace("/", "_").replace("-", "_").replace(" ", "_"), success)
+        # Push-T has few successes, and a score that says how far it came
+        kind = {"success": 0.1, "score": here} if setting.startswith("push-t") else {"success": here, "score": 0.1}
+        found[setting] = {**kind, "seam_jump": jump, "jerk_measured": jerk}
+    return found
+
+
+def best(**rows: dict[str, dict[str, float]]) -> str:
+    return default.chosen({default.BASE: row(0.8, 0.5), **rows})[0][0]
+
+
+def test_of_what_succeeds_alike_the_smoothest_is_chosen() -> None:
+    assert best(smooth=row(0.8, 0.2), rough=row(0.81, 0.4)) == "smooth"
+    assert best(gentle=row(0.8, 0.3, jerk=50), smooth=row(0.8, 0.2, jerk=100)) == "gentle"  # 0.3 * 50 < 0.2 * 100
+
+
+def test_what_succeeds_less_is_not_admissible_however_smooth() -> None:
+    assert best(still=row(0.77, 0.01)) == default.BASE
+    assert best(still=row(0.79, 0.01)) == "still"
+
+
+def test_one_task_that_is_lost_cannot_be_made_good_by_the_others() -> None:
+    lost = row(0.85, 0.1, adroit_door_8=0.7)
+    assert best(lost=lost) == default.BASE
+    assert best(kept=row(0.85, 0.1, adroit_door_8=0.73)) == "kept"
+    assert best(lost=row(0.85, 0.1, push_t_0=0.7)) == default.BASE
+
+
+@pytest.mark.parametrize("name", default.CANDIDATES)
+def test_candidates_are_methods(name: str) -> None:
+    found = default.method(name)
+    assert (found.policy, found.predictor) == (default.CANDIDATES[name], "learned")
+
+
+def test_tuning_uses_no_seed_of_a_table() -> None:
+    from segue.evaluation.sweep import FIRST_SEED
+
+    tuned = {
+        default.FIRST_SEED + 1000 * i + j for i in range(len(default.TRAINING_SEEDS)) for j in range(default.EPISODES)
+    }
+    assert not tuned & set(range(FIRST_SEED, FIRST_SEED + 1000))
+    assert min(default.TRAINING_SEEDS) >= 100
