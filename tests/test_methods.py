@@ -61,7 +61,7 @@ def test_a_refinement_has_settings_beside_those_of_the_strategy() -> None:
     changed = method("latent-rtr:reuse=16")
     assert changed.refinement == Refinement(reuse=16)
     assert changed.strategy == METHODS["latent-rtr"].strategy
-    everyones = {"noise": "fresh", "scale": 1.0, "predictor": "none", "handover": "continue"}
+    everyones = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none", "handover": "continue"}
     assert changed.description()["settings"] == {"reuse": 16, "anchor": 0.0, **everyones}
     assert METHODS["latent-rtr"].refinement == Refinement()
     assert method("rtr:policy=legato").refines_actions
@@ -79,7 +79,7 @@ def test_predictor_and_noise_belong_to_every_method() -> None:
     assert (changed.strategy, changed.policy) == (METHODS["naive"].strategy, METHODS["naive"].policy)
     for name, each in METHODS.items():
         scaled = method(f"{name}:scale=0.5")
-        assert scaled.noise == NOISES[each.settings["noise"]](0.5)
+        assert (type(scaled.noise), scaled.noise.scale) == (NOISES[each.settings["noise"]], 0.5)
         assert scaled.strategy == each.strategy
         assert (each.refinement, each.predictor) == (scaled.refinement, scaled.predictor)
         again = method(f"{name}:noise=fresh:scale=1:predictor=none")
@@ -89,8 +89,15 @@ def test_predictor_and_noise_belong_to_every_method() -> None:
 def test_a_described_method_says_where_it_starts_and_what_it_predicts_with() -> None:
     settings = method("rtr:predictor=commanded:noise=carried:scale=0.7:reuse=2").description()["settings"]
     assert settings == {
-        "reuse": 2, "anchor": 0.0, "noise": "carried", "scale": 0.7, "predictor": "commanded", "handover": "continue",
+        "reuse": 2, "anchor": 0.0, "noise": "carried", "scale": 0.7, "share": 1.0, "predictor": "commanded",
+        "handover": "continue",
     }  # fmt: skip
+
+
+def test_a_share_is_of_carried_noise() -> None:
+    assert method("naive:noise=carried:share=0.5").noise == CarriedNoise(1.0, 0.5)
+    with pytest.raises(SpecError, match="share=0.5 with fresh noise"):
+        method("naive:noise=fresh:share=0.5")
 
 
 def test_unknown_noises_and_predictors_name_the_known_ones() -> None:

@@ -36,9 +36,16 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def drawn(
-    start: int, *, shape: tuple[int, int] = SHAPE, stride: int = 1, seed: int = 0, episode: int = 0, scale: float = 1
+    start: int,
+    *,
+    shape: tuple[int, int] = SHAPE,
+    stride: int = 1,
+    seed: int = 0,
+    episode: int = 0,
+    scale: float = 1,
+    share: float = 1,
 ) -> Tensor:
-    return CarriedNoise(scale).draw(shape, stride, [at(start, episode)], [seeded(seed)])[0]
+    return CarriedNoise(scale, share).draw(shape, stride, [at(start, episode)], [seeded(seed)])[0]
 
 
 @given(
@@ -88,14 +95,15 @@ def test_numbers_are_standard_normal() -> None:
         assert numbers.pow(power).mean().item() == pytest.approx(moment, abs=5 * np.sqrt(spread / count))
 
 
-def test_each_chunk_alone_is_independent_noise() -> None:
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_each_chunk_alone_is_independent_noise(share: float) -> None:
     """No correlation of any position and dimension with any other, of one chunk or of neighbouring episodes or seeds.
 
     Six dimensions take two blocks of the generator, of which the second half is left out.
     """
     count = 2000
-    chunks = torch.stack([drawn(40, shape=(4, 6), seed=e % 50, episode=e // 50).flatten() for e in range(count)])
-    numbers = chunks.double()
+    asked = [{"seed": e % 50, "episode": e // 50} for e in range(count)]
+    numbers = torch.stack([drawn(40, shape=(4, 6), share=share, **each).flatten() for each in asked]).double()
     pairs = torch.cat([numbers, numbers.roll(1, 0), numbers.roll(50, 0)], dim=1)  # next seed, next episode
     correlation = torch.corrcoef(pairs.T) - torch.eye(pairs.shape[1], dtype=torch.float64)
     assert correlation.abs().max().item() < 5.5 / np.sqrt(count)
@@ -103,6 +111,34 @@ def test_each_chunk_alone_is_independent_noise() -> None:
     assert squares.abs().max().item() < 7 / np.sqrt(count)  # of heavier tails
     assert numbers.mean(0).abs().max().item() < 5 / np.sqrt(count)
     assert (numbers.var(0) - 1).abs().max().item() < 5 * np.sqrt(2 / count)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_is_the_correlation_of_two_chunks_where_they_overlap(share: float) -> None:
+    """Of all positions with all others, it is the share for the same step and dimension, and nothing for any other."""
+    count = 2000
+    one, other = (
+        torch.stack([drawn(start, shape=(4, 2), share=share, episode=e).flatten() for e in range(count)]).double()
+        for start in (9, 10)
+    )
+    found = torch.corrcoef(torch.cat([one, other], dim=1).T)[:8, 8:]
+    expected = torch.diag(torch.full((6,), share, dtype=torch.float64), -2)  # position j of the first is j - 1
+    assert (found - expected[:, :8]).abs().max().item() < 5 / np.sqrt(count)
+
+
+@given(start=st.integers(0, 1000), share=st.floats(0, 1), seed=st.integers(0, BIG))
+def test_a_chunk_that_is_asked_for_twice_has_the_same_noise_whatever_the_share(
+    start: int, share: float, seed: int
+) -> None:
+    assert torch.equal(drawn(start, share=share, seed=seed), drawn(start, share=share, seed=seed))
+    if share < 0.9:
+        assert (drawn(start, share=share, seed=seed)[1] != drawn(start + 1, share=share, seed=seed)[0]).any()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_impossible_shares_are_refused(share: float) -> None:
+    with pytest.raises(SpecError, match="a share of"):
+        CarriedNoise(1.0, share)
 
 
 def test_a_batch_is_its_robots_one_by_one() -> None:

@@ -38,8 +38,8 @@ PAGE = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#AA4466")
 MARKERS = ("o", "X", "D", "^", "P", "v", "s", "*", "<", ">", "h", "d")
 KNOWN = (
-    *("legato", "naive", "rtc", "training-time-rtc", "rtc-identity", "blend", "sync", "ensembling"),
-    *("literal-legato", "naive-restart", "reuse-then-refine", "legato-free", "cross-fade", "bid", "vlash"),
+    *("predictive", "naive", "rtc", "training-time-rtc", "rtc-identity", "blend", "sync", "ensembling"),
+    *("literal-legato", "naive-restart", "reuse-then-refine", "legato-free", "cross-fade", "bid", "vlash", "legato"),
 )
 """Methods whose look never changes: the n-th has the n-th colour and the n-th marker, both counted around, so that
 relatives share a colour."""

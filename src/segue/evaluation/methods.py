@@ -190,6 +190,10 @@ class Method:
 
 _LATENT_ACTIONS = "arXiv 2605.24931"
 _ALL = (
+    Method(
+        "predictive", "Predictive", "plain", RTC(vjp, clip=2.0), "Smith 1957; arXiv 2506.07339", default=True,
+        noise=CarriedNoise(scale=0.7, share=0.5), predictor="learned",
+    ),
     Method("sync", "Synchronous", "plain", Naive(), "", Handover.WAIT),
     Method("naive", "Naive async", "plain", Naive(), ""),
     Method("naive-restart", "Naive async, nothing skipped", "plain", Naive(), "", Handover.RESTART),
@@ -200,7 +204,7 @@ _ALL = (
     Method("rtc-identity", "RTC, identity Jacobian", "plain", RTC(identity), "arXiv 2506.07339; LeRobot"),
     Method("training-time-rtc", "Training-time RTC", "training-time-rtc", TrainingTimeRTC(), "arXiv 2512.05964"),
     Method("literal-legato", "Legato as published", "literal-legato", LiteralLegato(5), "arXiv 2602.12978"),
-    Method("legato", "Legato", "legato", Legato(), "arXiv 2602.12978", default=True),
+    Method("legato", "Legato", "legato", Legato(), "arXiv 2602.12978"),
     Method("legato-free", "Legato's policy, w = 0", "legato", Naive(), "arXiv 2602.12978"),
     Method("rtr", "Reuse-then-Refine", "plain", Naive(), _LATENT_ACTIONS, refinement=Refinement()),
     Method("latent-naive", "Latent, naive async", "latent/plain", Naive(), _LATENT_ACTIONS),
