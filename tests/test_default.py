@@ -1,14 +1,16 @@
 """The rule by which the default is chosen, on rows that were made up for it."""
 
-import sys
+import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import default
+from segue.evaluation.methods import method
+from segue.evaluation.sweep import FIRST_SEED
 
-SETTINGS = [f"{task} {delay}" for task in default.TASKS for delay in default.DELAYS]
+DEFAULT: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "default.py"))
+SETTINGS = [f"{task} {delay}" for task in DEFAULT["TASKS"] for delay in DEFAULT["DELAYS"]]
 
 
 def row(success: float, jump: float, jerk: float = 100.0, **at: float) -> dict[str, dict[str, float]]:
@@ -23,7 +25,7 @@ def row(success: float, jump: float, jerk: float = 100.0, **at: float) -> dict[s
 
 
 def best(**rows: dict[str, dict[str, float]]) -> str:
-    return default.chosen({default.BASE: row(0.8, 0.5), **rows})[0][0]
+    return DEFAULT["chosen"]({DEFAULT["BASE"]: row(0.8, 0.5), **rows})[0][0]
 
 
 def test_of_what_succeeds_alike_the_smoothest_is_chosen() -> None:
@@ -32,28 +34,38 @@ def test_of_what_succeeds_alike_the_smoothest_is_chosen() -> None:
 
 
 def test_what_succeeds_less_is_not_admissible_however_smooth() -> None:
-    assert best(still=row(0.77, 0.01)) == default.BASE
+    assert best(still=row(0.77, 0.01)) == DEFAULT["BASE"]
     assert best(still=row(0.79, 0.01)) == "still"
 
 
 def test_one_task_that_is_lost_cannot_be_made_good_by_the_others() -> None:
     lost = row(0.85, 0.1, adroit_door_8=0.7)
-    assert best(lost=lost) == default.BASE
+    assert best(lost=lost) == DEFAULT["BASE"]
     assert best(kept=row(0.85, 0.1, adroit_door_8=0.73)) == "kept"
-    assert best(lost=row(0.85, 0.1, push_t_0=0.7)) == default.BASE
+    assert best(lost=row(0.85, 0.1, push_t_0=0.7)) == DEFAULT["BASE"]
 
 
-@pytest.mark.parametrize("name", default.CANDIDATES)
+@pytest.mark.parametrize("name", DEFAULT["CANDIDATES"])
 def test_candidates_are_methods(name: str) -> None:
-    found = default.method(name)
-    assert (found.policy, found.predictor) == (default.CANDIDATES[name], "learned")
+    found = method(name)
+    assert (found.policy, found.predictor) == (DEFAULT["CANDIDATES"][name], "learned")
 
 
 def test_tuning_uses_no_seed_of_a_table() -> None:
-    from segue.evaluation.sweep import FIRST_SEED
-
-    tuned = {
-        default.FIRST_SEED + 1000 * i + j for i in range(len(default.TRAINING_SEEDS)) for j in range(default.EPISODES)
-    }
+    first, seeds, episodes = (DEFAULT[name] for name in ("FIRST_SEED", "TRAINING_SEEDS", "EPISODES"))
+    tuned = {first + 1000 * i + j for i in range(len(seeds)) for j in range(episodes)}
     assert not tuned & set(range(FIRST_SEED, FIRST_SEED + 1000))
-    assert min(default.TRAINING_SEEDS) >= 100
+    assert min(seeds) >= 100
+
+
+def test_the_default_is_what_the_rule_says() -> None:
+    """On the rows that are kept with the source."""
+    parts = [DEFAULT["json"].loads(path.read_text()) for path in sorted(Path("results/tuning").glob("*.json"))]
+    rows = {
+        name: {at: row for part in parts for at, row in part[name].items()}
+        for name in DEFAULT["CANDIDATES"]
+        if all(name in part for part in parts)
+    }
+    chosen = method(DEFAULT["chosen"](rows)[0][0])
+    default = method("predictive")
+    assert (chosen.settings, chosen.policy) == (default.settings, default.policy)

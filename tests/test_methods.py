@@ -39,7 +39,7 @@ def test_every_method_needs_a_policy_that_can_be_trained_and_describes_itself_in
     for each in METHODS.values():
         assert each.policy.removeprefix(LATENT) in OBJECTIVES
         assert json.loads(json.dumps(each.description()))["name"] == each.name
-    assert [each.name for each in METHODS.values() if each.default] == ["legato"]
+    assert sum(each.default for each in METHODS.values()) == 1
 
 
 def test_a_strategy_can_run_on_a_policy_of_another_objective_or_family() -> None:
@@ -96,7 +96,7 @@ def test_a_described_method_says_where_it_starts_and_what_it_predicts_with() -> 
 
 def test_a_share_is_of_carried_noise() -> None:
     assert method("naive:noise=carried:share=0.5").noise == CarriedNoise(1.0, 0.5)
-    with pytest.raises(SpecError, match="share=0.5 with fresh noise"):
+    with pytest.raises(SpecError, match=r"share=0\.5 with fresh noise"):
         method("naive:noise=fresh:share=0.5")
 
 

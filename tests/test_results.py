@@ -37,7 +37,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     built = content(row(0), row(1))
     path = results.write(built, tmp_path / "deep" / "results.json")
     assert results.read(path) == json.loads(json.dumps(built))
-    assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+    assert {file.name for file in path.parent.iterdir()} == {"results.json", results.TRACES}
+    assert "traces" not in json.loads(path.read_text())
 
 
 def test_a_cell_is_a_line(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from segue.envs.tasks import Task, task
 from segue.errors import CheckpointError, SpecError, TimingError
 from segue.evaluation import bench, results, sweep
 from segue.evaluation.delays import Fixed
-from segue.evaluation.methods import METHODS, method, objective
+from segue.evaluation.methods import METHODS, PREDICTED, PREDICTOR, method, objective
 from segue.evaluation.sweep import FIRST_SEED, Cell, Parts, parts_of, run_cells
 from segue.training import checkpoint
+from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import train_policy
 
 QUIET = Console(quiet=True)
@@ -34,12 +35,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for name in ("plain", "legato"):
         train_policy(demonstrations(), recipe(), name, objective(name), run=folder / "seed-0", console=QUIET)
+    few = PredictorTraining(updates=3, batch=8, most_steps=4)
+    train_predictor(demonstrations(), few, run=folder / "seed-0" / PREDICTOR, width=8, console=QUIET)
     return folder
 
 
 def cell(runs: Path, name: str = "naive", delay: int = 2, **settings: Any) -> Cell:
     chosen = method(name)
-    made = Cell("point", chosen, runs / "seed-0" / chosen.policy, 0, Fixed(delay), 3, 3)
+    parts = parts_of(runs / "seed-0", [chosen])[name]
+    made = Cell("point", chosen, parts.policy, 0, Fixed(delay), 3, 3, predictor=parts.predictor)
     return replace(made, **settings)
 
 
@@ -136,6 +140,27 @@ def test_policies_are_found_by_their_objective(runs: Path) -> None:
     found = parts_of(runs / "seed-0", [method("naive"), method("rtc"), method("legato")])
     plain, legato = (Parts(runs / "seed-0" / name) for name in ("plain", "legato"))
     assert found == {"naive": plain, "rtc": plain, "legato": legato}
+
+
+def test_what_predicts_is_found_beside_its_predictor_and_apart_where_a_comparison_trained_it(
+    runs: Path, tmp_path: Path
+) -> None:
+    learned, oracle = method("naive:predictor=learned"), method("naive:predictor=oracle")
+    run = runs / "seed-0"
+    assert parts_of(run, [learned, oracle]) == {
+        learned.name: Parts(run / "plain", predictor=run / PREDICTOR), oracle.name: Parts(run / "plain"),
+    }  # fmt: skip
+    for name in ("plain", "legato", f"{PREDICTED}/plain"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(run / name.rpartition("/")[2])
+    with pytest.raises(CheckpointError, match="predict with: naive:predictor=learned") as caught:
+        parts_of(tmp_path, [oracle, learned])
+    assert f"segue train-predictor TASK --out {tmp_path / PREDICTED / PREDICTOR}" in caught.value.change
+    (tmp_path / PREDICTED / PREDICTOR).symlink_to(run / PREDICTOR)
+    apart = tmp_path / PREDICTED
+    assert parts_of(tmp_path, [learned, oracle]) == {
+        learned.name: Parts(apart / "plain", predictor=apart / PREDICTOR), oracle.name: Parts(tmp_path / "plain"),
+    }  # fmt: skip
 
 
 def test_a_missing_policy_is_named_with_the_methods_that_need_it(runs: Path) -> None:

@@ -21,7 +21,8 @@ console = Console()
 RECIPE = "the task's recipe"
 EVERY_DELAY = "0,4,8,12"
 LATENCY = 0.08
-COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato"
+COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato,predictive"
+DEMONSTRATED = "naive,ensembling,rtc,rtc-identity,naive:predictor=learned,predictive"
 
 
 def command_line() -> str:
@@ -41,9 +42,7 @@ def train(
     family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
     objective: Annotated[
         str | None,
-        typer.Option(
-            help="of a flow policy: plain, training-time-rtc, legato or literal-legato", show_default="legato"
-        ),
+        typer.Option(help="of a flow policy: plain, training-time-rtc, legato or literal-legato", show_default="plain"),
     ] = None,
     autoencoder: Annotated[
         Path | None, typer.Option(help="run of `segue train-autoencoder`: the policy lives in its latent space")
@@ -176,8 +175,14 @@ def bench(
     workers: options.Workers = 2,
     runs: Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/<task>")] = None,
+    extend: Annotated[
+        bool,
+        typer.Option("--extend", help="keep the rows that the results have at the same budget"),
+    ] = False,
 ) -> None:
     """Train every policy on several seeds and compare every method: the tables of the README.
+
+    Cells that are done are kept beside the results: a run that was interrupted goes on.
 
     `segue bench rates --env adroit-door` compares action rates instead: policies of a high and a low rate, in action
     space and in latent space, in the simulator of the high rate.
@@ -197,7 +202,7 @@ def bench(
     only_rates_has(env, families, quick, latency != LATENCY)
     bench_command(
         console, task, methods, delays, training_seeds=training_seeds or 3, episodes=episodes or 100, updates=updates,
-        workers=workers, runs=runs, out=out, command=command_line(),
+        workers=workers, runs=runs, out=out, command=command_line(), extend=extend,
     )  # fmt: skip
 
 
@@ -206,10 +211,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder of policies and report")] = Path("runs/demo"),
     workers: options.Workers = 2,
 ) -> None:
-    """Train on human door demonstrations and compare seven methods under delay: minutes on two cores."""
+    """Train on human door demonstrations and compare methods under delay: minutes on two cores."""
     from segue.commands.evaluation import demo_command
 
-    demo_command(console, out, COMPARED, workers, command=command_line())
+    demo_command(console, out, DEMONSTRATED, workers, command=command_line())
 
 
 @app.command()
@@ -231,7 +236,7 @@ def report(
 def run_(
     task: options.TaskName,
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
-    method: Annotated[str, typer.Option(help="one of `segue list`")] = "legato",
+    method: Annotated[str, typer.Option(help="one of `segue list`")] = "predictive",
     server: Annotated[str | None, typer.Option(help="URL of a policy server, in place of a run")] = None,
     token: Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="of driving, resets not counted")] = 60.0,
@@ -276,7 +281,7 @@ def doctor(
     rate: Annotated[float, typer.Option(min=1, max=2000, help="control rate, Hz")] = 50.0,
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="per measurement of the timer")] = 2.0,
     run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
-    method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
+    method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "predictive",
     server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
     token: Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")] = None,
 ) -> None:
@@ -289,7 +294,7 @@ def doctor(
 @app.command()
 def serve(
     run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
-    method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "legato",
+    method: Annotated[str, typer.Option(help="under which it runs, see `segue list`")] = "predictive",
     host: Annotated[str, typer.Option(help="interface; other machines need a token")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,
@@ -342,7 +347,7 @@ def record(
     task: options.TaskName,
     run: Annotated[Path, typer.Argument(help="run of `segue train`")],
     out: Annotated[Path, typer.Option(help="new folder of the data set")],
-    method: Annotated[str, typer.Option(help="see `segue list`")] = "legato",
+    method: Annotated[str, typer.Option(help="see `segue list`")] = "predictive",
     delay: Annotated[int, typer.Option(min=0, help="inference delay, control steps")] = 4,
     episodes: Annotated[int, typer.Option(min=1, help="how many")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="of the first episode")] = 0,

@@ -24,7 +24,7 @@ from segue.runtime.trace import is_trace
 from segue.strategies.legato import LegatoObjective
 from segue.training.recipe import Recipe, train_policy
 
-FILMED = ("naive", "rtc-identity", "training-time-rtc", "legato")
+FILMED = ("naive", "rtc", "rtc-identity", "predictive")
 DEMO_TASK = "adroit-door"
 DEMO_DELAYS = (0, 4, 8, 12)
 DEMO_UPDATES = 2600
@@ -61,7 +61,7 @@ def train_command(
     if network is not None:
         recipe = replace(recipe, network_settings={})
     recipe = replace(recipe.of_family(family), autoencoder=autoencoder)
-    goal = goal or ("legato" if family == "flow" else family)
+    goal = goal or ("plain" if family == "flow" else family)
     how = objective(goal)
     if own_share is not None:
         if not isinstance(how, LegatoObjective):
@@ -160,6 +160,7 @@ def bench_command(
     runs: Path | None,
     out: Path | None,
     command: str,
+    extend: bool = False,
 ) -> None:
     """`segue bench`."""
     settings = tasks.task(task)
@@ -175,7 +176,7 @@ def bench_command(
     )
     path = bench.run(
         comparison, runs=runs or Path("runs") / task, out=out or Path("results") / task, workers=workers,
-        command=command, console=console,
+        command=command, console=console, extend=extend,
     )  # fmt: skip
     report_command(console, path, None)
 
@@ -217,6 +218,8 @@ def report_command(
 
         return show_rates(console, content, out or path.with_name("report.html"))
     summary = table.summarise(content)
+    if said := table.headline(summary):
+        console.print(f"[bold]{said}[/]", highlight=False)
     console.print(table.console(summary))
     console.print(table.verdict(summary))
     for line in frontier_lines(summary):

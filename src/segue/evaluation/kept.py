@@ -9,7 +9,7 @@ of this library that decides what happens in an episode.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -95,7 +95,7 @@ def write(folder: Path, cell: Cell, result: Mapping[str, Any]) -> None:
     aside.replace(folder / name_of(cell))
 
 
-def run(cells: Sequence[Cell], workers: int, folder: Path) -> Iterator[dict[str, Any]]:
+def run(cells: Sequence[Cell], workers: int, folder: Path) -> Generator[dict[str, Any], None, None]:
     """Results of the cells in their order; those that are not kept in the folder are rolled out, and kept."""
     found = [read(folder, cell) for cell in cells]
     missing = [cell for cell, result in zip(cells, found, strict=True) if result is None]

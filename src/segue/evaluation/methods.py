@@ -191,8 +191,14 @@ class Method:
 _LATENT_ACTIONS = "arXiv 2605.24931"
 _ALL = (
     Method(
-        "predictive", "Predictive", "plain", RTC(vjp, clip=2.0), "Smith 1957; arXiv 2506.07339", default=True,
-        noise=CarriedNoise(scale=0.7, share=0.5), predictor="learned",
+        "predictive",
+        "Predictive",
+        "plain",
+        RTC(vjp, clip=2.0),
+        "Smith 1957; arXiv 2506.07339",
+        default=True,
+        noise=CarriedNoise(scale=0.7, share=0.5),
+        predictor="learned",
     ),
     Method("sync", "Synchronous", "plain", Naive(), "", Handover.WAIT),
     Method("naive", "Naive async", "plain", Naive(), ""),

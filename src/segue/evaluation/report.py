@@ -24,6 +24,7 @@ from segue.evaluation.table import (
     episode_rows,
     facts,
     head,
+    headline,
     provenance,
     shown,
     summarise,
@@ -85,6 +86,7 @@ def render(results: Mapping[str, Any], videos: Mapping[str, Path | bytes]) -> st
     return environment.get_template("report.html.j2").render(
         title=results["title"],
         facts=facts(results, summary),
+        headline=headline(summary),
         verdict=verdict(summary),
         level=f"{CONFIDENCE:.0%}".replace("%", " %"),
         delays=summary.delays,

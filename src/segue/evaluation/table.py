@@ -200,6 +200,31 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
+def headline(summary: Summary, plain: str = "naive") -> str:
+    """What the default method does for a policy under delay, in one sentence; empty where that was not measured.
+
+    Of the delays above 0, the middle one is told, whatever the outcome.
+
+    Args:
+        summary: With the default method and one that does nothing.
+        plain: Name of the latter.
+    """
+    hero, delays = summary.default, [delay for delay in summary.delays if delay > 0]
+    if hero is None or hero == plain or plain not in summary.labels or not delays:
+        return ""
+    delay = delays[len(delays) // 2]
+
+    def told(name: str) -> str:
+        success, switches = (summary.interval(name, delay, metric) for metric in ("success", "mode_switches"))
+        low, high = (f"{100 * bound:.0f}" for bound in (success.low, success.high))
+        return (
+            f"{summary.labels[name]} succeeds in {100 * success.value:.0f} % of the episodes ({low} to {high} %) and "
+            f"changes its plan {switches.value:.1f} times"
+        )
+
+    return f"{delay} steps of delay: {told(plain)}; {told(hero)}."
+
+
 def verdict(summary: Summary) -> str:
     """One sentence: where the default method is clearly best, clearly behind, or neither, in the headline measures.
 
