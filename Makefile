@@ -27,7 +27,7 @@ LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/ver
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo         train on human door demonstrations, compare seven methods under delay, write a report"
+	@echo "make demo         train on human door demonstrations, compare methods under delay, write a report"
 	@echo "make test         run the tests"
 	@echo "make test-faults  run the long tests with injected faults (two minutes on two cores)"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"

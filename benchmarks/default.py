@@ -13,6 +13,7 @@ the admissible one with the smallest sum over the settings of ln(seam jump) + ln
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from math import log
@@ -53,6 +54,7 @@ CANDIDATES = {
 """Candidates, and the objective that their policy is trained with."""
 MEASURES = ("success", "score", "completion_time", "jerk_measured", "seam_jump", "mode_switches")
 MEAN_WITHIN, NOWHERE_BELOW = 0.02, 0.08
+MARKED = re.compile(r"(<!-- default:candidates -->\n).*?(<!-- /default:candidates -->)", re.DOTALL)
 
 
 def train(name: str, seed: int, goals: set[str], home: Path, console: Console) -> Path:
@@ -81,16 +83,17 @@ def measured(name: str, candidate: str, delay: int, home: Path) -> dict[str, flo
     return {measure: float(np.mean(column)) for measure, column in columns.items()}
 
 
+def success(setting: str, row: Mapping[str, float]) -> float:
+    """Success, or on Push-T, where few episodes succeed, the score."""
+    return row["score" if setting.startswith("push-t") else "success"]
+
+
 def chosen(rows: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float, float, bool]]:
     """Candidates with mean success, smoothness (smaller is smoother) and whether they are admissible, best first.
 
     Args:
         rows: Measures by setting (``task delay``), by candidate.
     """
-
-    def success(setting: str, row: Mapping[str, float]) -> float:
-        return row["score" if setting.startswith("push-t") else "success"]
-
     settings = list(rows[BASE])
     means = {name: float(np.mean([success(at, row[at]) for at in settings])) for name, row in rows.items()}
     smooth = {
@@ -114,6 +117,7 @@ def main() -> None:
     parser.add_argument("--candidates", help="only these, separated by commas")
     parser.add_argument("--runs", type=Path, default=Path("runs/tuning"))
     parser.add_argument("--out", type=Path, default=Path("results/tuning"))
+    parser.add_argument("--page", type=Path, default=Path("docs/tuning.md"), help="where the table stands")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")  # half of the time where the processor knows bfloat16
@@ -134,14 +138,36 @@ def main() -> None:
                     file.write_text(json.dumps(rows, indent=1))
                     console.print(at, candidate, {key: round(value, 3) for key, value in done[at].items()}, width=200)
     if given.task is None:
-        parts = [json.loads((given.out / f"{name.replace('/', '-')}.json").read_text()) for name in TASKS]
-        for name, mean, smooth, good in chosen(
-            {each: {k: v for p in parts for k, v in p[each].items()} for each in CANDIDATES}
-        ):
-            console.print(
-                f"{'admissible' if good else '          '} {name:60} success {mean:.3f} smoothness {smooth:.2f}",
-                highlight=False,
-            )
+        write(given.page, given.out)
+
+
+def kept(folder: Path) -> dict[str, dict[str, Any]]:
+    """Measures by setting, by candidate, of those that were measured in every task."""
+    parts = [json.loads((folder / f"{name.replace('/', '-')}.json").read_text()) for name in TASKS]
+    whole = [name for name in CANDIDATES if all(name in part for part in parts)]
+    return {name: {at: row for part in parts for at, row in part[name].items()} for name in whole}
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Candidates in the order of the rule, with success (Push-T: score) per setting."""
+    settings = list(rows[BASE])
+    lines = ["| candidate | admissible | mean | " + " | ".join(settings) + " | ln(jump) + ln(jerk) |"]
+    lines.append("| :--- | :--- | ---: |" + " ---: |" * (len(settings) + 1))
+    for name, mean, smooth, admissible in chosen(rows):
+        shares = [f"{success(at, rows[name][at]):.2f}" for at in settings]
+        cells = [f"`{name}`", "yes" if admissible else "no", f"{mean:.3f}", *shares, f"{smooth:.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def filled(page: str, folder: Path) -> str:
+    """A page with its marked table written again."""
+    return MARKED.sub(lambda found: found[1] + markdown(kept(folder)) + found[2], page)
+
+
+def write(page: Path, folder: Path) -> None:
+    """Write the table into a page."""
+    page.write_text(filled(page.read_text(), folder))
 
 
 if __name__ == "__main__":

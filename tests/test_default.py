@@ -9,7 +9,8 @@ import pytest
 from segue.evaluation.methods import method
 from segue.evaluation.sweep import FIRST_SEED
 
-DEFAULT: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "default.py"))
+ROOT = Path(__file__).parents[1]
+DEFAULT: dict[str, Any] = runpy.run_path(str(ROOT / "benchmarks" / "default.py"))
 SETTINGS = [f"{task} {delay}" for task in DEFAULT["TASKS"] for delay in DEFAULT["DELAYS"]]
 
 
@@ -60,12 +61,11 @@ def test_tuning_uses_no_seed_of_a_table() -> None:
 
 def test_the_default_is_what_the_rule_says() -> None:
     """On the rows that are kept with the source."""
-    parts = [DEFAULT["json"].loads(path.read_text()) for path in sorted(Path("results/tuning").glob("*.json"))]
-    rows = {
-        name: {at: row for part in parts for at, row in part[name].items()}
-        for name in DEFAULT["CANDIDATES"]
-        if all(name in part for part in parts)
-    }
-    chosen = method(DEFAULT["chosen"](rows)[0][0])
+    chosen = method(DEFAULT["chosen"](DEFAULT["kept"](ROOT / "results" / "tuning"))[0][0])
     default = method("predictive")
     assert (chosen.settings, chosen.policy) == (default.settings, default.policy)
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    page = (ROOT / "docs" / "tuning.md").read_text()
+    assert DEFAULT["filled"](page, ROOT / "results" / "tuning") == page

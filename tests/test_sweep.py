@@ -42,8 +42,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cell(runs: Path, name: str = "naive", delay: int = 2, **settings: Any) -> Cell:
     chosen = method(name)
-    parts = parts_of(runs / "seed-0", [chosen])[name]
-    made = Cell("point", chosen, parts.policy, 0, Fixed(delay), 3, 3, predictor=parts.predictor)
+    predictor = runs / "seed-0" / PREDICTOR if chosen.predictor == "learned" else None
+    made = Cell("point", chosen, runs / "seed-0" / chosen.policy, 0, Fixed(delay), 3, 3, predictor=predictor)
     return replace(made, **settings)
 
 

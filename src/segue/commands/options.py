@@ -12,7 +12,7 @@ Methods = Annotated[
     str,
     typer.Option(
         help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0",
-        show_default="the seven of `segue demo`",
+        show_default="those of the README's tables",
     ),
 ]
 Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
