@@ -9,6 +9,7 @@ READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
+METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive
 SEAM_TASK := adroit-door
 SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato
 
@@ -77,7 +78,8 @@ bench: $(READY)
 	@$$(test -x $(LEROBOT_BIN)/python && echo $(LEROBOT_BIN) || echo $(BIN))/python benchmarks/lerobot_rtc.py
 
 results: $(READY)
-	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task; done
+	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task --methods $(METHODS); done
+	@$(BIN)/python benchmarks/slim.py
 	@$(BIN)/python benchmarks/tables.py
 	@$(BIN)/python benchmarks/choice.py
 

@@ -59,7 +59,7 @@ def standings(every: Sequence[Setting]) -> str:
     labels = every[0].summary.labels
     header = ["method", *(METRICS[metric].label.lower() for metric in TRADE), "on the frontier"]
     body = [
-        [f"[{label}](methods.md#{name})"]
+        [f"[{label}](methods.md#{name.partition(':')[0]})"]
         + [sum(at.summary.among_best(name, at.delay, metric) for at in every) for metric in TRADE]
         + [sum(not dominating(at.summary, name, at.delay) for at in every)]
         for name, label in labels.items()

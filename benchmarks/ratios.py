@@ -106,7 +106,8 @@ def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict
         chunks = DemonstratedChunks(episodes, policy)
         optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
         if objective.own_chunks:
-            chunks.own = policy.units.to_robot(chunks.chunks, chunks.observation)
+            own = policy.units.to_robot(chunks.chunks, chunks.observation)
+            chunks.own = own.expand(objective.own_chunks, *own.shape)
 
         def update() -> None:
             index = torch.randint(0, len(chunks), (config.batch,), generator=generator)
@@ -122,7 +123,7 @@ def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict
         "plain": updates(FlowMatching()),
         "legato, demonstrated references": updates(LegatoObjective(own_share=0)),
         "legato, own chunks": updates(LegatoObjective()),
-        "renewal": lambda: renewed.renew_own(policy, config.own_steps, generator),
+        "renewal": lambda: renewed.renew_own(policy, config.own_steps, generator, LegatoObjective().own_chunks),
     }
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segue.evaluation import rates_report, results, table
+from segue.evaluation import rates_report, results, table, verdict
 from segue.evaluation.frontier import TRADE, frontier_lines
 
-PAGES = ("README.md", "docs/tuning.md", "docs/latent.md")
+PAGES = ("README.md", "docs/latent.md")
 SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
 COLUMNS = ("score", *TRADE)
 IN_CONTACT = ("score", "success", "seam_jump", "jerk_measured", "stall_time")
@@ -50,7 +50,7 @@ def block(path: Path, name: str) -> str:
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS
     shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics])
-    return f"{origin}: {facts}.\n\n{table.verdict(summary)}\n\n{lines}\n{shown}"
+    return f"{origin}: {facts}.\n\n{verdict.verdict(summary)}\n\n{lines}\n{shown}"
 
 
 def missing(name: str) -> str:

@@ -199,5 +199,5 @@ def test_one_command_trains_a_policy_that_looks(tmp_path: Path, shown: Any, monk
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
-    config = json.loads((out / "legato" / "last" / "config.json").read_text())
+    config = json.loads((out / "plain" / "last" / "config.json").read_text())
     assert config["policy"]["vision"]["cameras"] == {CAMERA: list(SIZE)}

@@ -176,7 +176,7 @@ def test_of_one_demonstration_there_is_a_policy_all_the_same(segue: Segue, tmp_p
     save(demonstrations((40,)), tmp_path / "one.npz")
     said = segue("train", "--data", tmp_path / "one.npz", *TRAIN, "--out", tmp_path / "run")
     assert "no predictor: one episode" in said
-    assert checkpoint.started(tmp_path / "run" / "legato")
+    assert checkpoint.started(tmp_path / "run" / "plain")
 
 
 def test_of_a_run_with_latents_it_lies_where_they_look_for_it(segue: Segue, tmp_path: Path) -> None:

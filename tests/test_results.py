@@ -99,3 +99,48 @@ def test_outside_of_a_repository_there_is_no_commit(monkeypatch: pytest.MonkeyPa
     assert results.commit() == ""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert results.commit() == ""
+
+
+def earlier(path: Path, *, updates: str = "40", **settings: Any) -> Path:
+    """A results file of naive execution and RTC, two training runs each."""
+    rows = [{**row(seed, delay), "method": name} for seed in (0, 1) for delay in (0, 4) for name in ("naive", "rtc")]
+    budget = {"episodes per cell": 2, "updates per policy": updates}
+    built = results.build(
+        TASK, [METHODS["naive"], METHODS["rtc"]], rows, title="t", command="segue bench", budget=budget
+    )
+    for method in built["methods"]:
+        for name in ("noise", "scale", "share", "predictor"):  # what files of before do not say
+            del method["settings"][name]
+        method["settings"] |= settings
+    return results.write(json.loads(json.dumps(built)), path / "results.json")
+
+
+ASKED = {"task": "point", "delays": [0, 4], "training_seeds": [0, 1], "episodes": 2, "updates": 40}
+
+
+def test_rows_of_earlier_results_stand_beside_new_ones_and_say_their_commit(tmp_path: Path) -> None:
+    path = earlier(tmp_path)
+    found = results.rows_of(path, [METHODS["naive"], METHODS["rtc"], METHODS["predictive"]], ASKED)
+    assert {name: len(rows) for name, rows in found.items()} == {"naive": 4, "rtc": 4}
+    assert {each["commit"] for each in found["naive"]} == {json.loads(path.read_text())["commit"]}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"task": "other"}, {"delays": [0, 8]}, {"training_seeds": [0, 1, 2]}, {"episodes": 3}, {"updates": 41}],
+)
+def test_rows_at_another_budget_or_not_in_full_do_not(tmp_path: Path, changed: dict[str, Any]) -> None:
+    assert results.rows_of(earlier(tmp_path), [METHODS["naive"]], {**ASKED, **changed}) == {}
+
+
+def test_rows_of_other_settings_do_not(tmp_path: Path) -> None:
+    assert results.rows_of(earlier(tmp_path, clip=3.0), [METHODS["rtc"]], ASKED) == {}
+    assert results.rows_of(tmp_path / "nowhere.json", [METHODS["rtc"]], ASKED) == {}
+
+
+def test_slim_results_have_the_columns_of_the_pages_and_no_traces() -> None:
+    made = {**row(0), "episodes": {"seed": [10_000, 2], "success": [1.0, None], "nsparc": [1.0, 2.0]}}
+    made["episodes"]["seam_jump"] = [0.123456, 2.0]
+    slim = results.slim(content(made))
+    assert slim["cells"][0]["episodes"] == {"seed": [10_000, 2], "success": [1, None], "seam_jump": [0.1235, 2]}
+    assert "traces" not in slim

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from segue.errors import DataError, UnknownNameError
 from segue.evaluation.statistics import Interval
-from segue.evaluation.table import console, decimals, duels, episode_rows, markdown, shown, summarise, verdict
+from segue.evaluation.table import console, decimals, episode_rows, markdown, shown, summarise
+from segue.evaluation.verdict import duels, headline, verdict
 
 
 def comparison(
@@ -127,6 +128,25 @@ def test_ratio_scales_the_interval_and_needs_a_reference() -> None:
     interval, ratio = summary.interval("a", 0, "jerk_measured"), summary.ratio("a", 0, "jerk_measured")
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3.0, interval.low / 2, interval.high / 2))
     assert math.isnan(summary.ratio("a", 0, "nsparc").value)
+
+
+def test_headline_tells_the_default_beside_naive_execution_at_the_middle_delay() -> None:
+    share = {"success": [1.0, 1.0, 1.0, 0.0], "mode_switches": [0.0, 0.0, 0.0, 2.0]}
+    less = {"success": [1.0, 0.0, 0.0, 0.0], "mode_switches": [9.0, 9.0, 8.0, 10.0]}
+    values = {name: dict.fromkeys((0, 4, 8, 12), each) for name, each in (("naive", less), ("ours", share))}
+    said = headline(summarise(comparison(values, default="ours")))
+    assert said.startswith("8 steps of delay: NAIVE succeeds in 25 % of the episodes (")
+    assert "changes its plan 9.0 times; OURS succeeds in 75 %" in said
+    assert said.endswith("changes its plan 0.5 times.")
+
+
+@pytest.mark.parametrize(
+    ("names", "default", "delays"),
+    [(("naive", "ours"), None, (0, 4)), (("rtc", "ours"), "ours", (0, 4)), (("naive", "ours"), "ours", (0,))],
+)
+def test_without_what_it_compares_there_is_no_headline(names: Any, default: Any, delays: Any) -> None:
+    values = {name: {delay: {"success": [1.0, 0.0]} for delay in delays} for name in names}
+    assert headline(summarise(comparison(values, default=default))) == ""
 
 
 @pytest.mark.parametrize(

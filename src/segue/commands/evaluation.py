@@ -211,6 +211,7 @@ def report_command(
     from segue.evaluation import table
     from segue.evaluation.frontier import frontier_lines
     from segue.evaluation.report import write_report
+    from segue.evaluation.verdict import headline, verdict
 
     content = results.read(path)
     if "rates" in content:
@@ -218,10 +219,10 @@ def report_command(
 
         return show_rates(console, content, out or path.with_name("report.html"))
     summary = table.summarise(content)
-    if said := table.headline(summary):
+    if said := headline(summary):
         console.print(f"[bold]{said}[/]", highlight=False)
     console.print(table.console(summary))
-    console.print(table.verdict(summary))
+    console.print(verdict(summary))
     for line in frontier_lines(summary):
         console.print(line, highlight=False)
     videos = {} if film_run is None else _films(content, film_run, delay)

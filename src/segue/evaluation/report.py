@@ -19,18 +19,15 @@ from segue.evaluation.statistics import CONFIDENCE, Interval, pareto_front
 from segue.evaluation.table import (
     HEADLINE,
     Summary,
-    among,
-    duels,
     episode_rows,
     facts,
     head,
-    headline,
     provenance,
     shown,
     summarise,
     unit,
-    verdict,
 )
+from segue.evaluation.verdict import among, duels, headline, verdict
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -188,7 +188,12 @@ def rows_of(path: Path, methods: Sequence[Method], asked: Mapping[str, Any]) -> 
     alike = (content["task"]["name"], budget["episodes per cell"]) == (asked["task"], asked["episodes"])
     if not alike or str(asked["updates"]) not in str(budget["updates per policy"]).split(" and "):
         return {}
-    usual = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none"}  # of files from before there was a choice
+    usual = {
+        "noise": "fresh",
+        "scale": 1.0,
+        "share": 0.0,
+        "predictor": "none",
+    }  # of files from before there was a choice
     there = {each["name"]: {**usual, **each["settings"]} for each in content["methods"]}
     wanted = {(delay, seed) for delay in asked["delays"] for seed in asked["training_seeds"]}
     found = {}
