@@ -14,8 +14,9 @@ from segue.cli import app
 from segue.data.bundled import adroit_door
 from segue.data.episodes import load
 from segue.errors import DataError
-from segue.evaluation.methods import METHODS, OBJECTIVES, objective
+from segue.evaluation.methods import METHODS, OBJECTIVES, PREDICTED, PREDICTOR, objective
 from segue.training.config import TrainingConfig
+from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import Recipe, train_policy
 
 
@@ -25,7 +26,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = Recipe(updates=2, network_settings={"width": 16, "depth": 1}, training=TrainingConfig(batch=4))
     run, quiet = Path("runs/demo/seed-0"), Console(quiet=True)
-    train_policy(adroit_door(), recipe, "legato", objective("legato"), run=run, console=quiet)
+    train_policy(adroit_door(), recipe, "plain", objective("plain"), run=run / PREDICTED, console=quiet)
+    training = PredictorTraining(updates=2, batch=4, most_steps=8)
+    train_predictor(adroit_door(), training, run=run / PREDICTED / PREDICTOR, width=8, console=quiet)
 
 
 WITH_CODE = [page for page in PAGES if page not in TUTORIALS and blocks(page, "python")]

@@ -130,12 +130,12 @@ def test_ratio_scales_the_interval_and_needs_a_reference() -> None:
     assert math.isnan(summary.ratio("a", 0, "nsparc").value)
 
 
-def test_headline_tells_the_default_beside_naive_execution_at_the_middle_delay() -> None:
+def test_headline_tells_the_default_beside_naive_execution_at_the_longest_delay() -> None:
     share = {"success": [1.0, 1.0, 1.0, 0.0], "mode_switches": [0.0, 0.0, 0.0, 2.0]}
     less = {"success": [1.0, 0.0, 0.0, 0.0], "mode_switches": [9.0, 9.0, 8.0, 10.0]}
     values = {name: dict.fromkeys((0, 4, 8, 12), each) for name, each in (("naive", less), ("ours", share))}
     said = headline(summarise(comparison(values, default="ours")))
-    assert said.startswith("8 steps of delay: NAIVE succeeds in 25 % of the episodes (")
+    assert said.startswith("12 steps of delay: NAIVE succeeds in 25 % of the episodes (")
     assert "changes its plan 9.0 times; OURS succeeds in 75 %" in said
     assert said.endswith("changes its plan 0.5 times.")
 

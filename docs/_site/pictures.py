@@ -4,9 +4,10 @@
 
 Two ways around an obstacle are an exact policy: with two equally likely chunks, the best velocity field has a closed
 form, so that what is seen is the methods' own doing and not that of a network. Executed actions come from
-results/adroit-door/results.json. Nothing here is drawn by hand.
+results/adroit-door/executed.json, which benchmarks/slim.py takes from a comparison. Nothing here is drawn by hand.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +23,6 @@ from torch import Tensor
 
 from segue.core.flow import Field, integrate
 from segue.core.weights import Shape, schedule
-from segue.evaluation import results
 from segue.evaluation.figures import looks
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Plan, Request
@@ -165,22 +165,16 @@ def schedules() -> Figure:
 
 def executed() -> Figure:
     """A second of one action of the door task under a delay of 80 ms, the same episode under four methods."""
-    content = results.read(ROOT / "results" / "adroit-door" / "results.json")
-    labels = {method["name"]: method["label"] for method in content["methods"]}
-    names = ("naive", "ensembling", "rtc-identity", "legato")
-    dt, first, last = content["task"]["dt"], 40, 120
-    traces = {trace["method"]: trace for trace in content["traces"] if trace["delay"] == 8}
-    commands = {name: np.array(traces[name]["commands"], float) for name in names}
-    moving = int(np.argmax(np.std(commands["naive"][first:last], axis=0)))
+    content = json.loads((ROOT / "results" / "adroit-door" / "executed.json").read_text())
+    dt, first, methods = content["dt"], content["first"], content["methods"]
     figure = Figure(figsize=(9.5, 2.5))
-    every = figure.subplots(1, len(names), sharex=True, sharey=True)
-    looked = looks(names)
-    for axes, name in zip(every, names, strict=True):
-        line = commands[name][first:last, moving]
-        seams = [step for step in traces[name]["seams"] if first <= step < first + len(line)]
-        axes.vlines([dt * step for step in seams], line.min(), line.max(), color=GHOST, linewidth=0.8)
+    every = figure.subplots(1, len(methods), sharex=True, sharey=True)
+    looked = looks(list(methods))
+    for axes, (name, drawn) in zip(every, methods.items(), strict=True):
+        line = np.array(drawn["commands"])
+        axes.vlines([dt * step for step in drawn["seams"]], line.min(), line.max(), color=GHOST, linewidth=0.8)
         axes.plot(dt * np.arange(first, first + len(line)), line, color=looked[name].colour, linewidth=1.2)
-        axes.set_title(labels[name])
+        axes.set_title(drawn["label"])
         axes.set_xlabel("time [s]")
     every[0].set_ylabel("one joint's command")
     figure.tight_layout()

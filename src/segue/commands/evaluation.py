@@ -27,7 +27,7 @@ from segue.training.recipe import Recipe, train_policy
 FILMED = ("naive", "rtc", "rtc-identity", "predictive")
 DEMO_TASK = "adroit-door"
 DEMO_DELAYS = (0, 4, 8, 12)
-DEMO_UPDATES = 2600
+DEMO_UPDATES = 4000
 DEMO_EPISODES = 24
 
 

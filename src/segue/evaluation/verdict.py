@@ -9,16 +9,15 @@ from segue.evaluation.table import HEADLINE, Summary, Verdict
 def headline(summary: Summary, plain: str = "naive") -> str:
     """What the default method does for a policy under delay, in one sentence; empty where that was not measured.
 
-    Of the delays above 0, the middle one is told, whatever the outcome.
+    The longest delay is told, whatever the outcome.
 
     Args:
         summary: With the default method and one that does nothing.
         plain: Name of the latter.
     """
-    hero, delays = summary.default, [delay for delay in summary.delays if delay > 0]
-    if hero is None or hero == plain or plain not in summary.labels or not delays:
+    hero, delay = summary.default, max(summary.delays)
+    if hero is None or hero == plain or plain not in summary.labels or delay == 0:
         return ""
-    delay = delays[len(delays) // 2]
 
     def told(name: str) -> str:
         success, switches = (summary.interval(name, delay, metric) for metric in ("success", "mode_switches"))
