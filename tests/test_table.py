@@ -133,7 +133,7 @@ def test_ratio_scales_the_interval_and_needs_a_reference() -> None:
 def test_headline_tells_the_default_beside_naive_execution_at_the_longest_delay() -> None:
     share = {"success": [1.0, 1.0, 1.0, 0.0], "mode_switches": [0.0, 0.0, 0.0, 2.0]}
     less = {"success": [1.0, 0.0, 0.0, 0.0], "mode_switches": [9.0, 9.0, 8.0, 10.0]}
-    values = {name: dict.fromkeys((0, 4, 8, 12), each) for name, each in (("naive", less), ("ours", share))}
+    values: Any = {name: dict.fromkeys((0, 4, 8, 12), each) for name, each in (("naive", less), ("ours", share))}
     said = headline(summarise(comparison(values, default="ours")))
     assert said.startswith("12 steps of delay: NAIVE succeeds in 25 % of the episodes (")
     assert "changes its plan 9.0 times; OURS succeeds in 75 %" in said
@@ -145,7 +145,7 @@ def test_headline_tells_the_default_beside_naive_execution_at_the_longest_delay(
     [(("naive", "ours"), None, (0, 4)), (("rtc", "ours"), "ours", (0, 4)), (("naive", "ours"), "ours", (0,))],
 )
 def test_without_what_it_compares_there_is_no_headline(names: Any, default: Any, delays: Any) -> None:
-    values = {name: {delay: {"success": [1.0, 0.0]} for delay in delays} for name in names}
+    values: Any = {name: {delay: {"success": [1.0, 0.0]} for delay in delays} for name in names}
     assert headline(summarise(comparison(values, default=default))) == ""
 
 
