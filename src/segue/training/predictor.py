@@ -67,7 +67,7 @@ class PredictorTraining:
 
     @property
     def cost(self) -> int:
-        """Updates of a policy of this library's size that take as long (`benchmarks/ratios.py`), in hundreds."""
+        """Updates of a policy of this library's size that take as long, in hundreds."""
         return 100 * max(round(COST * self.updates / 100), 1)
 
     def __post_init__(self) -> None:
