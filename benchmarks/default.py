@@ -41,6 +41,7 @@ _CARRIED = "predictor=learned:noise=carried"
 CANDIDATES = {
     BASE: "plain",
     **{f"naive:{_CARRIED}:scale={scale}": "plain" for scale in (1.0, 0.7)},
+    f"naive:{_CARRIED}:share=0.5:scale=0.7": "plain",
     **{f"rtc:{_CARRIED}:scale={scale}:clip={clip}": "plain" for scale, clip in ((0.7, 1.0), (0.5, 1.5))},
     **{
         f"rtc:{_CARRIED}:share=0.5:scale={scale}:clip={clip}": "plain"

@@ -36,8 +36,10 @@ from segue.strategies.objective import Objective
 from segue.training import checkpoint
 from segue.training.config import TrainingConfig
 from segue.training.data import DemonstratedChunks
+from segue.training.predictor import Frames, PredictorTraining, distance, predictor_for
 
 DELAY, EXECUTION_HORIZON = 4, 8
+STEPS_AHEAD = (4, 8, 12)
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -98,6 +100,34 @@ def refining(policy: Policy, batch: int) -> dict[str, Callable[[], object]]:
     return {label: refiner(config) for label, config in configs.items()}
 
 
+def predicting(episodes: Episodes, batch: int) -> dict[str, Callable[[], object]]:
+    """Observations rolled forward over committed actions, and the comparison with what is seen by then."""
+    predictor = predictor_for(episodes).eval().requires_grad_(False)
+    seen, acted = episodes.observation[:batch], np.stack([episodes.action[: STEPS_AHEAD[-1]]] * batch)
+
+    def ahead(steps: int) -> Callable[[], object]:
+        return partial(predictor.ahead, seen, acted, np.full(batch, steps))
+
+    guard = partial(predictor.surprise, seen, acted, np.full(batch, EXECUTION_HORIZON), seen)
+    return {**{f"{steps} steps ahead": ahead(steps) for steps in STEPS_AHEAD}, "guard": guard}
+
+
+def learning_to_predict(episodes: Episodes) -> Callable[[], object]:
+    """One update of a predictor as in `segue.training.predictor`, unrolled as far as on average."""
+    predictor, training = predictor_for(episodes), PredictorTraining()
+    frames = Frames.of(episodes, predictor.device)
+    optimizer = torch.optim.AdamW(predictor.parameters(), 0.0, fused=True)
+    goes_on = torch.nonzero(frames.left > 0).flatten()
+
+    def update() -> None:
+        index = goes_on[torch.randint(0, len(goes_on), (training.batch,))]
+        optimizer.zero_grad()
+        distance(predictor, frames, index, (1 + training.most_steps) // 2).backward()
+        optimizer.step()
+
+    return update
+
+
 def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict[str, Callable[[], object]]:
     """One update per objective as in `segue.training.loop`, and one renewal of the policy's own chunks."""
     generator = torch.Generator().manual_seed(0)
@@ -123,6 +153,7 @@ def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict
         "plain": updates(FlowMatching()),
         "legato, demonstrated references": updates(LegatoObjective(own_share=0)),
         "legato, own chunks": updates(LegatoObjective()),
+        "predictor": learning_to_predict(episodes),
         "renewal": lambda: renewed.renew_own(policy, config.own_steps, generator, LegatoObjective().own_chunks),
     }
 
@@ -197,11 +228,20 @@ def main() -> None:
     row(table, "refine, paper's network, 48 x 10", times["published size"], times["policy"])
     console.print(table)
 
+    work = {"policy": sampling(policy, episodes, chosen.batch)["naive"], **predicting(episodes, chosen.batch)}
+    times = measure(work, chosen.rounds, repeats=10)
+    table = new_table(f"Predicting the observation, batch {chosen.batch}, over sampling one of 5 solver steps", "once")
+    for steps in STEPS_AHEAD:
+        row(table, f"{steps} steps ahead", times[f"{steps} steps ahead"], times["policy"])
+    row(table, f"comparing {EXECUTION_HORIZON} steps with what is seen", times["guard"], times["policy"])
+    console.print(table)
+
     times = measure(training(policy, episodes, config), max(chosen.rounds // 3, 1), repeats=1)
     amortised = times["renewal"] / config.own_refresh
     table = new_table(f"One training update of {config.batch} chunks, over a plain update", "one update")
     row(table, "Legato, demonstrated references", times["legato, demonstrated references"], times["plain"])
     row(table, "Legato, own chunks, without their renewal", times["legato, own chunks"], times["plain"])
+    row(table, "predictor, one update of its own", times["predictor"], times["plain"])
     label = f"Legato, own chunks, renewed every {config.own_refresh} updates"
     row(table, label, times["legato, own chunks"] + amortised, times["plain"])
     console.print(table)

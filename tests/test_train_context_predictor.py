@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from torch import nn
 
 import sighted
 from foreseen import FEATURES, FEW, HORIZON, made, views
@@ -46,6 +47,8 @@ QUIET = Console(quiet=True)
 def test_a_network_that_changes_nothing_is_as_wrong_as_no_prediction() -> None:
     episodes = encoded(sighted.demonstrations(), made())
     network = predictor_for(episodes)
+    nn.init.zeros_(network.linear.weight)
+    nn.init.zeros_(network.linear.bias)
     error = prediction_error(network, episodes, (1, 4))
     assert np.array_equal(error.predicted, error.unchanged)
     lengths = np.diff(episodes.ends, prepend=0)

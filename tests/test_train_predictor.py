@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 import segue.training.predictor as module
 from point_mass import demonstrations
@@ -126,9 +126,26 @@ def test_what_has_been_pushed_is_surprising(learned: Path) -> None:
     assert predictor.surprise(now, executed, count, pushed)[0] > 5
 
 
-def test_a_fresh_predictor_says_that_nothing_changes() -> None:
-    torch.manual_seed(3)
+def test_a_linear_system_needs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the ridge, the regression is the system, to single precision; with it, nearly."""
     episodes = linear()
+    for ridge, most in ((0.0, 1e-4), (module.RIDGE, 1e-2)):
+        monkeypatch.setattr(module, "RIDGE", ridge)
+        error = prediction_error(predictor_for(episodes), episodes, steps=(1, 5, 12))
+        assert (error.predicted <= most * error.unchanged + 1e-6).all()
+
+
+def jumping(episodes: int = 6, length: int = 30) -> Episodes:
+    """States that change by something that no linear function of state and action says."""
+    made = linear(episodes=episodes, length=length)
+    changes = np.random.default_rng(5).standard_normal(made.observation.shape)
+    return replace(made, observation=np.cumsum(changes, axis=0).astype(np.float32))
+
+
+def test_what_is_not_linear_is_left_to_the_network() -> None:
+    """Which has not learned anything yet: nothing changes."""
+    torch.manual_seed(3)
+    episodes = jumping()
     predictor = predictor_for(episodes)
     error = prediction_error(predictor, episodes, steps=(1, 5, 12))
     assert np.array_equal(error.predicted, error.unchanged)
@@ -136,6 +153,15 @@ def test_a_fresh_predictor_says_that_nothing_changes() -> None:
     assert np.array_equal(predictor.ahead(episodes.observation[:7], actions, steps), episodes.observation[:7])
     assert predictor.bounds.isinf().all()
     assert predictor.surprise(episodes.observation[:1], actions[:1], np.array([3]), 9 + episodes.observation[:1]) == 0
+
+
+def test_one_dimension_may_be_linear_and_its_neighbour_not() -> None:
+    mixed, other = linear(episodes=6, length=30), jumping()
+    observation = mixed.observation.copy()
+    observation[:, 2] = other.observation[:, 2]
+    weight = predictor_for(replace(mixed, observation=observation)).linear.weight
+    assert not weight[2].any()
+    assert weight[:2].any(1).all()
 
 
 def test_units_are_those_of_the_demonstrations() -> None:
@@ -228,7 +254,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("after", [1, 4, 9])
 def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     whole = trained(tmp_path / "whole")
-    original, calls = module._loss, [0]
+    original, calls = module.distance, [0]
 
     def loss(*args: Any) -> Tensor:
         calls[0] += 1
@@ -237,7 +263,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, monkeypatch: py
         return original(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_loss", loss)
+        patch.setattr(module, "distance", loss)
         with pytest.raises(StoppedError):
             trained(tmp_path / "broken")
     torch.rand(3)  # what the process has drawn elsewhere must not matter
@@ -248,7 +274,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, monkeypatch: py
 
 def test_a_finished_run_is_not_trained_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = trained(tmp_path)
-    monkeypatch.setattr(module, "_loss", None)
+    monkeypatch.setattr(module, "distance", None)
     assert same(trained(tmp_path, resume=True), done)
 
 
@@ -355,14 +381,15 @@ def test_frames_are_predicted_within_their_episode_only() -> None:
 
 
 def test_the_loss_is_the_mean_error_over_the_root_of_the_steps() -> None:
-    """A fresh predictor on ``o_k = k``: after j steps it is j off. Beyond the end of an episode, nothing counts."""
+    """Where nothing changes, on ``o_k = k``: after j steps it is j off. Beyond an episode's end, nothing counts."""
     counting = replace(demonstrations((6, 9)), observation=np.repeat(np.r_[0:6, 0:9].astype(np.float32)[:, None], 4, 1))
     predictor = predictor_for(counting, width=4)
+    nn.init.zeros_(predictor.linear.bias)
     predictor.change.fill_(2.0)
-    frames = module._Frames.of(counting, torch.device("cpu"))
+    frames = module.Frames.of(counting, torch.device("cpu"))
     expected = sum((j / 2) / j**0.5 for j in (1, 2, 3)) / 3
     for index in ([0, 7, 11], [3, 4, 7, 13], [2, 4]):  # the second and third reach beyond an end
-        assert module._loss(predictor, frames, torch.tensor(index), 3).item() == pytest.approx(expected)
+        assert module.distance(predictor, frames, torch.tensor(index), 3).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("setting", ["updates", "batch", "most_steps", "checkpoint_every"])

@@ -1,9 +1,13 @@
-r"""A predictor of states, learned from demonstrations: one step by a residual network, as many steps as are asked for.
+r"""A predictor of states, learned from demonstrations, that goes as many single steps as are asked for.
 
-    o_{k+1} = o_k + scale_d * f((o_k - m_o) / scale_o, (a_k - m_a) / scale_a)
+    x_k     = ((o_k - m_o) / scale_o, (a_k - m_a) / scale_a)
+    o_{k+1} = o_k + scale_d * (W x_k + b + f(x_k))
 
 ``scale_d`` is the standard deviation of one step's change per dimension, so that slow dimensions are learned as well as
-fast ones.
+fast ones. ``W, b`` are a regression of that change, in the dimensions where it says most of it, zero in the others, and
+do not train; ``f`` is a network and learns the rest. Most of a robot's own motion is linear in state and action, and a
+policy that sees positions of two moments needs their difference, the velocity, far more exactly than a network alone
+gives it.
 """
 
 from dataclasses import dataclass
@@ -39,7 +43,7 @@ class StatePredictorConfig:
 
 
 class StatePredictor(nn.Module):
-    """A residual network of one step; its weights are drawn from torch's global generator.
+    """A linear model of one step, zero at first, and a network for the rest, with weights of torch's global generator.
 
     Attributes:
         change: Shape (observation,): standard deviation of one step's change, robot units.
@@ -60,8 +64,9 @@ class StatePredictor(nn.Module):
         self.register_buffer("bounds", torch.full((bounds,), torch.inf))
         self.network = nn.Sequential(
             *(nn.Linear(seen + acted, config.width), nn.SiLU(), nn.Linear(config.width, config.width), nn.SiLU()),
-            zero_linear(config.width, seen),  # at first, nothing changes
+            zero_linear(config.width, seen),  # at first, the linear model
         )
+        self.linear = zero_linear(seen + acted, seen).requires_grad_(False)  # fitted, not trained
 
     @property
     def device(self) -> torch.device:
@@ -71,7 +76,7 @@ class StatePredictor(nn.Module):
     def step(self, state: Tensor, action: Tensor) -> Tensor:
         """States one step ahead. (batch, observation), (batch, action) -> (batch, observation), robot units."""
         inputs = torch.cat([self.observation(state), self.action(action)], dim=-1)
-        return state + self.change * self.network(inputs)
+        return state + self.change * (self.linear(inputs) + self.network(inputs))
 
     def forward(self, state: Tensor, actions: Tensor, steps: Tensor) -> Tensor:
         """States some steps ahead.
