@@ -10,6 +10,7 @@ policy that sees positions of two moments needs their difference, the velocity, 
 gives it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +63,10 @@ class StatePredictor(nn.Module):
         seen, acted = len(config.observation_names), len(config.action_names)
         self.register_buffer("change", change)
         self.register_buffer("bounds", torch.full((bounds,), torch.inf))
-        self.network = nn.Sequential(
-            *(nn.Linear(seen + acted, config.width), nn.SiLU(), nn.Linear(config.width, config.width), nn.SiLU()),
-            zero_linear(config.width, seen),  # at first, the linear model
-        )
         self.linear = zero_linear(seen + acted, seen).requires_grad_(False)  # fitted, not trained
+        self.first = nn.Linear(seen + acted, config.width)
+        last = zero_linear(config.width, seen)  # at first, the linear model alone
+        self.rest = nn.Sequential(nn.SiLU(), nn.Linear(config.width, config.width), nn.SiLU(), last)
 
     @property
     def device(self) -> torch.device:
@@ -75,8 +75,28 @@ class StatePredictor(nn.Module):
 
     def step(self, state: Tensor, action: Tensor) -> Tensor:
         """States one step ahead. (batch, observation), (batch, action) -> (batch, observation), robot units."""
-        inputs = torch.cat([self.observation(state), self.action(action)], dim=-1)
-        return state + self.change * (self.linear(inputs) + self.network(inputs))
+        return next(self.steps(state, action[:, None]))
+
+    def steps(self, state: Tensor, actions: Tensor) -> Iterator[Tensor]:
+        """States one, two, ... steps ahead.
+
+        What actions add to the first layers is computed for all steps at once, and units of states are those of the
+        weights: a step of one robot takes as long as its few operations do.
+
+        Args:
+            state: Shape (batch, observation), robot units.
+            actions: Shape (batch, most, action), robot units.
+        """
+        seen = state.shape[-1]
+        weight = torch.cat([self.linear.weight, self.first.weight])
+        of_state = weight[:, :seen] / self.observation.scale
+        bias = torch.cat([self.linear.bias, self.first.bias]) - of_state @ self.observation.mean
+        added = self.action(actions) @ weight[:, seen:].T + bias
+        of_state = of_state.T
+        for j in range(actions.shape[1]):
+            first = torch.addmm(added[:, j], state, of_state)
+            state = torch.addcmul(state, self.change, first[:, :seen] + self.rest(first[:, seen:]))
+            yield state
 
     def forward(self, state: Tensor, actions: Tensor, steps: Tensor) -> Tensor:
         """States some steps ahead.
@@ -87,8 +107,7 @@ class StatePredictor(nn.Module):
             steps: Shape (batch,), integer, at most ``most``.
         """
         fewest, most = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
-        for j in range(most):
-            moved = self.step(state, actions[:, j])
+        for j, moved in enumerate(self.steps(state, actions[:, :most])):
             state = moved if j < fewest else torch.where((j < steps)[:, None], moved, state)
         return state
 
