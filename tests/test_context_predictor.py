@@ -38,9 +38,8 @@ def predictor(policy: Policy, drift: float = 0.0) -> ContextPredictor:
     """One that adds ``drift`` times one step's usual change to every number in every step."""
     torch.manual_seed(0)
     network = predictor_for(encoded(sighted.demonstrations((6, 8)), policy)).requires_grad_(False)
-    last = network.network[-1]
-    assert isinstance(last, torch.nn.Linear)
-    last.bias.fill_(drift)
+    network.linear.weight.zero_()
+    network.linear.bias.fill_(drift)
     return ContextPredictor(network, predictable(policy))
 
 
