@@ -267,6 +267,14 @@ def test_a_method_that_never_succeeds_is_drawn(results: dict[str, Any], tmp_path
     assert write_report({**results, "cells": cells, "traces": []}, tmp_path / "report.html").exists()
 
 
+def test_one_episode_of_one_run_is_drawn_without_intervals(results: dict[str, Any], tmp_path: Path) -> None:
+    results["cells"] = [cell for cell in results["cells"] if cell["training_seed"] == 0]
+    for cell in results["cells"]:
+        cell["episodes"] = {name: column[:1] for name, column in cell["episodes"].items()}
+    page = write_report(results, tmp_path).read_text()
+    assert "Frontier" in page or "frontier" in page
+
+
 def test_an_episode_of_one_chunk_has_no_close_up(results: dict[str, Any], tmp_path: Path) -> None:
     cells = [cell for cell in results["cells"] if cell["delay"] == 6]
     traces = [{**trace, "seams": [], "worst_seam": 0} for trace in results["traces"] if trace["delay"] == 6]

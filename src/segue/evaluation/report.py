@@ -227,8 +227,9 @@ def _frontiers(summary: Summary, looks: Mapping[str, Look], metric: str) -> list
     cells = {key: pair for key, pair in cells.items() if not any(math.isnan(cell.value) for cell in pair)}
     if not cells:
         return []
-    bounds = np.array([[x.low, x.high, y.low, y.high] for x, y in cells.values()])
-    left, right, bottom, top = bounds[:, 0].min(), bounds[:, 1].max(), bounds[:, 2].min(), bounds[:, 3].max()
+    # One episode has a mean and no interval: the mean alone then says how far the axes go.
+    reach = np.array([[(axis.low, axis.value, axis.high) for axis in pair] for pair in cells.values()])
+    (left, bottom), (right, top) = np.nanmin(reach, axis=(0, 2)), np.nanmax(reach, axis=(0, 2))
     margin = max(0.08 * (top - bottom), 1e-3)
     limits = [left / 1.2, right * 1.2] if right > 10 * left > 0 else [0.0, right * 1.08]
     higher = METRICS[metric].better == "higher"
