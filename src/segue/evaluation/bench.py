@@ -263,13 +263,18 @@ def evaluate(
         rows,
         title=f"{settings.name}: {settings.summary}",
         command=command,
-        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells), runs),
+        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells), runs, before),
     )
     return results.write(content, out / "results.json")
 
 
-def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Path]) -> Mapping[str, Any]:
-    """What the policies were trained with, as their checkpoints say, and the autoencoders beside them."""
+def _budget(
+    comparison: Comparison, policies: Iterable[Path], runs: Sequence[Path], before: Iterable[str]
+) -> Mapping[str, Any]:
+    """What the policies were trained with, as their checkpoints say, and the autoencoders beside them.
+
+    Policies of rows that were there before are gone; what they were trained for is what was asked (`_asked`).
+    """
     recipes: list[Any] = []
     for path in policies:
         recipe = checkpoint.load(path).info.get("recipe")
@@ -277,7 +282,8 @@ def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Pat
             recipe = {**recipe, "autoencoder": AUTOENCODER}  # in the run of each training seed
         if recipe not in recipes:
             recipes.append(recipe)
-    updates = dict.fromkeys(str(recipe["updates"]) if recipe else "unknown" for recipe in recipes)
+    earlier = [_recipe(comparison, _name(each), Path()).updates for each in comparison.methods if each.name in before]
+    updates = dict.fromkeys([*map(str, earlier), *(str(each["updates"]) if each else "unknown" for each in recipes)])
     return {
         "training seeds": comparison.training_seeds,
         "episodes per cell": comparison.episodes,
