@@ -211,6 +211,42 @@ def test_policies_that_are_there_are_not_trained_again(runs: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("point")
+def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies with a predictor have fewer updates: the file names both budgets, and old rows are not made anew."""
+    few = PredictorTraining(updates=2, batch=8, most_steps=2, held_out_every=2)
+    monkeypatch.setattr(PredictorTraining, "cost", 4)
+    monkeypatch.setattr(bench, "pool", _InThisProcess)
+
+    def extended(*names: str) -> dict[str, Any]:
+        methods = tuple(method(name) for name in names)
+        asked = bench.Comparison("point", methods, (Fixed(2),), recipe(8), 1, 1, 3, predictor=few)
+        path = bench.run(
+            asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command="", console=QUIET, extend=True
+        )
+        return results.read(path)
+
+    assert extended("naive")["budget"]["updates per policy"] == "8"
+    assert extended("naive", "predictive")["budget"]["updates per policy"] == "8 and 4"
+    monkeypatch.setattr(bench, "train_first_stage", None)  # what the next ones need is there
+    content = extended("naive", "predictive", "rtc:predictor=learned")
+    assert content["budget"]["updates per policy"] == "8 and 4"
+    assert [each["name"] for each in content["methods"]] == ["naive", "predictive", "rtc:predictor=learned"]
+
+
+class _InThisProcess:
+    """In the place of a pool."""
+
+    def __init__(self, workers: int) -> None: ...
+
+    def __enter__(self) -> "_InThisProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    map = staticmethod(map)
+
+
+@pytest.mark.usefixtures("point")
 def test_a_finished_policy_of_another_recipe_is_not_taken_for_this_one(runs: Path) -> None:
     small = comparison()
     other = replace(small, recipe=replace(small.recipe, relative=True))
