@@ -271,7 +271,8 @@ def test_one_episode_of_one_run_is_drawn_without_intervals(results: dict[str, An
     results["cells"] = [cell for cell in results["cells"] if cell["training_seed"] == 0]
     for cell in results["cells"]:
         cell["episodes"] = {name: column[:1] for name, column in cell["episodes"].items()}
-    assert "against measured jerk" in write_report(results, tmp_path / "report.html").read_text(encoding="utf-8").lower()
+    page = write_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "against measured jerk" in page.lower()
 
 
 def test_an_episode_of_one_chunk_has_no_close_up(results: dict[str, Any], tmp_path: Path) -> None:

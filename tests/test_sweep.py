@@ -220,9 +220,7 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
     def extended(*names: str) -> dict[str, Any]:
         methods = tuple(method(name) for name in names)
         asked = bench.Comparison("point", methods, (Fixed(2),), recipe(8), 1, 1, 3, predictor=few)
-        path = bench.run(
-            asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command="", console=QUIET, extend=True
-        )
+        path = bench.run(asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command="", console=QUIET, extend=True)
         return results.read(path)
 
     assert extended("naive")["budget"]["updates per policy"] == "8"
