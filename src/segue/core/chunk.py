@@ -181,6 +181,21 @@ class Predicting(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A chunk policy that says whether it has a memory; one that does not say it is taken to have one."""
+
+    @property
+    def stateless(self) -> bool:
+        """Whether what it answers depends on nothing but what it is asked, so that many robots may share it."""
+        ...
+
+
+def is_stateless(policy: ChunkPolicy) -> bool:
+    """Whether a policy says that it has no memory, see `Remembering`."""
+    return isinstance(policy, Remembering) and policy.stateless is True
+
+
 def surprise_of(policy: ChunkPolicy) -> float:
     """How surprising the one robot of the last call was, see `Predicting`; NaN too for a policy that predicts nothing.
 
