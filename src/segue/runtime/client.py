@@ -152,7 +152,7 @@ class RemotePolicy:
                 self._drop()
                 raise
             else:
-                self.timing = {"round_trip_ms": 1e3 * (time.monotonic() - started), **answer.timing}
+                self.timing = {**answer.timing, "round_trip_ms": 1e3 * (time.monotonic() - started)}
                 self._surprise = answer.surprise
                 return answer.actions
 

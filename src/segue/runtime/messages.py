@@ -30,7 +30,7 @@ requests, and every way to continue a chunk works over the wire. Two clocks are 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -216,7 +216,7 @@ def _seconds(found: Mapping[str, Raw], name: str) -> float | None:
         return None
     value = wire.number(found["segue/" + name], "segue/" + name)
     if not 0 <= value <= _LARGEST:  # also refuses NaN
-        _refuse("range", name, str(value), "seconds, 0 or more")
+        _refuse("range", name, str(value)[:40], "seconds, 0 or more")
     return float(value)
 
 
@@ -300,7 +300,8 @@ def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
         raise WireError("missing", "actions", "nothing", "a chunk", "find out what the server answers")
     actions = wire.floats(found["actions"], "actions", (spec.horizon, len(spec.action_names)))
     try:
-        timing = wire.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
+        said = wire.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
+        timing = {name: value for name, value in said.items() if isfinite(value)}
     except WireError:
         timing = {}  # other servers write other things there, and nobody's motion depends on it
     return Answer(actions, _integer(found, "id", 0, _LARGEST, None), timing, _surprise(found))
@@ -310,8 +311,8 @@ def _surprise(found: Mapping[str, Raw]) -> float:
     if "segue/surprise" not in found:
         return nan
     value = wire.number(found["segue/surprise"], "segue/surprise")
-    if not value >= 0:  # also refuses NaN
-        raise WireError("range", "segue/surprise", str(value), "0 or more", "find out what the server answers")
+    if not value >= 0:  # also refuses NaN; where the usual is nothing, a surprise is infinite
+        raise WireError("range", "segue/surprise", str(value)[:40], "0 or more", "find out what the server answers")
     return float(value)
 
 
