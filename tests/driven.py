@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array
+from segue.core.chunk import Array, PolicySpec
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.executor import Executor, Tolerance
 from segue.runtime.ladder import Ladder, State
@@ -106,6 +106,12 @@ class FakeLink:
     due: list[tuple[float, Answer]] = field(default_factory=list)
     closed: bool = False
     surprise: Callable[[int], float] = lambda number: math.nan
+    spec: PolicySpec | None = None
+    epochs: int = 0
+
+    def new_epoch(self) -> int:
+        self.epochs += 1
+        return self.epochs - 1
 
     def send(self, request: Request, observation: Array) -> None:
         assert np.isfinite(observation).all()

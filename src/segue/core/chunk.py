@@ -58,8 +58,9 @@ class Past:
 
     Attributes:
         state: Shape (observation,), robot units.
-        executed: Shape (steps, action), robot units: the actions of all steps from that request to this one, at most as
-            many as a chunk has.
+        executed: Shape (steps, action), robot units: the plan's actions of all steps from that request to this one, at
+            most as many as a chunk has. What limits made of them counts as what the robot did: the next prediction is
+            made with the plan's, too.
     """
 
     state: Array
@@ -75,10 +76,10 @@ class Continuation:
         prefix: Shape (known, action), robot units: the executing chunk's actions from ``start`` on. Empty when there
             is nothing to continue (first chunk, after a reset).
         delay: d, the positions that will have been executed from the prefix when the new chunk takes over [steps].
-        execution_horizon: s, steps executed from a chunk before the next takes over [steps].
+        execution_horizon: s, steps executed from a chunk before the next takes over, at least d [steps].
         votes: Shape (known,): how many chunks have already spoken about each position of the prefix.
-        previous: Shape (action,), robot units: the last action that was executed before ``start``; None at the start
-            of an episode, or where whoever asks does not say.
+        previous: Shape (action,), robot units: the last action that was executed before ``start``, as limits have let
+            it through; None at the start of an episode, or where whoever asks does not say.
         episode: Number of the episode: noise that is carried on through one episode begins anew in the next.
         past: What led here from the last request; None for a first one, after a pause, or where nobody says.
     """
@@ -200,6 +201,17 @@ def hold_last(prefix: Array, horizon: int) -> Array:
         return np.zeros((horizon, prefix.shape[1]), np.float32)
     padding = np.repeat(prefix[-1:], max(horizon - len(prefix), 0), axis=0)
     return np.concatenate([prefix[:horizon], padding])
+
+
+def are_real(actions: Any) -> bool:
+    """Whether all of these are real numbers; words, complex numbers and objects are not."""
+    return np.asarray(actions).dtype.kind in "fiub"
+
+
+def check_whole(name: str, steps: Any) -> None:
+    """Raise `SpecError` unless this is a whole number; what is too small is said where it matters."""
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool):
+        raise SpecError(f"{name} {steps!r}", "a whole number", "count in whole control steps")
 
 
 def check_timing(horizon: int, delay: int, execution_horizon: int) -> None:
