@@ -222,6 +222,14 @@ def cell(
     return Cell(clock, robot, link, log, executor)
 
 
+def next_to(made: Cell, robot: FakeRobot, plan: Plan | None = None) -> Executor:
+    """A new executor at the same link, with a new plan unless one is given."""
+    return Executor(
+        robot, plan or Plan(HORIZON, 2, S, WindowQuantile(3)), Ladder(LIMITS, DT, robot.at.tolist()), made.link,
+        clock=made.clock, position=robot.position, sink=made.log, tolerance=Tolerance(stall=None),
+    )  # fmt: skip
+
+
 def check_safe(made: Cell, limits: JointLimits = LIMITS, start: tuple[float, float] = (0.0, 0.0)) -> None:
     """Every command finite and inside of all limits, one per tick, at least half a period apart."""
     commands = made.commands

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from segue.runtime.plan import Handover, Plan
 from segue.runtime.process_link import ProcessLink
 from segue.runtime.realtime import realtime
 from segue.runtime.rerun_sink import RerunSink
-from segue.runtime.run import Ending
+from segue.runtime.run import Ending, check_duration
 from segue.runtime.signals import on_signals
 from segue.runtime.sink import Sinks
 from segue.runtime.trace import TraceWriter, plan_header, read
@@ -106,6 +106,7 @@ def run_command(
     command: str,
 ) -> int:
     """`segue run`; the exit status."""
+    _check_numbers(seconds, rate)
     settings = tasks.task(task)
     source = _source(run, method, server, seed, device, task)
     if token is not None:
@@ -158,6 +159,14 @@ def _source(
     if run is not None:
         raise SpecError("a run folder and a server", "one of them", "leave the folder out: the server has the policy")
     return policy_process.remote(server)
+
+
+def _check_numbers(seconds: float, rate: float | None) -> None:
+    """Raise `SpecError` for what passes every bound of the command line: no number, and infinitely many ticks."""
+    check_duration(seconds)
+    for name, value in (("seconds", seconds), ("rate", rate)):
+        if value is not None and not isfinite(value):
+            raise SpecError(f"--{name} {value}", "a finite number", f"give --{name} a number")
 
 
 def check_fits(hello: Hello, spec: RobotSpec) -> None:

@@ -137,6 +137,10 @@ class PolicySpec:
         observation_names: One per observation dimension.
         action_names: One per action dimension.
         cameras: Pictures that it sees beside the state; without any, observations are plain arrays.
+
+    Raises:
+        SpecError: A horizon or a period that is none. Both come from files and peers, and what is no number would be
+            equal to every other in a comparison.
     """
 
     horizon: int
@@ -144,6 +148,15 @@ class PolicySpec:
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
     cameras: Cameras = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_whole("horizon", self.horizon)
+        if self.horizon < 1 or not 0 < self.dt < float("inf"):
+            raise SpecError(
+                got=f"a policy with chunks of {self.horizon} steps of {self.dt} s",
+                expected="1 step or more, and a positive control period",
+                change="correct the checkpoint's configuration, or what the policy says of itself",
+            )
 
 
 class ChunkPolicy(Protocol):

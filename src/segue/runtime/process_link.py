@@ -348,10 +348,13 @@ def hello_from_line(text: bytes) -> Hello:
         spec = value["spec"]
         observations, actions = (tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
         cameras = {str(name): (int(height), int(width)) for name, (height, width) in spec.get("cameras", {}).items()}
+        inference = float(value["inference"])
+        if not 0 <= inference < math.inf:
+            raise ValueError(f"an inference of {inference} s")
         return Hello(
             PolicySpec(int(spec["horizon"]), float(spec["dt"]), observations, actions, cameras),
             Handover(value["handover"]),
-            float(value["inference"]),
+            inference,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, SpecError) as error:
         raise _Lost(f"said something else than a policy process says ({text[:80]!r})") from error
