@@ -81,10 +81,14 @@ ACTIONS = np.concatenate([chunk[:8] for chunk in CHUNKS])[:STEPS]
 class InstantLink:
     """A policy that has always answered already."""
 
-    state, restarts, reason = LinkState.READY, 0, ""
+    state, restarts, reason, spec = LinkState.READY, 0, "", None
 
     def __init__(self) -> None:
         self.waiting: Request | None = None
+
+    def new_epoch(self) -> int:
+        """Of the one episode."""
+        return 0
 
     def send(self, request: Request, observation: np.ndarray) -> None:
         """Ask."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array
+from segue.core.chunk import Array, PolicySpec
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.executor import Executor, Tolerance
 from segue.runtime.ladder import Ladder, State
@@ -106,6 +106,12 @@ class FakeLink:
     due: list[tuple[float, Answer]] = field(default_factory=list)
     closed: bool = False
     surprise: Callable[[int], float] = lambda number: math.nan
+    spec: PolicySpec | None = None
+    epochs: int = 0
+
+    def new_epoch(self) -> int:
+        self.epochs += 1
+        return self.epochs - 1
 
     def send(self, request: Request, observation: Array) -> None:
         assert np.isfinite(observation).all()
@@ -214,6 +220,14 @@ def cell(
         tolerance=tolerance or Tolerance(stall=None), state_age=lambda: robot.age,
     )  # fmt: skip
     return Cell(clock, robot, link, log, executor)
+
+
+def next_to(made: Cell, robot: FakeRobot, plan: Plan | None = None) -> Executor:
+    """A new executor at the same link, with a new plan unless one is given."""
+    return Executor(
+        robot, plan or Plan(HORIZON, 2, S, WindowQuantile(3)), Ladder(LIMITS, DT, robot.at.tolist()), made.link,
+        clock=made.clock, position=robot.position, sink=made.log, tolerance=Tolerance(stall=None),
+    )  # fmt: skip
 
 
 def check_safe(made: Cell, limits: JointLimits = LIMITS, start: tuple[float, float] = (0.0, 0.0)) -> None:

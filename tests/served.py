@@ -21,6 +21,7 @@ class Affine:
     """Continues the prefix, then counts from what it sees and where it starts: every input shows in the answer."""
 
     spec = SPEC
+    stateless = True
 
     def __init__(self) -> None:
         self.asked: list[Continuation] = []

@@ -20,11 +20,13 @@ from segue.core.chunk import Continuation
 from segue.core.observation import Observation
 from segue.errors import RemoteError, SpecError, WireError
 from segue.runtime import messages
+from segue.runtime.address import Address
 from segue.runtime.client import RemotePolicy
 from segue.runtime.handshake import Card, encode_card
 from segue.runtime.plan import Handover
-from served import SPEC, WAIT, openpi_array, openpi_frame, openpi_read
-from servers import FIRST, SOON, STATE, bare, fake, greeted, remote, reply
+from segue.runtime.server import PolicyServer, running
+from served import SPEC, WAIT, Affine, openpi_array, openpi_frame, openpi_read
+from servers import FIRST, SOON, STATE, bare, fake, greeted, remote, reply, served
 
 
 def test_fault_15_an_answer_to_another_request_is_not_taken() -> None:
@@ -187,6 +189,84 @@ def test_fault_8_a_server_that_comes_back_with_chunks_that_take_over_otherwise_i
         pytest.raises(SpecError, match=r"'wait' by now.*\n.*'continue', as before"),
     ):
         there.next_chunk(STATE, FIRST)
+
+
+BEFORE = Card(SPEC, "pour-tea", "aaaa")
+
+
+@pytest.mark.parametrize(
+    ("by_now", "said"),
+    [
+        (replace(BEFORE, hash="bbbb"), r"'pour-tea' of hash 'bbbb' by now\n.*'pour-tea' of hash 'aaaa', as before"),
+        (replace(BEFORE, model="fold-cloth"), "'fold-cloth' of hash 'aaaa' by now"),
+        (replace(BEFORE, hash=""), "of hash '' by now"),
+        (None, "does not say what it serves"),
+    ],
+)
+def test_server_swap_one_that_comes_back_with_other_weights_is_refused(by_now: Card | None, said: str) -> None:
+    cards = iter([BEFORE, by_now])
+
+    def other(connection: ServerConnection) -> None:
+        card = next(cards)
+        connection.send(openpi_frame({}) if card is None else encode_card(card))
+        connection.recv(timeout=WAIT)  # and hangs up
+
+    with fake(other) as url, remote(url) as there, pytest.raises(SpecError, match=said):
+        there.next_chunk(STATE, FIRST)
+
+
+def test_server_swap_one_that_said_nothing_may_not_come_back_as_one_of_segue() -> None:
+    greetings = iter([openpi_frame({}), encode_card(BEFORE)])
+
+    def other(connection: ServerConnection) -> None:
+        connection.send(next(greetings))
+        connection.recv(timeout=WAIT)
+
+    with (
+        fake(other) as url,
+        remote(url, spec=SPEC) as there,
+        pytest.raises(SpecError, match="a server of Segue by now"),
+    ):
+        there.next_chunk(STATE, FIRST)
+
+
+@pytest.mark.parametrize("swaps", [1, pytest.param(30, marks=pytest.mark.faults)])
+def test_server_swap_under_way_never_is_another_policys_chunk_taken(swaps: int) -> None:
+    """The same server goes and comes on one port; the last time it is another's, with the same robot."""
+    with served(Affine(), model="a", hash="1") as server:
+        address = Address(port=int(server.url.rsplit(":", 1)[1]))
+        there = RemotePolicy(server.url, deadline=WAIT, patience=WAIT)
+        expected = there.next_chunk(STATE, FIRST)
+    for _ in range(swaps):
+        with running(PolicyServer(Affine(), address, model="a", hash="1")):
+            assert np.array_equal(there.next_chunk(STATE, FIRST), expected)
+    other = Affine()
+    with running(PolicyServer(other, address, model="a", hash="2")):
+        for _ in range(3):
+            with pytest.raises(SpecError, match="by now"):
+                there.next_chunk(STATE, FIRST)
+    assert other.asked == []
+    there.close()
+
+
+def test_a_flooded_connection_that_is_dropped_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    def flood(connection: ServerConnection) -> None:
+        number = greeted(connection)["segue/id"]
+        while True:
+            connection.send(messages.refusal("superseded", identity=number + 1))
+
+    with fake(flood) as url, remote(url) as there:
+        there.deadline = SOON
+        with pytest.raises(RemoteError, match="no answer"):
+            there.next_chunk(STATE, FIRST)
+    ours = [each for each in caplog.records if "client" in each.name]
+    assert ours == []
+
+
+def test_who_does_not_answer_in_time_is_said_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(RemoteError) as caught:
+        RemotePolicy(f"ws://127.0.0.1:{silent.getsockname()[1]}", patience=SOON)
+    assert caught.value.got.endswith(": no answer in time")
 
 
 def test_fault_14_nobody_listens() -> None:

@@ -24,7 +24,7 @@ CALM = 200
 
 OF_THE_DRIVER = ("observe raises", "observe is slow", "observe is not finite", "send raises", "send is slow")
 OF_AN_ANSWER = ("raises", "is not finite", "is short", "is huge", "is noise")
-EVENTS = ("killed", "foreign answer", "pause", "stop")
+EVENTS = ("killed", "foreign answer", "pause", "suspend", "stop")
 KINDS = (*OF_THE_DRIVER, "latency", *OF_AN_ANSWER, *EVENTS)
 
 
@@ -48,6 +48,11 @@ class Fault:
     def seconds(self) -> float:
         """How long a slow call or answer takes: mostly below a control period, at most half a second."""
         return 0.5 * self.size**4
+
+    @property
+    def standstill(self) -> float:
+        """How long the machine stands still: up to a second and a half, a third of them long enough to matter."""
+        return 1.5 * self.size
 
 
 Faults = Sequence[Fault]
@@ -126,6 +131,8 @@ class Schedule:
             paused = paused or fault.kind == "pause"
             if fault.kind == "stop":
                 executor.stop()
+            elif fault.kind == "suspend" and executor.slot == fault.at:
+                self.made.clock.time += fault.standstill
             elif fault.kind == "foreign answer" and link.requests:
                 epoch, number = divmod(int(119 * fault.size), 40)
                 link.due.append((0.0, Answer(epoch, number, wave(link.requests[0], np.zeros(3, np.float32)), 0.0)))
@@ -175,6 +182,29 @@ def test_a_hundred_random_schedules(block: int) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("block", range(10))
+def test_suspend_at_any_moment(block: int) -> None:
+    """Again and again, for seconds to days; in between the robot recovers, and nothing moves on an old plan."""
+    rng = np.random.default_rng(block)
+    made = cell(lambda number: float(rng.uniform(0, 0.1)), tolerance=Tolerance(hold=1e9, stall=None))
+    moments = set(np.cumsum(rng.integers(1, 300, 40)).tolist())
+
+    def suspend() -> bool:
+        if made.executor.counts.ticks in moments:
+            moments.discard(made.executor.counts.ticks)
+            made.clock.time += float(10 ** rng.uniform(0.1, 5))
+            epochs.append(made.executor.plan.epoch)
+        return not moments and made.executor.ladder.state is State.RUN
+
+    epochs: list[int] = []
+    assert made.executor.run(done=suspend) is Ending.DONE
+    check_safe(made)
+    assert made.executor.counts.standstills >= len(set(epochs)) > 20
+    for epoch in epochs:
+        assert made.executor.plan.epoch > epoch
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("block", range(20))
 def test_a_thousand_random_schedules_of_a_thousand_ticks(block: int) -> None:
     """A million ticks of the whole executor, with random chunks and faults."""
@@ -196,7 +226,7 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
     executors = [schedule.made.executor for schedule, _ in runs]
     counts = [executor.counts for executor in executors]
     said = [executor.conversation.said for executor in executors]
-    for name in ("skipped", "paused", "starved", "bad_observations", "failed_sends", "saturated"):
+    for name in ("skipped", "paused", "starved", "bad_observations", "failed_sends", "saturated", "standstills"):
         assert sum(getattr(each, name) for each in counts) > 0, name
     assert min(sum(each.errors for each in said), sum(each.dropped for each in said)) > 10
     outcomes = {outcome for each in said for outcome in each.outcomes}

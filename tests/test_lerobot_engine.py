@@ -109,7 +109,8 @@ def test_the_leftover_is_what_the_robot_has_not_taken_yet(finished: list[bool]) 
             assert continuation.known == 0
         else:
             assert torch.equal(leftover, 10 * torch.from_numpy(continuation.prefix))
-            assert continuation.delay <= 4
+            assert continuation.delay <= continuation.known
+            assert continuation.execution_horizon == max(4, continuation.delay)
 
 
 def test_a_late_chunk_is_trimmed_and_without_one_nothing_is_sent() -> None:
@@ -128,7 +129,7 @@ def test_the_delay_is_a_quantile_of_a_window_and_forgets() -> None:
     engine, worker = engine_of(policy, execution_horizon=5, delay_window=2)
     run(engine, worker, 120, finished=lambda step: step > 40 or step in (1, 11, 21, 31))
     delays = [continuation.delay for _, _, continuation in policy.asked[1:]]
-    assert max(delays) == 5
+    assert max(delays) == 7  # what is left of a chunk of 12 after s = 5 of it: the longest delay that can be had
     assert delays[-1] == 1
 
 
@@ -173,6 +174,93 @@ def test_a_policy_that_fails_is_asked_again_and_one_that_goes_on_failing_ends_th
     assert engine.failed
     assert policy.ended == 1
     assert engine.get_action(None) is None
+
+
+UNUSABLE = {
+    "not finite": np.full((HORIZON, 1), np.nan, np.float32),
+    "shorter": np.zeros((HORIZON - 2, 1), np.float32),
+    "longer": np.zeros((HORIZON + 1, 1), np.float32),
+    "of more joints": np.zeros((HORIZON, 2), np.float32),
+    "of no step": np.zeros((0, 1), np.float32),
+    "flat": np.zeros(HORIZON, np.float32),
+}
+
+
+class Spoiled(Counting):
+    """Answers with something else from a call on, for a number of calls."""
+
+    def __init__(self, chunk: Array, first: int, calls: int = 1000) -> None:
+        super().__init__()
+        self.chunk, self.spoiled = chunk, range(first, first + calls)
+
+    def infer(self, observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
+        made = super().infer(observation, leftover, continuation)
+        bad = len(self.asked) in self.spoiled
+        return Inferred(torch.from_numpy(self.chunk), self.chunk) if bad else made
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+@pytest.mark.parametrize("first", [1, 3])
+def test_chunks_that_cannot_be_executed_end_the_rollout(
+    what: str, first: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an inference that raises does, and each is logged; a first chunk says how long chunks are."""
+    if first == 1 and what in ("shorter", "longer", "of more joints"):
+        return
+    policy = Spoiled(UNUSABLE[what], first)
+    engine, worker = engine_of(policy, execution_horizon=4)
+    taken = run(engine, worker, 300, finished=lambda _: True)
+    assert engine.failed
+    assert policy.ended == 1
+    assert len(policy.asked) == first - 1 + MAX_FAILURES
+    assert sum(action is not None for action in taken) < 2 * HORIZON
+    assert len(caplog.records) == MAX_FAILURES
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_chunk_now_and_then_that_cannot_be_executed_is_asked_for_again(what: str) -> None:
+    policy = Spoiled(UNUSABLE[what], 3, MAX_FAILURES - 1)
+    engine, worker = engine_of(policy, execution_horizon=4)
+    assert run(engine, worker, 60, finished=lambda _: True)[-1] is not None
+    assert not engine.failed
+
+
+def test_a_delay_beyond_s_is_told_as_it_is() -> None:
+    policy = Counting()
+    engine, worker = engine_of(policy, execution_horizon=2)
+    run(engine, worker, 120, finished=lambda step: step % 5 == 0)
+    told = policy.asked[-1][2]
+    assert (told.delay, told.execution_horizon) == (5, 5)
+
+
+def test_failures_of_the_last_episode_do_not_count_in_the_next() -> None:
+    policy = Counting()
+    engine, worker = engine_of(policy, execution_horizon=4)
+    run(engine, worker, 3, finished=lambda _: True)
+    policy.broken = True
+    run(engine, worker, 4 + MAX_FAILURES, finished=lambda _: True)
+    assert engine.failed
+    policy.broken = False
+    engine.reset()
+    assert run(engine, worker, 6, finished=lambda _: True)[-1] is not None
+
+
+def test_an_inference_of_the_last_episode_neither_counts_nor_is_executed() -> None:
+    policy = Counting()
+    engine, worker = engine_of(policy, execution_horizon=4)
+    run(engine, worker, 7, finished=lambda step: step == 1)
+    assert engine._flight is not None
+    policy.broken = True
+    worker.waiting, old = [], worker.waiting
+    engine.reset()
+    policy.broken = False
+    worker.waiting += old
+    for step in (100, 101, 102):
+        engine.notify_observation({"step": step})
+        action = engine.get_action(None)
+        worker.finish()
+    assert action is not None
+    assert action.item() >= 100
 
 
 @pytest.mark.parametrize("execution_horizon", [0, HORIZON])
@@ -288,6 +376,11 @@ def test_each_request_says_what_came_of_the_last_one() -> None:
         ({"noise": "carryed"}, UnknownNameError),
         ({"predictor": "learned"}, UnknownNameError),
         ({"noise_scale": -0.1}, SpecError),
+        ({"noise_scale": float("nan")}, SpecError),
+        ({"delay_window": 0}, SpecError),
+        ({"delay_quantile": float("nan")}, SpecError),
+        ({"initial_delay": 1.5}, SpecError),
+        ({"execution_horizon": 2.5}, SpecError),
     ],
 )
 def test_settings_that_do_not_exist_are_refused(settings: dict[str, Any], error: type[Exception]) -> None:

@@ -91,9 +91,12 @@ def test_faults_15_and_17_a_hundred_thousand_malformed_frames_over_a_socket() ->
     ):
         connection.recv(timeout=WAIT)
         before = resident()
-        for frame in islice(frames(random.Random(4), SPEC), 100_000):
+        for number, frame in enumerate(islice(frames(random.Random(4), SPEC), 100_000)):
             connection.send(frame)
             connection.recv(timeout=WAIT)
+            if number % 8 == 7:  # who is never understood is disconnected
+                connection.send(good_frames(SPEC)[0])
+                connection.recv(timeout=WAIT)
         assert resident() - before < 64 * MIB
         connection.send(openpi_frame({"state": [[0.0] * 3], "segue/id": 3}))
         assert connection.recv(timeout=WAIT) == messages.refusal("type", "state")

@@ -59,7 +59,10 @@ class Schedule:
         self.under_way = request
         self.arrives = self.plan.step + int(self.rng.integers(self.longest + 1))
         self.prefix, self.since_request = request.continuation.prefix.tolist(), []
-        assert request.continuation.delay <= min(len(self.prefix), self.plan.execution_horizon)
+        told = request.continuation
+        joined = self.plan.handover is Handover.CONTINUE
+        assert told.delay == (min(self.plan.delay.estimate(), len(self.prefix)) if joined else 0)
+        assert told.execution_horizon >= max(self.plan.execution_horizon, told.delay)
         assert len(request.continuation.votes) == len(self.prefix)
         assert (request.continuation.votes >= 1).all()
 

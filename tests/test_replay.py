@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from driven import DT, LIMITS, cell, wave
 from segue.errors import DataError
-from segue.runtime.plan import Delivery, Handover, Plan
-from segue.runtime.records import DELIVERIES
+from segue.runtime.ladder import Ladder
+from segue.runtime.plan import Delivery, Event, Handover, Plan, Request
+from segue.runtime.records import DELIVERIES, EVENTS
 from segue.runtime.replay import replay
-from segue.runtime.trace import Trace, read
+from segue.runtime.trace import Trace, TraceWriter, plan_header, read
 from segue.runtime.trigger import Continuously, QueueThreshold, Trigger
 from traced import Run
 
@@ -136,6 +138,38 @@ def test_a_tick_in_which_the_plan_was_not_asked(tmp_path: Path) -> None:
     assert found.difference is not None
     assert found.difference.recorded == "request 0"
     assert replay(changed(trace, "ticks", 0, request=-1)).difference is None
+
+
+def test_ticks_in_which_the_ladder_did_not_follow_the_plan(tmp_path: Path) -> None:
+    """From a whole executor whose robot is stopped, paused and whose machine stood still; all chunks of odd kinds."""
+    path = tmp_path / "t"
+
+    def answer(request: Request, seen: np.ndarray) -> np.ndarray:
+        odd = {5: np.full((16, 2), "x"), 9: np.zeros((15, 2), np.float32), 13: np.full((16, 2), np.nan)}
+        return odd.get(request.number, wave(request, seen))
+
+    made = cell(answer=answer)
+    writer = TraceWriter(
+        path, {"plan": plan_header(made.executor.plan)}, action=2, observation=3, horizon=16, ticks=999, chunks=300
+    )
+    made.executor._sink = made.executor.conversation._sink = writer
+    events = {60: made.executor.pause, 90: made.executor.resume}
+
+    def done() -> bool:
+        events.get(made.executor.slot, lambda: None)()
+        made.clock.time += 2.0 if made.executor.slot == 120 else 0.0
+        return False
+
+    made.executor.run(done=done, seconds=4.5)
+    made.executor.begin(Ladder(LIMITS, DT, made.robot.at.tolist()))
+    made.executor.run(seconds=1.0)
+    writer.close()
+    trace = read(path)
+    assert Event.STOOD in {EVENTS[code] for code in trace.ticks["event"]}
+    assert trace.dropped == (0, 0)
+    found = replay(trace)
+    assert found.difference is None, found.difference
+    assert found.ticks == len(trace.ticks) > 250
 
 
 def test_a_trace_without_all_chunks_is_not_replayed(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_delays_are_actions_executed_from_request_to_arrival(tmp_path: Path) -> 
     found = executed.tolist()
     assert found[:3] == [1, 8, 2]
     assert set(found[3:]) == {2}
-    assert planned.tolist()[:4] == [2, 1, 4, 4]  # the estimate at first, then what was observed, s at most
+    assert planned.tolist()[:4] == [2, 1, 4, 8]  # the estimate at first, then what was observed, what is known at most
     switched = trace.ticks[trace.ticks["event"] == measured.SWITCHED]
     assert found == switched["delay"].tolist()[1:]  # nothing was executed before the first
 

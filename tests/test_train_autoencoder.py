@@ -168,7 +168,7 @@ def edit(folder: Path, **changes: Any) -> None:
         ({"latent": 3}, "size mismatch"),
         ({"network": "perceptron"}, "perceptron"),
         ({"colour": "blue"}, "colour"),
-        ({"action_names": None}, "NoneType"),
+        ({"action_names": None}, "4096 names"),
         ({"horizon": 9}, "stride"),
     ],
 )

@@ -326,7 +326,7 @@ def edit(folder: Path, **changes: Any) -> None:
         ({"width": 9}, "size mismatch"),
         ({"colour": "blue"}, "colour"),
         ({"action_names": ["x"]}, "size mismatch"),
-        ({"observation_names": None}, "NoneType"),
+        ({"observation_names": None}, "4096 names"),
     ],
 )
 def test_a_config_that_does_not_fit_the_weights_is_refused(tmp_path: Path, changes: dict[str, Any], says: str) -> None:

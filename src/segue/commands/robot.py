@@ -7,9 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,15 @@ from segue.commands import policy_process
 from segue.envs import tasks
 from segue.envs.robot import Resting, RobotSpec, Simulator
 from segue.envs.tasks import Task
-from segue.errors import RobotError, SpecError
+from segue.errors import DataError, RobotError, SpecError
 from segue.evaluation.metrics import action_scale, cruise_speed
 from segue.evaluation.trace_metrics import episode_records, latencies, robot_header
 from segue.evaluation.trace_report import console_tables, measures_of
 from segue.evaluation.trace_summary import summarise_run
 from segue.runtime.clock import MonotonicClock
 from segue.runtime.delay import WindowQuantile
-from segue.runtime.executor import CAUSES, STATES, Ending, Executor
+from segue.runtime.executor import CAUSES, STATES, Executor
+from segue.runtime.fits import check_cameras, check_names, check_period
 from segue.runtime.ladder import Ladder
 from segue.runtime.limits import UNLIMITED, JointLimits
 from segue.runtime.link import Hello
@@ -36,9 +38,10 @@ from segue.runtime.plan import Handover, Plan
 from segue.runtime.process_link import ProcessLink
 from segue.runtime.realtime import realtime
 from segue.runtime.rerun_sink import RerunSink
+from segue.runtime.run import Ending, check_duration
 from segue.runtime.signals import on_signals
 from segue.runtime.sink import Sinks
-from segue.runtime.trace import Trace, TraceWriter, plan_header, read
+from segue.runtime.trace import TraceWriter, plan_header, read
 from segue.runtime.trigger import FIXED_HORIZON, trigger
 
 LATENCIES = "latencies.txt"
@@ -103,6 +106,7 @@ def run_command(
     command: str,
 ) -> int:
     """`segue run`; the exit status."""
+    _check_numbers(seconds, rate)
     settings = tasks.task(task)
     source = _source(run, method, server, seed, device, task)
     if token is not None:
@@ -126,7 +130,7 @@ def run_command(
         sink = Sinks(_writer(path, settings, robot.spec, plan, about, seconds), *views)
         executor = Executor(
             robot, plan, ladder, link,
-            clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose,
+            clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose, policy_dt=hello.spec.dt,
         )  # fmt: skip
         try:
             with on_signals(executor.stop) as received:
@@ -135,7 +139,13 @@ def run_command(
             sink.close()
     finally:
         link.close()
-    _summary(console, executor, ending, episodes, read(path), path, task)
+    try:
+        _summary(console, executor, ending, episodes, path, task)
+    except (OSError, DataError) as error:  # a terminal that is gone, a trace that cannot be read
+        if not received.number and ending is not Ending.FAULT:
+            raise
+        with suppress(OSError):
+            console.print(f"the run cannot be summed up: {error}", markup=False)
     if ending is Ending.FAULT:
         raise RobotError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
     return received.exit_status
@@ -151,24 +161,21 @@ def _source(
     return policy_process.remote(server)
 
 
+def _check_numbers(seconds: float, rate: float | None) -> None:
+    """Raise `SpecError` for what passes every bound of the command line: no number, and infinitely many ticks."""
+    check_duration(seconds)
+    for name, value in (("seconds", seconds), ("rate", rate)):
+        if value is not None and not isfinite(value):
+            raise SpecError(f"--{name} {value}", "a finite number", f"give --{name} a number")
+
+
 def check_fits(hello: Hello, spec: RobotSpec) -> None:
-    """Raise `SpecError` unless a policy was made for this robot: names, in their order, and the control period."""
-    for kind in ("observation", "action"):
-        theirs, ours = getattr(hello.spec, f"{kind}_names"), getattr(spec, f"{kind}_names")
-        if theirs != ours:
-            at = next((i for i, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1]), None)
-            got = f"{len(theirs)} {kind}s" if at is None else f"{theirs[at]!r} as {kind} {at}"
-            expected = f"{len(ours)}" if at is None else f"{ours[at]!r}"
-            raise SpecError(f"a policy with {got}", f"{expected}, as {spec.name} has it", "run the policy of this task")
-    if hello.spec.cameras != spec.cameras:
-        theirs, ours = (", ".join(map(str, each.items())) or "none" for each in (hello.spec.cameras, spec.cameras))
-        raise SpecError(f"a policy of the cameras {theirs}", f"{ours}, as {spec.name}", "run the policy of this task")
-    if abs(hello.spec.dt - spec.dt) > 1e-6:
-        raise SpecError(
-            f"a policy for {1 / hello.spec.dt:g} Hz",
-            f"{1 / spec.dt:g} Hz, as {spec.name}",
-            "run the policy of this task",
-        )
+    """Raise `SpecError` unless a policy was made for this robot: names, in their order, cameras, the control period."""
+    policy, change = hello.spec, "run the policy of this task"
+    check_names("observation", policy.observation_names, spec.observation_names, "a policy", spec.name, change)
+    check_names("action", policy.action_names, spec.action_names, "a policy", spec.name, change)
+    check_cameras(policy.cameras, spec.cameras, spec.name, change)
+    check_period(policy.dt, spec.dt, spec.name, change)
 
 
 def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, trigger_text: str) -> Plan:
@@ -244,21 +251,25 @@ def _episodes(
         episodes.solved += robot.outcome().success
 
 
-def _summary(
-    console: Console, executor: Executor, ending: Ending, episodes: Episodes, trace: Trace, path: Path, task: str
-) -> None:
+def _summary(console: Console, executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str) -> None:
+    said, counts = executor.conversation.said, executor.counts
+    why = f" ({executor.fault})" if executor.fault else ""
+    console.print(
+        f"{ending.value}{why}; {episodes.solved} of {episodes.done} episodes solved; {said.errors} failed requests, "
+        f"{said.dropped} answers dropped, {counts.failed_sends} failed sends, {executor.link.restarts} restarts",
+        highlight=False, markup=False,
+    )  # fmt: skip
+    trace = read(path)
     for table in console_tables(summarise_run(trace), measures_of(episode_records(trace))):
         console.print(table)
-    said, counts = executor.conversation.said, executor.counts
-    console.print(
-        f"{ending.value}; {episodes.solved} of {episodes.done} episodes solved; {said.errors} failed requests, "
-        f"{said.dropped} answers dropped, {counts.failed_sends} failed sends, {executor.link.restarts} restarts",
-        highlight=False,
-    )
     if said.root_cause:
         console.print(f"policy: {said.root_cause}", markup=False)
-    beside = path.with_name(LATENCIES)
-    np.savetxt(beside, latencies(trace), fmt="%.6f")
     console.print(f"trace:     {path}", soft_wrap=True)
-    console.print(f"latencies: {beside} (segue eval {task} ... --delay-trace {beside})", soft_wrap=True)
+    beside = path.with_name(LATENCIES)
+    try:
+        np.savetxt(beside, latencies(trace), fmt="%.6f")
+    except OSError as error:  # a full disk; they can be had of the trace again
+        console.print(f"latencies: not written to {beside} ({error.strerror})", markup=False, soft_wrap=True)
+    else:
+        console.print(f"latencies: {beside} (segue eval {task} ... --delay-trace {beside})", soft_wrap=True)
     sys.stdout.flush()

@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-import signal
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.logging import RichHandler
 from segue.errors import SpecError
 from segue.runtime.address import Address, is_loopback
 from segue.runtime.server import PolicyServer, serve_until
+from segue.runtime.signals import ends
 
 
 def serve_command(
@@ -55,8 +56,9 @@ def serve_command(
     )
     model = f"{run.resolve().name}/{found.policy} {found.name}"
     server = PolicyServer(policy, address, model=model, hash=digest, handover=handover)
-    serve_until(server, (signal.SIGINT, signal.SIGTERM), lambda ready: _announce(console, ready, token_file))
-    console.print("stopped")
+    serve_until(server, ends(), lambda ready: _announce(console, ready, token_file))
+    with suppress(OSError):  # the terminal may be what has ended it
+        console.print("stopped")
 
 
 def _digest(*runs: Path | None) -> str:

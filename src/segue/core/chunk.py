@@ -58,8 +58,9 @@ class Past:
 
     Attributes:
         state: Shape (observation,), robot units.
-        executed: Shape (steps, action), robot units: the actions of all steps from that request to this one, at most as
-            many as a chunk has.
+        executed: Shape (steps, action), robot units: the plan's actions of all steps from that request to this one, at
+            most as many as a chunk has. What limits made of them counts as what the robot did: the next prediction is
+            made with the plan's, too.
     """
 
     state: Array
@@ -75,10 +76,10 @@ class Continuation:
         prefix: Shape (known, action), robot units: the executing chunk's actions from ``start`` on. Empty when there
             is nothing to continue (first chunk, after a reset).
         delay: d, the positions that will have been executed from the prefix when the new chunk takes over [steps].
-        execution_horizon: s, steps executed from a chunk before the next takes over [steps].
+        execution_horizon: s, steps executed from a chunk before the next takes over, at least d [steps].
         votes: Shape (known,): how many chunks have already spoken about each position of the prefix.
-        previous: Shape (action,), robot units: the last action that was executed before ``start``; None at the start
-            of an episode, or where whoever asks does not say.
+        previous: Shape (action,), robot units: the last action that was executed before ``start``, as limits have let
+            it through; None at the start of an episode, or where whoever asks does not say.
         episode: Number of the episode: noise that is carried on through one episode begins anew in the next.
         past: What led here from the last request; None for a first one, after a pause, or where nobody says.
     """
@@ -136,6 +137,10 @@ class PolicySpec:
         observation_names: One per observation dimension.
         action_names: One per action dimension.
         cameras: Pictures that it sees beside the state; without any, observations are plain arrays.
+
+    Raises:
+        SpecError: A horizon or a period that is none. Both come from files and peers, and what is no number would be
+            equal to every other in a comparison.
     """
 
     horizon: int
@@ -143,6 +148,15 @@ class PolicySpec:
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
     cameras: Cameras = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_whole("horizon", self.horizon)
+        if self.horizon < 1 or not 0 < self.dt < float("inf"):
+            raise SpecError(
+                got=f"a policy with chunks of {self.horizon} steps of {self.dt} s",
+                expected="1 step or more, and a positive control period",
+                change="correct the checkpoint's configuration, or what the policy says of itself",
+            )
 
 
 class ChunkPolicy(Protocol):
@@ -181,6 +195,21 @@ class Predicting(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A chunk policy that says whether it has a memory; one that does not say it is taken to have one."""
+
+    @property
+    def stateless(self) -> bool:
+        """Whether what it answers depends on nothing but what it is asked, so that many robots may share it."""
+        ...
+
+
+def is_stateless(policy: ChunkPolicy) -> bool:
+    """Whether a policy says that it has no memory, see `Remembering`."""
+    return isinstance(policy, Remembering) and policy.stateless is True
+
+
 def surprise_of(policy: ChunkPolicy) -> float:
     """How surprising the one robot of the last call was, see `Predicting`; NaN too for a policy that predicts nothing.
 
@@ -200,6 +229,17 @@ def hold_last(prefix: Array, horizon: int) -> Array:
         return np.zeros((horizon, prefix.shape[1]), np.float32)
     padding = np.repeat(prefix[-1:], max(horizon - len(prefix), 0), axis=0)
     return np.concatenate([prefix[:horizon], padding])
+
+
+def are_real(actions: Any) -> bool:
+    """Whether all of these are real numbers; words, complex numbers and objects are not."""
+    return np.asarray(actions).dtype.kind in "fiub"
+
+
+def check_whole(name: str, steps: Any) -> None:
+    """Raise `SpecError` unless this is a whole number; what is too small is said where it matters."""
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool):
+        raise SpecError(f"{name} {steps!r}", "a whole number", "count in whole control steps")
 
 
 def check_timing(horizon: int, delay: int, execution_horizon: int) -> None:

@@ -30,7 +30,7 @@ from segue.evaluation.metrics import (
 from segue.policies.chunk_policy import BatchChunkPolicy
 from segue.policies.predictor import Foreseeing
 from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Event, Handover, Plan, Request, Tick
+from segue.runtime.plan import Delivery, Event, Handover, Plan, Request, Tick, not_finite
 from segue.runtime.trigger import FIXED_HORIZON, Trigger
 
 
@@ -115,7 +115,9 @@ class _Episode:
         if self.under_way is not None and self.under_way[0] <= self.plan.step:
             _, request, actions = self.under_way
             self.under_way = None
-            self.plan.deliver(request, actions)
+            # One that has expired is the delay's doing, and what that costs is what is measured.
+            if self.plan.deliver(request, actions) is Delivery.REFUSED:
+                raise not_finite(actions, request)
 
     def act(self) -> bool:
         """One control step; whether the episode goes on."""
@@ -182,7 +184,8 @@ def rollout(
         scales: Units of the task.
 
     Raises:
-        SpecError: Fewer simulators than seeds.
+        SpecError: Fewer simulators than seeds, or a chunk that cannot be executed: of another shape, or not finite.
+            Unlike a robot, an evaluation has nothing to learn from going on.
     """
     if len(simulators) < len(seeds):
         raise SpecError(

@@ -52,7 +52,7 @@ def robot_header(spec: RobotSpec, scale: Real | None = None, cruise_speed: float
 
 
 def robot_spec(trace: Trace) -> RobotSpec:
-    """The robot of a trace.
+    """The robot of a trace, at the rate of the run: measures per second are those of the time that has passed.
 
     Raises:
         DataError: The header does not say.
@@ -63,7 +63,7 @@ def robot_spec(trace: Trace) -> RobotSpec:
         assert isinstance(robot, Mapping)
         spec = RobotSpec(
             name=str(robot["name"]),
-            dt=float(robot["dt"]),
+            dt=1 / float(trace.header["rate"]) if "rate" in trace.header else float(robot["dt"]),
             observation_names=tuple(map(str, robot["observation_names"])),
             action_names=tuple(map(str, robot["action_names"])),
             action_low=np.asarray(robot["action_low"], np.float32),
@@ -76,7 +76,7 @@ def robot_spec(trace: Trace) -> RobotSpec:
         if robot.get("scale") is not None and np.asarray(robot["scale"], float).shape != spec.action_low.shape:
             raise ValueError("a scale of another shape than the actions")
         float(robot.get("cruise_speed") or 0)
-    except (AssertionError, KeyError, TypeError, ValueError, SpecError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, ZeroDivisionError, SpecError) as error:
         raise DataError(
             got=f"a trace whose header says of its robot: {robot!r:.200} ({error})",
             expected="names, limits and period, as `segue run` writes them",

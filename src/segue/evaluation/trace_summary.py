@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from segue.core.smoothness import Array
 from segue.evaluation.trace_metrics import delays, latencies, robot_spec
-from segue.runtime.records import DELIVERIES
+from segue.runtime.plan import Event
+from segue.runtime.records import DELIVERIES, EVENTS
 from segue.runtime.trace import Trace
+
+STOOD = EVENTS.index(Event.STOOD)
+"""There was an action; it is the ladder that says why it was not followed."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _gaps(ticks: NDArray[np.void]) -> tuple[int, list[int]]:
     """Ticks without an action before each episode's first one, and lengths of the gaps after it."""
     waiting, gaps = 0, []
     for epoch in np.unique(ticks["epoch"]):
-        held = ticks["index"][ticks["epoch"] == epoch] < 0
+        held = (ticks["index"] < 0)[ticks["epoch"] == epoch] & (ticks["event"] != STOOD)[ticks["epoch"] == epoch]
         first = int(np.argmin(held)) if not held.all() else len(held)
         waiting += first
         edges = np.diff(np.concatenate([[0], held[first:].astype(np.int8), [0]]))

@@ -52,6 +52,9 @@ class OpenpiPolicy:
         SpecError: Noise without a shape, or fewer positions than the horizon.
     """
 
+    stateless = True
+    """All that is continued comes with the continuation."""
+
     def __init__(
         self,
         policy: Infers,

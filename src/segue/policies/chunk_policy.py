@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
+from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
 from segue.policies.observation import Seen, of_one, on_device
@@ -87,6 +87,9 @@ class ContinuingPolicy:
             policy too; None for none.
         noise: Where chunks start from; a family without noise ignores it.
     """
+
+    stateless = True
+    """All that is continued comes with the continuation."""
 
     def __init__(
         self,
@@ -169,6 +172,11 @@ class FinishedPolicy:
     def spec(self) -> PolicySpec:
         """That of the policy below."""
         return self.policy.spec
+
+    @property
+    def stateless(self) -> bool:
+        """As the policy below."""
+        return is_stateless(self.policy)
 
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         """The policy's chunk, finished. Shape (horizon, action)."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation, PolicySpec, is_stateless
 from segue.core.observation import Observed
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import SpecError
@@ -64,6 +64,11 @@ class ExpandedPolicy:
         """That of the policy below, at the higher rate."""
         below = self.policy.spec
         return replace(below, horizon=below.horizon * self.factor, dt=below.dt / self.factor)
+
+    @property
+    def stateless(self) -> bool:
+        """As the policy below."""
+        return is_stateless(self.policy)
 
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         """Actions (horizon, action) of the higher rate."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last
+from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
 from segue.core.observation import state_of, with_state
 from segue.errors import SpecError
 from segue.policies.chunk_policy import BatchChunkPolicy, finished
@@ -146,6 +146,11 @@ class PredictivePolicy:
     def spec(self) -> PolicySpec:
         """That of the policy."""
         return self.policy.spec
+
+    @property
+    def stateless(self) -> bool:
+        """As the policy below."""
+        return is_stateless(self.policy)
 
     @property
     def surprises(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ Waiting for a network has no place in a control loop: this belongs into the proc
 """
 
 import contextlib
+import logging
 import random
 import socket
 import time
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from segue.core.chunk import Array, Continuation, PolicySpec
@@ -35,6 +36,8 @@ from segue.runtime.messages import STATES, Answer, Question
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 _CLOSING: Final = 0.1
+_connections = logging.getLogger("segue.client.connections")
+_connections.setLevel(logging.CRITICAL)  # what becomes of a connection is said once, in an error of ours
 
 
 def pause(failures: int, share: float) -> float:
@@ -67,6 +70,7 @@ class RemotePolicy:
     Raises:
         RemoteError: Nobody answers within ``patience``, the token is wrong, or the certificate is not trusted.
         SpecError: The server serves another policy, or speaks another version.
+        WireError: What it says of itself cannot be accepted.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class RemotePolicy:
         self.timing: Mapping[str, float] = {}
         self._surprise = nan
         self.card: Card | None = None
+        self._greetings = 0
         self._connected(time.monotonic() + patience)
 
     @property
@@ -119,7 +124,7 @@ class RemotePolicy:
         Raises:
             RemoteError: No answer within the deadline, or the server refuses to give one.
             WireError: The answer cannot be accepted.
-            SpecError: The server serves another policy by now.
+            SpecError: The server serves another policy by now: other weights, handover or specification.
         """
         started = time.monotonic()
         ends = started + self.deadline
@@ -147,7 +152,7 @@ class RemotePolicy:
                 self._drop()
                 raise
             else:
-                self.timing = {"round_trip_ms": 1e3 * (time.monotonic() - started), **answer.timing}
+                self.timing = {**answer.timing, "round_trip_ms": 1e3 * (time.monotonic() - started)}
                 self._surprise = answer.surprise
                 return answer.actions
 
@@ -186,14 +191,14 @@ class RemotePolicy:
             wait = max(self._not_before - time.monotonic(), 0.0)
             if time.monotonic() + wait >= ends:
                 raise RemoteError(
-                    f"no server at {self.url}" + (f": {self._problem}" if self._problem else ""),
+                    f"no server at {self.url}" + (f": {_cause(self._problem)}" if self._problem else ""),
                     "a policy server that listens there",
                     "start it (segue serve), check the address, or wait longer",
                 ) from self._problem
             time.sleep(wait)
             try:
                 self._connection = self._open(ends)
-                self._failures = 0
+                self._failures, self._problem = 0, None
             except InvalidStatus as error:
                 if error.response.status_code in (401, 403):
                     raise RemoteError(
@@ -216,7 +221,7 @@ class RemotePolicy:
         remaining = max(ends - time.monotonic(), 0.001)
         how: dict[str, Any] = {
             "compression": None, "max_size": wire.MAX_FRAME, "max_queue": 4, "open_timeout": remaining,
-            "close_timeout": _CLOSING, "additional_headers": self._headers, "legacy": True,
+            "close_timeout": _CLOSING, "additional_headers": self._headers, "legacy": True, "logger": _connections,
         }  # fmt: skip
         if self.url.startswith("unix:"):
             connection = unix_connect(self.url.removeprefix("unix:"), **how)
@@ -250,19 +255,17 @@ class RemotePolicy:
                     f"hash {self._model_hash!r}",
                     "connect to the server with these weights",
                 )
-            if self.card is not None and card.handover is not self.card.handover:
-                raise SpecError(
-                    f"{self.url} serves chunks whose handover is {card.handover.value!r} by now",
-                    f"{self.card.handover.value!r}, as before",
-                    "connect again, with a plan for such chunks",
-                )
+            if self._greetings:
+                _check_same(self.url, card, self.card)
             self._spec = card.spec
         self.card = card
+        self._greetings += 1
 
     def _failed(self, problem: Exception) -> None:
         """Drop the connection, and wait a little before the next."""
         self._drop()
-        self._problem = problem
+        if self._problem is None or not isinstance(problem, TimeoutError):  # the last attempt has the least time
+            self._problem = problem
         self._failures += 1
         self._not_before = time.monotonic() + pause(self._failures, random.random())
 
@@ -291,6 +294,40 @@ class RemotePolicy:
     def close(self) -> None:
         """Close the connection."""
         self._drop()
+
+
+def _check_same(url: str, card: Card, before: Card | None) -> None:
+    """Raise `SpecError` unless a server that comes back serves what it served: who asks goes on in an episode."""
+    if before is None:
+        raise SpecError(
+            f"{url} is a server of Segue by now, of {card.model!r}",
+            "one that does not say what it serves, as before",
+            "end the episode and connect again",
+        )
+    if card.handover is not before.handover:
+        raise SpecError(
+            f"{url} serves chunks whose handover is {card.handover.value!r} by now",
+            f"{before.handover.value!r}, as before",
+            "connect again, with a plan for such chunks",
+        )
+    if (card.model, card.hash) != (before.model, before.hash):
+        raise SpecError(
+            f"{url} serves {card.model!r} of hash {card.hash!r} by now",
+            f"{before.model!r} of hash {before.hash!r}, as before",
+            "end the episode and connect again, or start the server with the weights from before",
+        )
+
+
+def _cause(problem: Exception) -> str:
+    """Why there is no connection, for people: no control characters of a peer."""
+    if isinstance(problem, TimeoutError):
+        return "no answer in time"
+    if isinstance(problem, InvalidStatus) and problem.response.body:
+        said = bytes(problem.response.body[:200]).decode(errors="replace").strip()
+        return "".join(c if c.isprintable() else "?" for c in f"{problem}: {said}")
+    if isinstance(problem, ConnectionClosed) and problem.rcvd is None:
+        return "the connection broke"
+    return str(problem) or type(problem).__name__
 
 
 def _abort(connection: ClientConnection) -> None:

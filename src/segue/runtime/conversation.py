@@ -4,13 +4,17 @@ plan.request(state) -> link.send        one request under way at most
 link.poll() -> plan.deliver            its answer, once; what else comes was asked before a reset, or is dropped
             -> plan.abandon            there is none; the next request waits, longer after every failure
 
-A chunk that the plan refuses is a failure like no answer: a policy that has turned to NaN is not asked in every step.
+A chunk that the plan refuses, or that comes too late to be of use, is a failure like no answer: a policy that has
+turned to NaN is not asked in every step.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
+from segue.core.chunk import are_real
 from segue.core.observation import Observed, state_of
 from segue.errors import SpecError
 from segue.runtime.link import Answer, LinkState, PolicyLink
@@ -30,7 +34,8 @@ class Said:
         outcomes: What became of the chunks that came.
         errors: Requests without a chunk.
         dropped: Answers that nobody waited for.
-        root_cause: The first error or refusal since the last chunk that was taken; empty when all is well.
+        root_cause: The first error or refusal since the last chunk that was taken, in this episode; empty when all is
+            well.
     """
 
     requests: int = 0
@@ -55,7 +60,7 @@ class Conversation:
         self.said = Said()
         self._asked: Request | None = None
         self._before: Request | None = None
-        self._failures, self._not_before = 0, float("-inf")
+        self.reset()
 
     @property
     def lost(self) -> bool:
@@ -63,10 +68,10 @@ class Conversation:
         return self._failures > 0 or self._link.state is not LinkState.READY
 
     def reset(self) -> None:
-        """Forget the episode; what is under way will be stale."""
-        self.plan.reset()
+        """A new episode, in plan and policy: what is under way, also for another plan, is not taken for its own."""
+        self.plan.reset(self._link.new_epoch())
         self._before, self._asked = self._asked or self._before, None
-        self._failures, self._not_before = 0, float("-inf")
+        self._failures, self._not_before, self.said.root_cause = 0, float("-inf"), ""
 
     def request(self, observation: Observed, now: float) -> int:
         """Ask if it is due and somebody is there. The number of the request, 0 or `NOT_ASKED`: see `Sink.tick`."""
@@ -93,23 +98,30 @@ class Conversation:
         if request is None:
             self.said.dropped += 1
             return
+        actions = answer.actions
         if request.epoch != self.plan.epoch:
             outcome = Delivery.STALE
-        elif answer.actions is None:
+        elif actions is None:
             self._give_up(request, answer.error, now)
         else:
             try:
-                outcome = self.plan.deliver(request, answer.actions)
+                outcome = self.plan.deliver(request, actions)
             except SpecError as error:
                 self._give_up(request, error.got, now)
+                actions = None  # of another shape: nothing that can be written down as a chunk
         if outcome is not None:
             self.said.outcomes[outcome] += 1
         if outcome is Delivery.TAKEN:
             self._failures, self.said.root_cause = 0, ""
+        elif outcome is Delivery.REFUSED and not are_real(actions):
+            self._fail(f"a chunk of {np.asarray(actions).dtype}, not of real numbers", now)
+            actions = None
         elif outcome is Delivery.REFUSED:
             self._fail("a chunk that is not finite", now)
+        elif outcome is Delivery.EXPIRED:
+            self._fail(f"a chunk that took {answer.seconds:.3g} s: the robot is beyond its last action", now)
         self._sink.chunk(
-            request, outcome, answer.actions, arrived=self.plan.step, after_request=after_request,
+            request, outcome, actions, arrived=self.plan.step, after_request=after_request,
             seconds=answer.seconds, surprise=answer.surprise,
         )  # fmt: skip
 

@@ -6,83 +6,42 @@
 
 The same plan decides as in virtual time (`segue.evaluation.rollout`); here the answers come when they come. Deadlines
 are absolute. A slot that begins more than half a period late is skipped and counted, never made up for: commands are
-at least half a period apart. Delay is counted in executed ticks, so that a skipped slot makes no chunk older.
+at least half a period apart, and what waits for that is `send`, after all that can be done before. Delay is counted in
+executed ticks, so that a skipped slot makes no chunk older; after a standstill of seconds there is no chunk any more.
+
+The plan is told what became of its actions: it stands where the ladder does not follow it, and knows what the limits
+have made of an action.
 
 No number reaches the robot that did not come through the ladder. What ends a run ends it at rest, if the driver still
 takes commands, and with the robot's own stop.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
-from enum import Enum
 from math import inf
-from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Observed, state_of
+from segue.errors import SpecError
 from segue.runtime.clock import Clock
 from segue.runtime.conversation import Conversation
+from segue.runtime.fits import check_limits, check_policy
 from segue.runtime.ladder import Cause, Command, Health, Ladder, State
 from segue.runtime.link import PolicyLink
-from segue.runtime.plan import Plan, Tick
+from segue.runtime.plan import Event, Plan, Tick
+from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never
+from segue.runtime.signals import has_come
 from segue.runtime.sink import NOT_ASKED, Sink, Sinks
 from segue.runtime.watchdog import Watchdog
 
+logger = logging.getLogger(__name__)
+
 STATES, CAUSES = tuple(State), tuple(Cause)
 """Codes in a trace are places here."""
-
-
-class Driver(Protocol):
-    """What is asked of a robot; every `segue.envs.robot.Robot` is one. A call may raise, and should not block.
-
-    One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
-    do: otherwise nothing in this process runs meanwhile, the watchdog included.
-    """
-
-    def observe(self) -> Observed:
-        """What is measured now: a state (observation,), or with cameras an `Observation`."""
-        ...
-
-    def send(self, action: NDArray) -> None:
-        """One control step towards an action, shape (action,)."""
-        ...
-
-    def stop(self) -> None:
-        """End the motion; may be called twice, and by another thread when a call hangs."""
-        ...
-
-
-class Ending(Enum):
-    """Why a run is over."""
-
-    DONE = "done"
-    """The caller's own condition holds; the robot has not been stopped."""
-    TIME = "time is up"
-    STOPPED = "stopped by the operator"
-    ABORTED = "stopped at once"
-    FAULT = "fault"
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What is put up with before a run ends in a fault.
-
-    Attributes:
-        failures: Failed calls of the driver in a row, or observations that are not finite or too old.
-        state_age: Age of an observation, where the driver tells it [s].
-        hold: Time at rest for lack of actions [s].
-        stall: Time that one tick may hang in the driver before the robot is stopped from outside [s], at least two
-            control periods; None: for ever.
-    """
-
-    failures: int = 10
-    state_age: float = 0.1
-    hold: float = 30.0
-    stall: float | None = 1.0
 
 
 class _Due(msgspec.Struct, frozen=True, eq=False):
@@ -93,25 +52,6 @@ class _Due(msgspec.Struct, frozen=True, eq=False):
     request: int
     observation: Observed | None
     pose: NDArray | None
-
-
-@dataclass
-class Counts:
-    """What has happened so far, in slots."""
-
-    ticks: int = 0
-    skipped: int = 0
-    paused: int = 0
-    starved: int = 0
-    """Ticks without an action, from the first action of an episode on."""
-    bad_observations: int = 0
-    failed_sends: int = 0
-    saturated: int = 0
-
-
-def never() -> bool:
-    """The condition of a run without one."""
-    return False
 
 
 class Executor:
@@ -129,6 +69,11 @@ class Executor:
         tolerance: What is put up with.
         pose: Measured motion, for the trace. Shape (pose,). A tick in which it raises has none.
         state_age: How old the last observation is [s].
+        policy_dt: Control period of the policy [s], where it is run at another rate than it was made for on purpose.
+
+    Raises:
+        SpecError: The policy, the limits or the robot are not made for one another (as far as each says what it is), or
+            the ladder has been used before.
     """
 
     def __init__(
@@ -144,36 +89,69 @@ class Executor:
         tolerance: Tolerance | None = None,
         pose: Callable[[], NDArray] | None = None,
         state_age: Callable[[], float] | None = None,
+        policy_dt: float | None = None,
     ) -> None:
-        self.robot, self.plan, self.ladder, self.link = robot, plan, ladder, link
+        self.robot, self.plan, self.link = robot, plan, link
         self.dt, self.counts, self.slot = ladder.limiter.dt, Counts(), 0
         self._clock, self._position, self._pose, self._age = clock, position, pose, state_age
         self._sink, self._tolerance = sink or Sinks(), tolerance or Tolerance()
         stall = self._tolerance.stall
         self._stall = stall and max(stall, 2 * self.dt)  # the watchdog is fed once per period
+        self._standstill = max(self._tolerance.standstill, 3 * self.dt)
+        self._policy_dt = self.dt if policy_dt is None else policy_dt
+        self._stop = self._pause = False
+        self.kept_paused = ""
+        self._sent_at, self._told_slow = -inf, False
+        self._check(ladder)
         self.conversation = Conversation(plan, link, self._sink, self.dt)
+        self._begin(ladder)
+
+    def _check(self, ladder: Ladder) -> None:
+        """Whether an episode can begin with this ladder."""
+        if ladder.tick or ladder.limiter.dt != self.dt:
+            raise SpecError(
+                got=f"a ladder of {1 / ladder.limiter.dt:g} Hz after {ladder.tick} steps",
+                expected=f"a new one of {1 / self.dt:g} Hz: it begins at rest, where the robot is",
+                change="make a ladder for every episode",
+            )
+        names, self._policy = ladder.limiter.limits.names, self.link.spec
+        check_limits(names, self.plan.action, self.robot)
+        if self._policy is not None:
+            check_policy(self._policy, names, self._policy_dt, self.plan.horizon, self.robot)
+
+    def _begin(self, ladder: Ladder) -> None:
+        self.ladder = ladder
         self.fault = ""
         """What led to a fault."""
+        self._pause = self._pause and not self.kept_paused  # what could not go on is over; what was asked for is not
         self.kept_paused = ""
         """Why the last `resume` has failed; empty when it has not."""
-        self._stop = self._pause = self._let_go = self._resume = False
-        self._why, self._sent_at = Ending.STOPPED, -inf
-        self._begin()
-
-    def _begin(self) -> None:
+        self._stop = self._stop or has_come()
+        self._let_go = self._resume = False
+        self._why, self._over = Ending.STOPPED, None
         self._unsent: _Due | None = None
         self._bad_states = self._failed_sends = 0
-        self._moved, self._held_since = False, None
-        self._shape: tuple[int, ...] | None = None
+        self._moved, self._held_since, self._fresh = False, None, inf
+        self._shape = None if self._policy is None else (len(self._policy.observation_names),)
 
     def begin(self, ladder: Ladder) -> None:
-        """A new episode: the robot has been put somewhere else, at rest, between two runs."""
-        self.ladder = ladder
+        """A new episode: the robot has been put somewhere else, at rest, between two runs.
+
+        Nothing of the last one is left, in plan, policy, ladder or texts; counts and estimated delay go on.
+        A signal's stop stays in force, and so does a `stop` or `pause` of between the runs.
+
+        Args:
+            ladder: A new one, at rest where the robot is.
+
+        Raises:
+            SpecError: See `Executor`. The last episode is not over then.
+        """
+        self._check(ladder)
         self.conversation.reset()
-        self._begin()
+        self._begin(ladder)
 
     def stop(self) -> None:
-        """Let the robot come to rest and end the run. From any thread, or a signal handler."""
+        """Let the robot come to rest and end the run, or the next. From any thread, or a signal handler."""
         self._stop = True
 
     def pause(self) -> None:
@@ -197,7 +175,17 @@ class Executor:
 
         Returns:
             Why it is over. Except for `Ending.DONE`, the robot's own stop has been called.
+
+        Raises:
+            SpecError: The last run has stopped the robot, and no episode was begun since; or a duration that is none.
         """
+        check_duration(seconds)
+        if self._over is not None:
+            raise SpecError(
+                got=f"a run after one that is over ({self._over.value})",
+                expected="a new episode: the robot has been stopped, and may be somewhere else",
+                change="call `begin` with a new ladder",
+            )
         ending = Ending.FAULT
         limit = self._stall
         try:
@@ -208,15 +196,16 @@ class Executor:
         finally:
             if ending is not Ending.DONE:
                 self._stop_robot()
+                self._over, self._stop = ending, False  # heeded
+            self._say_slow()
         return ending
 
     def _loop(self, seconds: float, done: Callable[[], bool], watchdog: Watchdog | None) -> Ending:
         start, first = self._clock.now(), self.slot
         while True:
             deadline, now = start + (self.slot - first) * self.dt, self._clock.now()
-            begin = max(deadline, self._sent_at + self.dt / 2)
-            if now < begin:
-                self._clock.sleep_until(begin)
+            if now < deadline:
+                self._clock.sleep_until(deadline)
                 continue
             if missed := int((now - deadline) / self.dt + 0.5):
                 self.slot, self.counts.skipped = self.slot + missed, self.counts.skipped + missed
@@ -225,6 +214,8 @@ class Executor:
                 watchdog.feed()
             if now - start >= seconds and not self._stop:
                 self._stop, self._why = True, Ending.TIME
+            if now - self._fresh > self._standstill and not self._let_go:
+                self._forget_plan()
             ending = self._step(now, now - deadline)
             if watchdog is not None and watchdog.fired:
                 self.fault = self.fault or f"a call of the robot's driver took longer than {self._stall:g} s"
@@ -238,6 +229,7 @@ class Executor:
     def _step(self, now: float, lateness: float) -> Ending | None:
         """One slot; why the run is over, or None."""
         if self._paused():
+            self._fresh = now
             self.counts.paused += 1
             return self._why if self._stop else None
         if self._unsent is None:
@@ -257,16 +249,15 @@ class Executor:
 
     def _decide(self, now: float) -> _Due:
         """Observe, talk to the policy, and let plan and ladder say what to send."""
-        observation, pose = self._observe(), self._measured_pose()
+        observation, pose = self._observe(now), self._measured_pose()
         self.conversation.deliver(now, after_request=False)
+        if self._policy is None:
+            self._meet_policy()
         request = NOT_ASKED
         if observation is not None and not self._stop and not self._let_go:
             request = self.conversation.request(observation, now)
             if request > 0:
                 self.conversation.deliver(now, after_request=True)
-        tick = self.plan.tick()
-        self._moved = self._moved or tick.action is not None
-        self.counts.starved += self._moved and tick.action is None
         health = Health(
             policy_lost=self.conversation.lost,
             state_stale=self._bad_states >= self._tolerance.failures,
@@ -274,14 +265,34 @@ class Executor:
             resume=self._resume,
         )
         self._resume = False
+        tick = self.plan.tick() if self.ladder.follows(health) else self.plan.stand()
+        self._moved = self._moved or tick.action is not None
+        if tick.event is not Event.STOOD:
+            self._fresh = now
+            self.counts.starved += self._moved and tick.action is None
         command = self.ladder.step(tick.action, health)
-        self.counts.saturated += bool(command.saturated)
+        if command.saturated:
+            self.counts.saturated += 1
+            self.plan.sent(command.values)
         return _Due(tick, command, request, observation, pose)
 
-    def _observe(self) -> Observed | None:
+    def _meet_policy(self) -> None:
+        """A policy that was still being started when the episode began has said what it is, or not yet."""
+        if (policy := self.link.spec) is None:
+            return
+        self._policy, self._shape = policy, (len(policy.observation_names),)
+        try:
+            check_policy(policy, self.ladder.limiter.limits.names, self._policy_dt, self.plan.horizon, self.robot)
+        except SpecError as error:
+            self.fault = f"{error.got}; expected: {error.expected}"
+            self._stop, self._why = True, Ending.FAULT
+
+    def _observe(self, now: float) -> Observed | None:
         """What is measured, or None if it cannot be believed."""
         try:
             observed = self.robot.observe()
+            if self._clock.now() - now > self.dt:
+                self.counts.slow_observations += 1
             observation = state_of(observed)
             age = 0.0 if self._age is None else self._age()
             shape = np.shape(observation)
@@ -308,7 +319,11 @@ class Executor:
 
     def _send(self, command: Command) -> bool:
         """Whether the driver took it; if not, the same command is due in the next slot."""
-        begun = self._sent_at = self._clock.now()
+        begun, earliest = self._clock.now(), self._sent_at + self.dt / 2
+        if begun < earliest:  # the last one was sent late in its slot
+            self._clock.sleep_until(earliest)
+            begun = self._clock.now()
+        self._sent_at = begun
         try:
             self.robot.send(command.values)
         except Exception as error:
@@ -356,6 +371,18 @@ class Executor:
             self.fault = f"no actions for {self._tolerance.hold:g} s: {why}"
             return Ending.FAULT
         return None
+
+    def _forget_plan(self) -> None:
+        """The machine stood still: come to rest, and go on from there with a plan that is asked for anew."""
+        self._let_go, self._held_since = True, None
+        self.counts.standstills += 1
+        self.conversation.reset()
+
+    def _say_slow(self) -> None:
+        """Once, after the robot has been stopped, why commands came at a lower rate than was asked for."""
+        if not self._told_slow and (why := self.counts.slowness(self.dt)):
+            self._told_slow = True
+            logger.warning("%s", why)
 
     def _stop_robot(self) -> None:
         try:

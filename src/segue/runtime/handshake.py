@@ -9,7 +9,7 @@ differently moves the wrong ones.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,14 @@ PROTOCOL: Final = 1
 REVISION: Final = 1
 """Raised when a request may say more than before; a client tells an older server only what that one knows."""
 _VALUES: Final = 4 * wire.MAX_DIMENSION
+_SHORTEST_PERIOD: Final = 1e-6
+_LONGEST_PERIOD: Final = 3600
+_MOST_CAMERAS: Final = 64
+_LONGEST_NAME: Final = 256
+"""Characters; whatever a peer calls itself or its joints ends up on somebody's terminal."""
+
+_Name = Annotated[str, Meta(max_length=_LONGEST_NAME)]
+_Size = Annotated[int, Meta(ge=1, le=wire.MAX_DIMENSION)]
 
 
 class _Version(msgspec.Struct):
@@ -34,12 +42,12 @@ class _Version(msgspec.Struct):
 class _Card(msgspec.Struct):
     protocol: int
     horizon: Annotated[int, Meta(ge=1, le=wire.MAX_DIMENSION)]
-    dt: Annotated[float, Meta(gt=0, le=3600)]
-    observation_names: Annotated[tuple[str, ...], Meta(max_length=wire.MAX_DIMENSION)]
-    action_names: Annotated[tuple[str, ...], Meta(max_length=wire.MAX_DIMENSION)]
-    model: str = ""
-    hash: str = ""
-    cameras: dict[str, tuple[int, int]] = {}
+    dt: Annotated[float, Meta(ge=_SHORTEST_PERIOD, le=_LONGEST_PERIOD)]
+    observation_names: Annotated[tuple[_Name, ...], Meta(max_length=wire.MAX_DIMENSION)]
+    action_names: Annotated[tuple[_Name, ...], Meta(max_length=wire.MAX_DIMENSION)]
+    model: _Name = ""
+    hash: _Name = ""
+    cameras: Annotated[dict[_Name, tuple[_Size, _Size]], Meta(max_length=_MOST_CAMERAS)] = {}
     handover: Handover = Handover.CONTINUE
     revision: Annotated[int, Meta(ge=0)] = 0
 
@@ -57,6 +65,9 @@ class Card:
         hash: Of its weights; equal for equal policies.
         handover: How its chunks take over; a server that does not say it means chunks that are joined.
         revision: Of what it understands; a server that does not say it is of revision 0.
+
+    Raises:
+        SpecError: The policy asks for more than can be sent, or answers with more.
     """
 
     spec: PolicySpec
@@ -64,6 +75,36 @@ class Card:
     hash: str = ""
     handover: Handover = Handover.CONTINUE
     revision: int = REVISION
+
+    def __post_init__(self) -> None:
+        check_sizes(self.spec)
+
+
+def check_sizes(spec: PolicySpec) -> None:
+    """Raise `SpecError` unless what a policy sees and answers can be sent: numbers in range, pictures that fit a frame.
+
+    Whoever is told such a specification makes room for it, and warms up with pictures of its sizes.
+    """
+    counted = ("horizon", spec.horizon), ("actions", len(spec.action_names))
+    pixels = ((f"camera {name!r}", size) for name, each in spec.cameras.items() for size in each)
+    for name, size in (*counted, *pixels):
+        if not 1 <= size <= wire.MAX_DIMENSION:
+            _refuse(f"{name} of size {size}", f"1 to {wire.MAX_DIMENSION}")
+    if len(spec.observation_names) > wire.MAX_DIMENSION:
+        _refuse(f"{len(spec.observation_names)} observations", f"up to {wire.MAX_DIMENSION}")
+    if not _SHORTEST_PERIOD <= spec.dt <= _LONGEST_PERIOD:  # also refuses NaN
+        _refuse(f"a control period of {spec.dt} s", f"{_SHORTEST_PERIOD:g} to {_LONGEST_PERIOD} s")
+    chunk = 4 * spec.horizon * len(spec.action_names)
+    if chunk > wire.MAX_FRAME // 2:  # a request names one, and what was executed of another
+        _refuse(f"chunks of {chunk} bytes", f"up to {wire.MAX_FRAME // 2}")
+    if (pictures := sum(3 * height * width for height, width in spec.cameras.values())) > wire.LARGEST_FRAME:
+        _refuse(f"pictures of {pictures} bytes together", f"up to {wire.LARGEST_FRAME}")
+
+
+def _refuse(got: str, expected: str) -> NoReturn:
+    raise SpecError(
+        f"a policy with {got}", expected, "serve a policy for smaller pictures, fewer names, shorter chunks"
+    )
 
 
 def encode_card(card: Card) -> bytes:
@@ -78,8 +119,8 @@ def decode_card(frame: bytes | str) -> Card | None:
     """Who a server is, or None: it does not speak of Segue, a plain openpi server.
 
     Raises:
-        SpecError: It speaks another version.
-        WireError: Malformed.
+        SpecError: It speaks another version, or of sizes that nobody could send.
+        WireError: Malformed, or numbers out of range.
     """
     raw = wire.entries(frame, values=_VALUES).get("segue")
     if raw is None:

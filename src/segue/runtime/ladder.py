@@ -116,6 +116,7 @@ class Command(msgspec.Struct, frozen=True, eq=False):
     transition: Transition | None = None
 
 
+_FOLLOWING = (State.RUN, State.DEGRADED)
 _FAULTS = (Cause.ROBOT_ERROR, Cause.STATE_STALE)
 _BY_OPERATOR = (Cause.STOPPED, Cause.ACKNOWLEDGED)
 
@@ -151,15 +152,17 @@ class Ladder:
         refused = wanted is None and action is not None
         before = self.state
         self.state, self.cause = self._next(wanted is not None, refused, health)
-        if wanted is not None and self.state in (State.RUN, State.DEGRADED):
-            values = self.limiter.step(wanted)
-        else:
-            values = self.limiter.stop()
+        follows = self.state in _FOLLOWING
+        values = self.limiter.step(wanted) if wanted is not None and follows else self.limiter.stop()
         transition = None if self.state is before else Transition(self.tick, before, self.state, self.cause)
         saturated = self.limiter.saturated
         command = Command(self.tick, values, self.state, self.cause, saturated, refused, transition)
         self.tick += 1
         return command
+
+    def follows(self, health: Health = WELL) -> bool:
+        """Whether an action would be followed in this step; changes nothing."""
+        return self._next(True, False, health)[0] in _FOLLOWING
 
     def _admitted(self, action: NDArray) -> NDArray[np.float64] | None:
         """The action in double precision, until the next one comes; None if it is none."""

@@ -87,6 +87,19 @@ class PolicyLink(Protocol):
         """Why it was last lost; empty while it never was."""
         ...
 
+    @property
+    def spec(self) -> PolicySpec | None:
+        """What the policy says that it sees and answers; None as long as it has not said so."""
+        ...
+
+    def new_epoch(self) -> int:
+        """A number for an episode that none of this link has had: 0, 1, 2, ...
+
+        Requests are named by epoch and number, so that an answer to one episode is never taken for another's, whoever
+        asks: a new plan begins at the same number as the last one did.
+        """
+        ...
+
     def send(self, request: Request, observation: Any) -> None:
         """Ask; an unanswered earlier request may be dropped. The observation is `Observed`."""
         ...

@@ -4,7 +4,7 @@
     client -> server           {"observation/state" or "state": array, "prompt": text, camera: picture, "segue/id": ...}
                                {"endpoint": "reset"}
     server -> client           {"actions": array, "server_timing": {infer_ms, wait_ms}, "segue/id": ..., ...}
-                               a text frame {"error": code, "field": ..., "id": ...}: no answer to this one
+                               a text frame {"error": code, "field", "id", "cause"}: no answer to this one
 
     segue/id                   number of the request, comes back                      integer
     segue/start                absolute control step of the observation, comes back   integer
@@ -30,7 +30,7 @@ requests, and every way to continue a chunk works over the wire. Two clocks are 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -216,7 +216,7 @@ def _seconds(found: Mapping[str, Raw], name: str) -> float | None:
         return None
     value = wire.number(found["segue/" + name], "segue/" + name)
     if not 0 <= value <= _LARGEST:  # also refuses NaN
-        _refuse("range", name, str(value), "seconds, 0 or more")
+        _refuse("range", name, str(value)[:40], "seconds, 0 or more")
     return float(value)
 
 
@@ -266,9 +266,14 @@ def encode_answer(
     """An answer as a frame; a surprise that is not a number is left out.
 
     Raises:
-        WireError: Actions of another shape than the policy says, or not finite.
+        WireError: No numbers, of another shape than the policy says, or not finite.
     """
-    actions = np.asarray(actions)
+    try:
+        actions = np.asarray(actions)
+    except (ValueError, TypeError) as error:
+        raise _no_actions("rows of different lengths") from error
+    if actions.dtype.kind not in "biuf":
+        raise _no_actions("nothing" if actions.dtype == object and actions.ndim == 0 else f"{actions.dtype}")
     wire.check_shape(actions, "actions", (spec.horizon, len(spec.action_names)))
     with np.errstate(over="ignore"):
         actions = actions.astype(np.float32)
@@ -278,6 +283,10 @@ def encode_answer(
             "surprise": None if isnan(surprise) else surprise}  # fmt: skip
     ours = {f"segue/{name}": value for name, value in echo.items() if value is not None and question.id is not None}
     return wire.encode({"actions": actions, "server_timing": dict(timing), **ours}, checksum=question.checksum)
+
+
+def _no_actions(got: str) -> WireError:
+    return WireError("dtype", "actions", got, "real numbers, one row per step", "find out what the policy answers")
 
 
 def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
@@ -291,7 +300,8 @@ def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
         raise WireError("missing", "actions", "nothing", "a chunk", "find out what the server answers")
     actions = wire.floats(found["actions"], "actions", (spec.horizon, len(spec.action_names)))
     try:
-        timing = wire.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
+        said = wire.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
+        timing = {name: value for name, value in said.items() if isfinite(value)}
     except WireError:
         timing = {}  # other servers write other things there, and nobody's motion depends on it
     return Answer(actions, _integer(found, "id", 0, _LARGEST, None), timing, _surprise(found))
@@ -301,14 +311,21 @@ def _surprise(found: Mapping[str, Raw]) -> float:
     if "segue/surprise" not in found:
         return nan
     value = wire.number(found["segue/surprise"], "segue/surprise")
-    if not value >= 0:  # also refuses NaN
-        raise WireError("range", "segue/surprise", str(value), "0 or more", "find out what the server answers")
+    if not value >= 0:  # also refuses NaN; where the usual is nothing, a surprise is infinite
+        raise WireError("range", "segue/surprise", str(value)[:40], "0 or more", "find out what the server answers")
     return float(value)
 
 
-def refusal(code: str, name: str = "", identity: int | None = None) -> str:
-    """The text frame that says why there is no answer; like openpi's, whose client raises on any text frame."""
-    content = {"error": code, "field": name, "id": identity}
+def refusal(code: str, name: str = "", identity: int | None = None, cause: str = "") -> str:
+    """The text frame that says why there is no answer; like openpi's, whose client raises on any text frame.
+
+    Args:
+        code: One word.
+        name: The field that is meant.
+        identity: Number of the request.
+        cause: What is wrong with it, in words of ours: shapes and numbers, nothing of the server's machine.
+    """
+    content = {"error": code, "field": name, "id": identity, "cause": cause}
     return json.dumps({key: value for key, value in content.items() if value not in ("", None)})
 
 
@@ -317,8 +334,9 @@ def reason(text: str) -> tuple[str, int | None]:
     try:
         content = json.loads(text[:1000])
         code, name, identity = content["error"], content.get("field", ""), content.get("id")
+        cause = content.get("cause", "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        code, name, identity = (text.strip().splitlines() or [""])[-1][:200], "", None
-    said = f"{str(code)[:200]} {str(name)[:80]}".strip()
+        code, name, identity, cause = (text.strip().splitlines() or [""])[-1][:200], "", None, ""
+    said = f"{str(code)[:200]}: {str(cause)[:300]}" if cause else f"{str(code)[:200]} {str(name)[:80]}".strip()
     # It ends up on somebody's terminal: no control characters of a peer.
     return "".join(c if c.isprintable() else "?" for c in said), identity if isinstance(identity, int) else None

@@ -1,10 +1,13 @@
 """Camera pictures on the wire: raw, or as JPEG whose header is believed only if it says what was agreed.
 
 A JPEG file is a list of segments; one of them, the frame header, says how large the picture is. A file of a few hundred
-bytes can announce a picture of hundreds of megabytes, and one of many progressive scans can take minutes, so that
-the header is read before the decoder sees the file.
+bytes can announce a picture of hundreds of megabytes, and one of many scans can take minutes, so that the header is
+read before the decoder sees the file.
 
     FF D8 | FF E0 length ... | FF DB length ... | FF C0 length precision height width components ... | FF DA scan
+
+What is read here is of use only if the decoder reads the same: every segment up to the scan is walked over, whatever a
+camera's file does not need is refused rather than skipped, and the decoder's own reading of the header is compared too.
 """
 
 from collections.abc import Mapping
@@ -15,34 +18,58 @@ import numpy as np
 from segue.core.observation import Cameras, Picture
 from segue.errors import MissingExtraError, WireError
 
-_BASELINE: Final = (0xC0, 0xC1)
-_FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAME: Final = frozenset({0xC0, 0xC1})
+"""Headers of frames of one pass over the picture; all others (progressive, lossless, arithmetic) are refused."""
 _SCAN: Final = 0xDA
-_LARGEST_HEADER: Final = 256
+_TABLES_AND_NOTES: Final = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+_COMPONENTS: Final = 3
+_MOST_SEGMENTS: Final = 256
+_MOST_FILL: Final = 64
 
 
 def jpeg_size(data: bytes | memoryview, field: str) -> tuple[int, int]:
     """Height and width that a JPEG file announces [pixels].
 
     Raises:
-        WireError: No JPEG, no baseline coding, not three components of 8 bits, or no header where headers are.
+        WireError: No JPEG, no baseline coding, not three components of 8 bits in one scan, or other than one frame
+            header, tables and notes before that scan.
     """
     if bytes(data[:2]) != b"\xff\xd8":
         raise _not_jpeg(field, "no JPEG file")
-    at = 2
-    for _ in range(_LARGEST_HEADER):
-        head = bytes(data[at : at + 10])
-        if len(head) < 10 or head[0] != 0xFF or head[1] == _SCAN:
+    at, size = 2, None
+    for _ in range(_MOST_SEGMENTS):
+        marker, at = _marker(data, at, field)
+        length = int.from_bytes(data[at : at + 2], "big")
+        segment = bytes(data[at + 2 : at + min(length, 18)])
+        if length < 2 or at + length > len(data):
             break
-        if head[1] in _FRAME_HEADERS:
-            if head[1] not in _BASELINE or head[4] != 8 or head[9] != 3:
-                raise _not_jpeg(field, "a JPEG that is progressive, or not of three components of 8 bits")
-            return int.from_bytes(head[5:7], "big"), int.from_bytes(head[7:9], "big")
-        length = int.from_bytes(head[2:4], "big")
-        if length < 2:
-            break
-        at += 2 + length
-    raise _not_jpeg(field, "a JPEG without a frame header before its first scan")
+        if marker == _SCAN:
+            # A scan of one component is followed by others, of which there may be thousands, each over all pixels.
+            if size is None or segment[:1] != bytes([_COMPONENTS]):
+                break
+            return size
+        if marker in _FRAME and size is None:
+            if length != 8 + 3 * _COMPONENTS or segment[0] != 8 or segment[5] != _COMPONENTS:
+                raise _not_jpeg(field, "a JPEG that is not of three components of 8 bits")
+            size = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+        elif marker not in _TABLES_AND_NOTES:
+            raise _not_jpeg(
+                field, f"a JPEG with a marker {marker:#04x} in its header: progressive, or several pictures"
+            )
+        at += length
+    raise _not_jpeg(field, "a JPEG without one frame header before one scan of all components")
+
+
+def _marker(data: bytes | memoryview, at: int, field: str) -> tuple[int, int]:
+    """The marker at a place of a file, and where what belongs to it begins.
+
+    Bytes FF may stand before it to fill up: the decoder skips them, and so do we, as long as they are few.
+    """
+    head = bytes(data[at : at + _MOST_FILL])
+    rest = head.lstrip(b"\xff")
+    if rest in (head, b""):
+        raise _not_jpeg(field, "a JPEG whose header is cut off, or has something else between its segments")
+    return rest[0], at + len(head) - len(rest) + 1
 
 
 def check_jpeg(data: bytes | memoryview, field: str, size: tuple[int, int]) -> None:
@@ -66,9 +93,13 @@ def decode_jpeg(data: bytes | memoryview, field: str, size: tuple[int, int]) -> 
     check_jpeg(data, field, size)
     try:
         from simplejpeg import decode_jpeg as decode
+        from simplejpeg import decode_jpeg_header as decode_header
     except ImportError as error:
         raise MissingExtraError("simplejpeg", "images", "decoding pictures") from error
     try:
+        read = decode_header(data)[:2]  # costs a microsecond, and is what the decoder makes room for
+        if read != size:
+            raise _not_jpeg(field, f"a JPEG whose header the decoder reads as {read[0]} x {read[1]} pixels")
         picture = decode(data, colorspace="RGB", strict=True)
     except ValueError as error:
         raise _not_jpeg(field, f"a damaged JPEG: {error}") from error

@@ -10,6 +10,7 @@ something for it.
 Every policy process gets memory of its own: one that was given up cannot speak into its successor's channel.
 """
 
+import itertools
 import json
 import math
 import os
@@ -149,6 +150,7 @@ class ProcessLink:
         self._advice = ADVICE
         self._child: _Child | None = None
         self._hello: Hello | None = None
+        self._epochs = itertools.count()
         self._lost: deque[Answer] = deque(maxlen=8)
         self._lock = threading.Lock()  # held while a request or an answer is copied, never while anything is waited for
         self._settled = threading.Event()
@@ -174,6 +176,15 @@ class ProcessLink:
         """Of the policy process that is being asked, if there is one."""
         child = self._child
         return None if child is None else child.process.pid
+
+    @property
+    def spec(self) -> PolicySpec | None:
+        """See `PolicyLink.spec`."""
+        return None if self._hello is None else self._hello.spec
+
+    def new_epoch(self) -> int:
+        """See `PolicyLink.new_epoch`."""
+        return next(self._epochs)
 
     def send(self, request: Request, observation: Observed) -> None:
         """See `PolicyLink.send`."""
@@ -337,10 +348,13 @@ def hello_from_line(text: bytes) -> Hello:
         spec = value["spec"]
         observations, actions = (tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
         cameras = {str(name): (int(height), int(width)) for name, (height, width) in spec.get("cameras", {}).items()}
+        inference = float(value["inference"])
+        if not 0 <= inference < math.inf:
+            raise ValueError(f"an inference of {inference} s")
         return Hello(
             PolicySpec(int(spec["horizon"]), float(spec["dt"]), observations, actions, cameras),
             Handover(value["handover"]),
-            float(value["inference"]),
+            inference,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, SpecError) as error:
         raise _Lost(f"said something else than a policy process says ({text[:80]!r})") from error

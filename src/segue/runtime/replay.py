@@ -17,7 +17,7 @@ import numpy as np
 
 from segue.errors import DataError, SpecError, TimingError
 from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Delivery, Handover, Plan, Request
+from segue.runtime.plan import Delivery, Event, Handover, Plan, Request
 from segue.runtime.records import DELIVERIES, EVENTS
 from segue.runtime.sink import NOT_ASKED
 from segue.runtime.trace import Trace
@@ -111,8 +111,11 @@ class _Driver:
             if outcome is None:
                 self.plan.abandon(request)
             else:
-                replayed = self.plan.deliver(request, np.array(chunk["actions"], np.float32))
-                self.compare(f"chunk {number} is", outcome.value, replayed.value)
+                try:
+                    replayed = self.plan.deliver(request, np.array(chunk["actions"], np.float32)).value
+                except SpecError as error:
+                    replayed = f"refused: {error.got}"
+                self.compare(f"chunk {number} is", outcome.value, replayed)
             del self.asked[number]
             self.deliveries += 1
 
@@ -134,7 +137,8 @@ class _Driver:
         self.deliver(after_request=False)
         self.request(int(recorded["request"]))
         self.deliver(after_request=True)
-        replayed = self.plan.tick()
+        stood = EVENTS[int(recorded["event"])] is Event.STOOD  # the ladder's doing, which the plan is told
+        replayed = self.plan.stand() if stood else self.plan.tick()
         self.compare("event", EVENTS[int(recorded["event"])].value, replayed.event.value)
         for name in ("chunk", "index", "delay"):
             value = getattr(replayed, name)

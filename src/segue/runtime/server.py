@@ -10,7 +10,12 @@ long inference nor a slow client keeps the others waiting. Of each client only t
 an older one would be of no use to a robot.
 
 A peer is believed nothing (`segue.runtime.wire`), chooses nothing (no path, checkpoint, class or device), and is told
-nothing but short codes; what went wrong is in the log.
+nothing but short codes, and what is wrong with the shape or the numbers of an answer; the rest is in the log.
+
+Nor does one cost the others anything: after each message the others have their turn, who sends `MOST_REFUSED` messages
+in a row that cannot be accepted is disconnected, and what happens over and over is in the log once a second.
+
+A policy with a memory serves one client at a time: a second one would share its episode, see `is_stateless`.
 """
 
 import asyncio
@@ -18,10 +23,12 @@ import contextlib
 import errno
 import hmac
 import logging
+import math
 import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -30,9 +37,10 @@ from typing import Any, Final
 
 from websockets import ConnectionClosed
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
 
-from segue.core.chunk import ChunkPolicy, surprise_of
+from segue.core.chunk import ChunkPolicy, is_stateless, surprise_of
 from segue.core.observation import Cameras, Observation, Observed
 from segue.errors import SegueError, SpecError, WireError
 from segue.runtime import messages, pictures, wire
@@ -42,12 +50,70 @@ from segue.runtime.messages import Question
 from segue.runtime.plan import Handover
 
 MAX_CLIENTS: Final = 16
+MOST_REFUSED: Final = 16
+"""Messages in a row that cannot be accepted; then the connection is closed."""
+_MOST_PIECES: Final = 256
+"""Pings, pongs and pieces of messages in a second; no client has use for more."""
+_QUIET: Final = 1.0
+"""Between two lines in the log about the same [s]."""
 _OPEN_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 1.0
 
 _log = logging.getLogger("segue.server")
 _connections = logging.getLogger("segue.server.connections")
 _connections.setLevel(logging.CRITICAL)  # that strangers send nonsense is no news
+
+
+class _Sparing:
+    """The log, once in `_QUIET` seconds about each thing, with how often it has happened since it was last told.
+
+    A line costs as much as many messages do, and whoever sends a message decides whether there is one.
+
+    Args:
+        now: Time [s].
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._told: dict[str, float] = {}
+        self._since: Counter[str] = Counter()
+
+    def tell(self, what: str, which: str = "", *, traceback: bool = False) -> None:
+        """Note that something has happened.
+
+        Args:
+            what: Out of a short list.
+            which: This one.
+            traceback: Of the exception that is being handled.
+        """
+        self._since[what] += 1
+        now = self._now()
+        if now - self._told.get(what, -math.inf) < _QUIET:
+            return
+        times = f" ({self._since[what]} times since the last line)" if self._since[what] > 1 else ""
+        self._told[what], self._since[what] = now, 0
+        said = f"{what}{': ' if which else ''}{which}{times}"
+        _log.log(logging.ERROR if traceback else logging.INFO, "%s", said, exc_info=traceback)
+
+
+class _Connection(ServerConnection):
+    """A connection that ends when its peer keeps the server busy below the level of messages.
+
+    Pings are answered and pieces of messages gathered without anybody here being asked.
+    """
+
+    _pieces, _second = 0, 0
+
+    def process_event(self, event: Any) -> None:
+        """Of websockets: a frame has come."""
+        super().process_event(event)
+        if not isinstance(event, Frame) or (event.fin and event.opcode in DATA_OPCODES):
+            return
+        second = int(self.loop.time())
+        self._pieces = self._pieces + 1 if second == self._second else 1
+        self._second = second
+        if self._pieces == _MOST_PIECES:
+            self.transport.abort()
 
 
 class _Newest:
@@ -90,7 +156,8 @@ class PolicyServer:
     """Serves a policy, between ``async with``.
 
     Args:
-        policy: What answers; only ever called from one thread.
+        policy: What answers; only ever called from one thread. One that does not say that it is stateless serves one
+            client at a time, and is reset for each.
         address: Where to listen.
         model: Its name, for people.
         hash: Of its weights.
@@ -112,8 +179,11 @@ class PolicyServer:
     ) -> None:
         self.policy, self.address = policy, address or Address()
         self.card = Card(policy.spec, model, hash, handover)
-        self.max_clients, self.max_frame = max_clients, min(max_frame, wire.LARGEST_FRAME)
+        self.max_frame = min(max_frame, wire.LARGEST_FRAME)
+        self.stateless = is_stateless(policy)
+        self.max_clients = max_clients if self.stateless else 1
         self._turn = asyncio.Lock()
+        self._say = _Sparing()
         self._server: Server | None = None
 
     async def __aenter__(self) -> "PolicyServer":
@@ -122,7 +192,7 @@ class PolicyServer:
         how: dict[str, Any] = {
             "process_request": self._admit, "origins": [None], "compression": None, "server_header": None,
             "open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "max_size": self.max_frame,
-            "max_queue": 2, "logger": _connections, "ssl": self.address.tls,
+            "max_queue": 2, "logger": _connections, "ssl": self.address.tls, "create_connection": _Connection,
         }  # fmt: skip
         try:
             self._server = await self._listen(how)
@@ -170,27 +240,37 @@ class PolicyServer:
             if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
                 return connection.respond(HTTPStatus.UNAUTHORIZED, "unauthorized\n")
         if self._server is not None and len(self._server.connections) >= self.max_clients:
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "busy\n")
+            why = "" if self.stateless else ": this policy has a memory, and serves one client at a time"
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"busy{why}\n")
         return None
 
     async def _client(self, connection: ServerConnection) -> None:
         """One client, from its greeting until it is gone."""
-        newest = _Newest()
+        newest, refused = _Newest(), 0
+        if not self.stateless:  # forget whoever was here before
+            async with self._turn:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._reset)
         answering = asyncio.create_task(self._answer(connection, newest))
         try:
             await connection.send(encode_card(self.card))
             async for frame in connection:
-                refused = self._take(frame, newest)
-                if refused is not None:
-                    await connection.send(refused)
+                accepted, reply = self._take(frame, newest)
+                if reply is not None:
+                    await connection.send(reply)
+                refused = 0 if accepted else refused + 1
+                if refused == MOST_REFUSED:
+                    self._say.tell("closed a connection", f"{MOST_REFUSED} messages in a row were refused")
+                    connection.transport.abort()  # a farewell would be waited for, and more be read meanwhile
+                    break
+                await asyncio.sleep(0)  # frames that are there already are handed over without a pause
         except ConnectionClosed:
             pass
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
 
-    def _take(self, frame: bytes | str, newest: _Newest) -> str | None:
-        """Take a message; the refusal that somebody is to be told, if any."""
+    def _take(self, frame: bytes | str, newest: _Newest) -> tuple[bool, str | None]:
+        """Take a message: whether it can be accepted, and the refusal that the client is to be told, if any."""
         try:
             found = wire.entries(frame, limit=self.max_frame)
             if messages.is_reset(found):
@@ -198,9 +278,9 @@ class PolicyServer:
             else:
                 replaced = newest.ask(messages.decode_question(found, self.card))
         except WireError as error:
-            _log.info("refused a message: %s: %s", error.code, error.got)
-            return messages.refusal(error.code, error.field)
-        return None if replaced is None else messages.refusal("superseded", identity=replaced.id)
+            self._say.tell("refused a message", f"{error.code}: {error.got}")
+            return False, messages.refusal(error.code, error.field)
+        return True, None if replaced is None else messages.refusal("superseded", identity=replaced.id)
 
     async def _answer(self, connection: ServerConnection, newest: _Newest) -> None:
         """Answer a client's newest question, again and again, when it is this client's turn."""
@@ -224,7 +304,7 @@ class PolicyServer:
         try:
             self.policy.reset()
         except Exception:
-            _log.exception("the policy failed to reset")
+            self._say.tell("the policy failed to reset", traceback=True)
 
     def _infer(self, question: Question, arrived: float) -> bytes | str:
         """An answer, or why there is none. In the thread of the policy."""
@@ -232,13 +312,25 @@ class PolicyServer:
         if question.deadline is not None and started - arrived > question.deadline:
             return messages.refusal("expired", identity=question.id)
         try:
-            actions = self.policy.next_chunk(_observed(question, self.card.spec.cameras), question.continuation)
+            observed = _observed(question, self.card.spec.cameras)
+        except WireError as error:
+            self._say.tell("refused a picture", error.got)
+            return messages.refusal(error.code, error.field, question.id, error.got)
+        except Exception:
+            self._say.tell("pictures cannot be decoded", traceback=True)
+            return messages.refusal("refused", identity=question.id)
+        try:
+            actions = self.policy.next_chunk(observed, question.continuation)
             done = time.monotonic()
             timing = {"infer_ms": 1e3 * (done - started), "wait_ms": 1e3 * (started - arrived)}
             return messages.encode_answer(actions, question, self.card.spec, timing, surprise_of(self.policy))
+        except WireError as error:
+            cause = f"{error.got}; expected: {error.expected}"
+            self._say.tell("the policy answers what cannot be sent", cause)
+            return messages.refusal("bad-answer", error.field, question.id, cause)
         except Exception as error:
             code = "refused" if isinstance(error, SegueError) else "policy-failed"
-            _log.exception("%s by the policy", code)
+            self._say.tell(f"{code} by the policy", traceback=True)
             return messages.refusal(code, identity=question.id)
 
 

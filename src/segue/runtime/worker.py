@@ -20,7 +20,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, Past, PolicySpec, nothing_to_continue, surprise_of
+from segue.core.chunk import (
+    Array,
+    ChunkPolicy,
+    Continuation,
+    Past,
+    PolicySpec,
+    are_real,
+    nothing_to_continue,
+    surprise_of,
+)
 from segue.core.observation import blank, state_of
 from segue.errors import SegueError, SpecError
 from segue.runtime.channel import Channel, Sizes, pack_answer, unpack_request
@@ -44,7 +53,8 @@ def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status:
         Exit status.
     """
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the control process, which ends this one
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are for the control process,
+        signal.signal(number, signal.SIG_IGN)  # which lets the robot come to rest and then ends this one
     try:
         policy, handover = build()
         spec = policy.spec
@@ -133,6 +143,10 @@ def _checked(actions: Array, size: tuple[int, int]) -> Array:
             f"a chunk of shape {np.shape(actions)}",
             f"(horizon, action) = {size}, as the policy's spec says",
             "correct the policy, or its spec",
+        )
+    if not are_real(actions):
+        raise SpecError(
+            f"a chunk of {np.asarray(actions).dtype}", "real numbers, as float32", "correct what the policy answers"
         )
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the plan refuses
         return np.asarray(actions, np.float32)

@@ -51,8 +51,14 @@ def identity(field: Field, x: Tensor, t: float, error: Callable[[Tensor], Tensor
 
 
 def guidance_gain(t: float, clip: float) -> float:
-    """``min(beta, (1 - t) / (t r^2))`` (arXiv 2506.07339, eq. 4); beta at t = 0, where the ratio is infinite."""
-    return clip if t == 0 else min(clip, (t**2 + (1 - t) ** 2) / (t * (1 - t)))
+    """``min(beta, (1 - t) / (t r^2))`` (arXiv 2506.07339, eq. 4); beta at t = 0, where the ratio is infinite.
+
+    At t = 1 the chunk is finished and nothing is left to be guided: 0, although the ratio is infinite there too. What
+    an integrator's rounding makes of both ends is taken as the end.
+    """
+    if t >= 1:
+        return 0.0
+    return clip if t <= 0 else min(clip, (t**2 + (1 - t) ** 2) / (t * (1 - t)))
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import CheckpointError, DataError, SegueError, SpecError
+from segue.errors import DataError, SpecError
 from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec, latent_statistics, refine
 from segue.policies.normalizer import Normalizer
 from segue.training import checkpoint
+from segue.training.bounded import built, check_described, refusing
 from segue.training.loop import SHOW_EVERY, average_into, generator_of, learning_rate
 from segue.training.progress import TrainingProgress
 from segue.training.resume import check_same_run, restore, resume_state
@@ -213,23 +214,17 @@ def load_autoencoder(path: Path | str) -> tuple[ChunkAutoencoder, Reconstruction
         CheckpointError: Nothing there, truncated, or not an autoencoder.
     """
     saved = checkpoint.load(path, FORMAT)
-    try:
+    with refusing(saved.path, *checkpoint.FITTING):
+        check_described(saved.info["autoencoder"])
         codec = autoencoder_of(saved.info["autoencoder"], saved.weights)
         error = saved.info["held_out_error"]
         columns = [np.array(error[name], np.float64) for name in ("mean", "p95", "spread")]
         return codec, Reconstruction(codec.config.action_names, *columns)
-    except (KeyError, TypeError, ValueError, RuntimeError, SegueError) as error:
-        raise CheckpointError(
-            got=f"{saved.path}: {' '.join(str(error).split())[:300]}",
-            expected="weights that fit the configuration beside them",
-            change="use a folder that this version of Segue wrote, or train again",
-        ) from error
 
 
 def autoencoder_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ChunkAutoencoder:
     """An autoencoder from the JSON of its configuration and its weights, frozen."""
     values = {**config, "action_names": tuple(config["action_names"])}
     action = Normalizer(weights["action.mean"].cpu().numpy(), weights["action.scale"].cpu().numpy())
-    codec = ChunkAutoencoder(AutoencoderConfig(**values), action)
-    codec.load_state_dict(dict(weights))
+    codec = built(lambda: ChunkAutoencoder(AutoencoderConfig(**values), action), weights)
     return codec.eval().requires_grad_(False)

@@ -23,14 +23,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segue.errors import CheckpointError, SpecError, UnknownNameError
+from segue.errors import CheckpointError
 from segue.policies.families import blank, description
 from segue.policies.policy import Module, Policy
+from segue.training.bounded import LARGEST_WEIGHTS, built, check_described, check_ordinary, read_json, refusing
 
 FORMAT = "segue/policy/2"
 OLDER = ("segue/flow-policy/1", "segue/policy/1")
 """Formats that are read as well, see `migrated`: of before there were families, and of before there were units."""
 _IN_UNITS = re.compile(r"^(policy\.)?((?:observation|action)\.(?:mean|scale))$")
+FITTING = (
+    "weights that fit the configuration beside them",
+    "use a folder that this version of Segue wrote, or train again",
+)
+"""What is expected of a checkpoint that is read, and what is to be done."""
 POLICY, RESUME = "policy.safetensors", "resume.safetensors"
 
 
@@ -48,16 +54,10 @@ class Checkpoint:
         Raises:
             CheckpointError: The weights do not fit the configuration.
         """
-        try:
-            policy = blank(self.info)
-            policy.load_state_dict(dict(self.weights))
-        except (KeyError, TypeError, ValueError, RuntimeError, UnknownNameError, SpecError) as error:
-            raise CheckpointError(
-                got=f"{self.path}: {' '.join(str(error).split())[:300]}",
-                expected="weights that fit the configuration beside them",
-                change="use a folder that this version of Segue wrote, or train again",
-            ) from error
-        return policy.eval().requires_grad_(False)
+        with refusing(self.path, *FITTING):
+            for name in ("policy", "autoencoder"):
+                check_described(self.info.get(name, {}))
+            return built(lambda: blank(self.info), self.weights).eval().requires_grad_(False)
 
 
 def save(run: Path, update: int, policy: Policy, info: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
@@ -177,8 +177,8 @@ def format_of(path: Path | str) -> str | None:
     path = Path(path)
     last = path / "last"
     try:
-        info = json.loads(((last if last.is_dir() else path) / "config.json").read_text())
-    except (OSError, ValueError):
+        info = read_json((last if last.is_dir() else path) / "config.json")
+    except (OSError, CheckpointError):
         return None
     return info.get("format") if isinstance(info, dict) else None
 
@@ -229,28 +229,28 @@ def migrated(checkpoint: Checkpoint) -> Checkpoint:
 
 def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
     file = folder / "config.json"
-    if not file.is_file():
+    if not file.exists():
         raise CheckpointError(
             got=f"no checkpoint in {folder}",
             expected="a run folder with `last` in it, or a checkpoint folder with config.json and policy.safetensors",
             change="pass the folder that `segue train --out` wrote",
         )
     try:
-        info = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        info = read_json(file)
+    except OSError as error:
         raise CheckpointError(
-            got=f"{file} is not JSON: {error}",
-            expected="the file as `segue train` wrote it",
-            change="copy the folder again; an earlier checkpoint beside it may still be whole",
+            f"{file} cannot be read: {error}", "a file", "check whose it is, or copy it again"
         ) from error
     accepted = (FORMAT, *OLDER) if expected == FORMAT else (expected,)
     if not isinstance(info, dict) or info.get("format") not in accepted:
         found = info.get("format") if isinstance(info, dict) else None
         raise CheckpointError(
-            got=f"{file} of format {found!r}",
+            got=f"{file} of format {str(found)[:80]!r}",
             expected=f"format {expected!r}",
             change="pass a checkpoint of that kind which Segue wrote; those of other libraries are not read here",
         )
+    if type(info.get("update", 0)) is not int or not 0 <= info.get("update", 0) < 2**53:
+        raise CheckpointError(f"{file} of update {str(info['update'])[:40]}", "a number of updates", "copy it again")
     return info
 
 
@@ -259,6 +259,7 @@ def _read_tensors(file: Path, info: Mapping[str, Any]) -> dict[str, Tensor]:
     hashes = info.get("sha256", {})
     wanted = hashes.get(file.name) if isinstance(hashes, Mapping) else ""
     try:
+        check_ordinary(file, LARGEST_WEIGHTS)
         if wanted is not None and _digest(file) != wanted:
             raise CheckpointError(
                 got=f"{file} is truncated or damaged: it has another SHA-256 than config.json says",

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import CheckpointError, DataError, SegueError, SpecError
+from segue.errors import DataError, SpecError
 from segue.policies.normalizer import Normalizer
 from segue.policies.state_predictor import StatePredictor, StatePredictorConfig
 from segue.training import checkpoint
 from segue.training.autoencoder import held_out
+from segue.training.bounded import built, check_described, refusing
 from segue.training.loop import SHOW_EVERY, average_into, generator_of, learning_rate
 from segue.training.progress import TrainingProgress
 from segue.training.resume import check_same_run, restore, resume_state
@@ -347,17 +348,12 @@ def predictor_in(saved: checkpoint.Checkpoint) -> tuple[StatePredictor, Predicti
     Raises:
         CheckpointError: The weights do not fit the configuration.
     """
-    try:
+    with refusing(saved.path, *checkpoint.FITTING):
+        check_described(saved.info["predictor"])
         predictor = _blank(saved.info["predictor"], saved.weights)
         error = saved.info["held_out_error"]
         columns = [np.array(error[name], np.float64) for name in ("predicted", "unchanged", "spread")]
         return predictor, PredictionError(predictor.config.observation_names, tuple(error["steps"]), *columns)
-    except (KeyError, TypeError, ValueError, RuntimeError, SegueError) as error:
-        raise CheckpointError(
-            got=f"{saved.path}: {' '.join(str(error).split())[:300]}",
-            expected="weights that fit the configuration beside them",
-            change="use a folder that this version of Segue wrote, or train again",
-        ) from error
 
 
 def _blank(described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StatePredictor:
@@ -365,6 +361,6 @@ def _blank(described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> State
     config = StatePredictorConfig(**fields)
     seen, acted = len(config.observation_names), len(config.action_names)
     units = Normalizer.identity(seen), Normalizer.identity(acted)
-    predictor = StatePredictor(config, *units, torch.ones(seen), len(weights["bounds"]))
-    predictor.load_state_dict(dict(weights))
+    bounds = len(weights["bounds"])
+    predictor = built(lambda: StatePredictor(config, *units, torch.ones(seen), bounds), weights)
     return predictor.eval().requires_grad_(False)

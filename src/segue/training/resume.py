@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from segue.errors import CheckpointError
 from segue.policies.policy import Module
 from segue.training import checkpoint
+from segue.training.bounded import refusing
 
 
 def learned(module: Module) -> dict[str, nn.Parameter]:
@@ -39,7 +40,8 @@ def check_same_run(
             )
     weights = learned(module)
     for name, value in module.state_dict().items():
-        if name not in weights and not torch.equal(saved.weights[name], value.cpu()):
+        said = saved.weights.get(name)
+        if name not in weights and (said is None or not torch.equal(said, value.cpu())):
             raise CheckpointError(
                 got=f"{run} was started on demonstrations with another {name}",
                 expected="the demonstrations that the run was started on",
@@ -53,24 +55,25 @@ def restore(saved: checkpoint.Checkpoint, module: Module, average: Module, optim
     Raises:
         CheckpointError: A weight is missing.
     """
-    average.load_state_dict(saved.weights)
-    state = checkpoint.load_resume(saved)
-    parameters = learned(module)
-    missing = [name for name in parameters if f"raw.{name}" not in state]
-    if missing:
-        raise CheckpointError(
-            got=f"{saved.path / 'resume.safetensors'} without the weights {missing[0]!r}",
-            expected="raw weights and optimiser moments as `segue train` wrote them",
-            change="copy the folder again, or train anew with --fresh",
-        )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state[f"raw.{name}"])
-    template = optimizer.state_dict()
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        if key.startswith("adam."):
-            _, i, name = key.split(".")
-            moments.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
+    with refusing(saved.path, *checkpoint.FITTING):
+        average.load_state_dict(saved.weights)
+        state = checkpoint.load_resume(saved)
+        parameters = learned(module)
+        missing = [name for name in parameters if f"raw.{name}" not in state]
+        if missing:
+            raise CheckpointError(
+                got=f"{saved.path / 'resume.safetensors'} without the weights {missing[0]!r}",
+                expected="raw weights and optimiser moments as `segue train` wrote them",
+                change="copy the folder again, or train anew with --fresh",
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(state[f"raw.{name}"])
+        template = optimizer.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("adam."):
+                _, i, name = key.split(".")
+                moments.setdefault(int(i), {})[name] = value
+        optimizer.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
     return int(saved.info["update"])

@@ -10,15 +10,13 @@ begins when its first chunk is there: the environments of LeRobot cannot wait.
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from segue.core.chunk import Array
-from segue.errors import SpecError
 from segue.integrations.lerobot.engine import plan_for
 from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Delivery, Plan, Request
+from segue.runtime.plan import Delivery, Plan, Request, not_finite
 
 Predict = Callable[[Tensor | None, int], Tensor]
 """Leftover (batch, rows, action) or None, and delay -> chunks (batch, horizon, action)."""
@@ -89,9 +87,4 @@ class DelayedExecution:
 
 def _deliver(plan: Plan, request: Request, actions: Array) -> None:
     if plan.deliver(request, actions) is Delivery.REFUSED:
-        raise SpecError(
-            got=f"a chunk with {np.count_nonzero(~np.isfinite(actions))} numbers that are not finite, asked for in "
-            f"step {request.step}",
-            expected="finite actions",
-            change="check the policy's weights and the statistics that it normalises with",
-        )
+        raise not_finite(actions, request)

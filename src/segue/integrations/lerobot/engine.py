@@ -7,6 +7,9 @@
 The plan is touched by the control thread alone. A chunk is joined at the action that the robot has reached, counted in
 actions that were really taken, so that no clock, latency estimate or cold start moves it. Without an action to take the
 engine answers None, LeRobot sends nothing, and the robot keeps its last target.
+
+An inference that raises and a chunk that cannot be executed (not finite, of another shape, too late) are failures
+alike: each is logged, and after ten in a row the rollout is ended.
 """
 
 import logging
@@ -18,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.chunk import Array, Continuation, check_whole, nothing_to_continue
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.noise import CarriedNoise, FreshNoise, Noise
 from segue.runtime.delay import WindowQuantile
@@ -37,6 +40,11 @@ LOOK_BACK = ("diffusion", "multi_task_dit", "vqbet")
 """Policies of LeRobot that make a chunk of observations which only their own `select_action` gathers."""
 
 logger = logging.getLogger(__name__)
+
+_UNUSABLE = {
+    Delivery.REFUSED: "a chunk that is not finite",
+    Delivery.EXPIRED: "a chunk so late that the robot is beyond its last action",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,8 @@ class EngineSettings:
     """How chunks are executed.
 
     Attributes:
-        execution_horizon: s, steps from one request to the next; None for half of the chunk.
+        execution_horizon: s, steps from one request to the next, more where inference takes longer; None for half of
+            the chunk.
         initial_delay: Steps of delay to plan for before any was observed.
         delay_window: Delays remembered.
         delay_quantile: Of the window that is planned for; 1 is the longest.
@@ -71,7 +80,7 @@ class EngineSettings:
 
     Raises:
         UnknownNameError: There is no such noise or predictor.
-        SpecError: The scale is negative.
+        SpecError: A scale below 0, or steps, a window or a quantile that are none.
     """
 
     execution_horizon: int | None = None
@@ -87,6 +96,9 @@ class EngineSettings:
             if name not in known:
                 raise UnknownNameError(kind, name, known)
         NOISES[self.noise](self.noise_scale)
+        WindowQuantile(self.initial_delay, self.delay_window, self.delay_quantile)
+        if self.execution_horizon is not None:
+            check_whole("execution horizon", self.execution_horizon)
 
     @property
     def given_noise(self) -> Noise | None:
@@ -159,10 +171,11 @@ class PlanEngine:
         self._running = True
 
     def reset(self) -> None:
-        """Start a new episode; chunks under way will be stale."""
+        """Start a new episode, of which nothing of the last one is left; chunks under way will be stale."""
         if self._plan is not None:
             self._plan.reset()
-        self._first = self._raw = self._observation = None
+        self._first = self._flight = self._raw = self._observation = None
+        self._failures = 0
         self._worker.submit(self._reset_policy)
 
     def notify_observation(self, obs: Mapping[str, Any]) -> None:
@@ -201,7 +214,10 @@ class PlanEngine:
         """Take what has arrived."""
         if self._first is not None and self._first.done():
             first, self._first = self._first, None
-            if (inferred := self._outcome(first)) is not None:
+            inferred = self._outcome(first)
+            if inferred is not None and (inferred.actions.ndim != 2 or not inferred.actions.size):
+                self._fail(f"a chunk of shape {inferred.actions.shape}")
+            elif inferred is not None:
                 self._plan = self._planned_for(inferred)
                 request = self._plan.request()
                 assert request is not None, "a new plan asks at once"
@@ -217,21 +233,31 @@ class PlanEngine:
 
     def _deliver(self, request: Request, inferred: Inferred) -> None:
         assert self._plan is not None, "only a plan makes requests"
-        if self._plan.deliver(request, inferred.actions) is Delivery.TAKEN:
-            self._raw = inferred.raw
+        try:
+            delivery = self._plan.deliver(request, inferred.actions)
+        except SpecError as error:
+            self._plan.abandon(request)
+            return self._fail(error.got)
+        if delivery is Delivery.TAKEN:
+            self._raw, self._failures = inferred.raw, 0
             self._count["chunks"] += 1
+        elif delivery is not Delivery.STALE:
+            self._fail(_UNUSABLE[delivery])
+        return None
 
     def _outcome(self, done: Future[Inferred]) -> Inferred | None:
         """The chunk, or None for an inference that failed."""
         error = done.exception()
         if error is None:
-            self._failures = 0
             return done.result()
+        return self._fail("it raised", error)
+
+    def _fail(self, why: str, error: BaseException | None = None) -> None:
+        """An inference of which nothing can be used; the last of too many ends the rollout."""
         self._failures += 1
-        logger.error("segue: inference failed (%d of %d)", self._failures, MAX_FAILURES, exc_info=error)
+        logger.error("segue: inference failed (%d of %d): %s", self._failures, MAX_FAILURES, why, exc_info=error)
         if self.failed:
             self._end()
-        return None
 
     def _planned_for(self, first: Inferred) -> Plan:
         """A plan for chunks like the first.

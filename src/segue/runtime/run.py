@@ -1,0 +1,114 @@
+"""What a run is beside its loop: whom it drives, what is put up with, what is counted, why it ends."""
+
+from dataclasses import dataclass
+from enum import Enum
+from math import isnan
+from typing import Protocol
+
+from numpy.typing import NDArray
+
+from segue.core.chunk import check_whole
+from segue.core.observation import Observed
+from segue.errors import SpecError
+
+
+class Ending(Enum):
+    """Why a run is over."""
+
+    DONE = "done"
+    """The caller's own condition holds; the robot has not been stopped."""
+    TIME = "time is up"
+    STOPPED = "stopped by the operator"
+    ABORTED = "stopped at once"
+    FAULT = "fault"
+
+
+class Driver(Protocol):
+    """What is asked of a robot; every `segue.envs.robot.Robot` is one. A call may raise, and should not block.
+
+    One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
+    do: otherwise nothing in this process runs meanwhile, the watchdog included.
+    """
+
+    def observe(self) -> Observed:
+        """What is measured now: a state (observation,), or with cameras an `Observation`."""
+        ...
+
+    def send(self, action: NDArray) -> None:
+        """One control step towards an action, shape (action,)."""
+        ...
+
+    def stop(self) -> None:
+        """End the motion; may be called twice, and by another thread when a call hangs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is put up with before a run ends in a fault, or before a plan is made anew.
+
+    Attributes:
+        failures: Failed calls of the driver in a row, or observations that are not finite or too old.
+        state_age: Age of an observation, where the driver tells it [s].
+        hold: Time at rest for lack of actions [s].
+        stall: Time that one tick may hang in the driver before the robot is stopped from outside [s], at least two
+            control periods; None: for ever.
+        standstill: Time in which the plan was not followed, because the machine stood still (suspended, a process that
+            was stopped, a call that took long), after which it is forgotten: the robot comes to rest, and goes on from
+            where it is then with a plan that is asked for anew [s]. At least three control periods.
+
+    Raises:
+        SpecError: A number that is not positive; infinite ones are for ever.
+    """
+
+    failures: int = 10
+    state_age: float = 0.1
+    hold: float = 30.0
+    stall: float | None = 1.0
+    standstill: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_whole("tolerance of failures", self.failures)
+        for name in ("failures", "state_age", "hold", "stall", "standstill"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SpecError(f"tolerance {name} = {value}", "a positive number", "math.inf is for ever")
+
+
+def check_duration(seconds: float) -> None:
+    """Raise `SpecError` unless a run can last so long; infinitely long is possible."""
+    if isnan(seconds) or seconds < 0:
+        raise SpecError(f"a run of {seconds} s", "0 or more seconds", "math.inf is until it is stopped")
+
+
+@dataclass
+class Counts:
+    """What has happened so far in all episodes, in slots."""
+
+    ticks: int = 0
+    skipped: int = 0
+    paused: int = 0
+    starved: int = 0
+    """Ticks without an action, from the first action of an episode on."""
+    bad_observations: int = 0
+    slow_observations: int = 0
+    """Those that took longer than a control period."""
+    failed_sends: int = 0
+    saturated: int = 0
+    standstills: int = 0
+    """Times that the plan was forgotten, see `Tolerance.standstill`."""
+
+    def slowness(self, dt: float) -> str:
+        """In words, why the robot got fewer commands than one per control period dt [s]; empty where it did not."""
+        if self.slow_observations <= 0.01 * self.ticks:
+            return ""
+        return (
+            f"{self.slow_observations} of {self.ticks} calls of the robot's observe took longer than the control "
+            f"period of {dt:g} s, {self.skipped} slots were skipped: the robot got fewer commands than were asked for. "
+            "Read cameras and sensors in a thread of their own, or run at a lower rate."
+        )
+
+
+def never() -> bool:
+    """The condition of a run without one."""
+    return False

@@ -1,0 +1,190 @@
+"""What a stranger's checkpoint may cost to read: files, numbers and modules are bounded before room is made for them.
+
+    config.json   an ordinary file of up to 16 MB --> numbers in range --+
+    weights       an ordinary file --> no number that is NaN ------------+--> a module, no larger than its weights
+
+Whatever goes wrong on the way is a `CheckpointError` that names the file.
+"""
+
+import json
+import math
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from segue.errors import CheckpointError, MissingExtraError, SegueError
+from segue.policies.policy import Module
+
+LARGEST_JSON: Final = 16 * 2**20
+"""Bytes of a configuration."""
+LARGEST_WEIGHTS: Final = 64 * 2**30
+"""Bytes of a file of weights."""
+LARGEST_SETTING: Final = 2**20
+"""Of sizes and counts in the description of a module."""
+_LARGEST_SIZE: Final = 4096
+"""Of chunks, names and pictures, as on the wire."""
+_DEEPEST: Final = 32
+_SPARE: Final = 2
+"""A module may have so many times the parameters of its weights while it is built: some are replaced."""
+
+Made = TypeVar("Made", bound=Module)
+
+
+@contextmanager
+def refusing(file: Path, expected: str, change: str) -> Iterator[None]:
+    """Turn whatever is wrong with a file into a `CheckpointError`; a package that is missing is not its fault."""
+    try:
+        yield
+    except (CheckpointError, MissingExtraError):
+        raise
+    except Exception as error:
+        said = (
+            str(error)
+            if isinstance(error, SegueError | ValueError | RuntimeError)
+            else f"{type(error).__name__}: {error}"
+        )
+        raise CheckpointError(f"{file}: {' '.join(said.split())[:300]}", expected, change) from error
+
+
+def check_ordinary(file: Path, largest: int) -> None:
+    """Raise `CheckpointError` unless a path is an ordinary file, or a link to one, of so many bytes at most.
+
+    Raises:
+        OSError: There is nothing.
+    """
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise CheckpointError(f"{file}, which is no file but a folder or a device", "an ordinary file", "remove it")
+    if found.st_size > largest:
+        raise CheckpointError(f"{file} of {found.st_size} bytes", f"up to {largest}", "copy the folder again")
+
+
+def read_json(file: Path) -> Any:
+    """Content of an ordinary file of JSON.
+
+    Raises:
+        CheckpointError: A device or a pipe, too large, no JSON, or nested too deeply.
+        OSError: It cannot be read.
+    """
+    check_ordinary(file, LARGEST_JSON)
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:  # for it may be a pipe by now
+        text = content.read(LARGEST_JSON)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            got=f"{file} is not JSON: {str(error)[:200]}",
+            expected="the file as `segue train` wrote it",
+            change="copy the folder again; an earlier checkpoint beside it may still be whole",
+        ) from error
+
+
+def _check_numbers(described: Any, depth: int = 0) -> None:
+    """Raise `ValueError` unless all numbers in the description of a module are ordinary ones, as settings are."""
+    if depth > _DEEPEST:
+        raise ValueError("settings in settings in settings")
+    if isinstance(described, Mapping):
+        described = [*described, *described.values()]
+    if isinstance(described, list | tuple):
+        for each in described:
+            _check_numbers(each, depth + 1)
+    elif isinstance(described, int | float) and not (
+        math.isfinite(described) and -LARGEST_SETTING <= described <= LARGEST_SETTING
+    ):
+        raise ValueError(f"a setting of {str(described)[:40]}; expected: up to {LARGEST_SETTING}")
+
+
+def check_described(fields: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless the sizes, the period and the indices of a module's description are in range.
+
+    A comparison with a period that is no number, or with an index that is negative, would pass.
+    """
+    _check_numbers(fields)
+    names = {name: fields.get(name, ()) for name in ("observation_names", "action_names")}
+    for name, each in names.items():
+        if (
+            not isinstance(each, list | tuple)
+            or not all(isinstance(name, str) for name in each)
+            or len(each) > _LARGEST_SIZE
+        ):
+            raise ValueError(f"{name} that are not up to {_LARGEST_SIZE} names")
+    for name, largest in (
+        ("horizon", _LARGEST_SIZE),
+        ("denoising_steps", 1000),
+        ("stride", _LARGEST_SIZE),
+        ("latent", _LARGEST_SIZE),
+    ):
+        if name in fields and (type(fields[name]) is not int or not 1 <= fields[name] <= largest):
+            raise ValueError(f"{name} {fields[name]!r}; expected: 1 to {largest}")
+    period = fields.get("dt", 1.0)
+    if not isinstance(period, int | float) or isinstance(period, bool) or not 1e-6 <= period <= 3600:
+        raise ValueError(f"a control period of {period!r} s")
+    for index in fields.get("relative_to", ()):
+        if index is not None and (type(index) is not int or not 0 <= index < len(names["observation_names"])):
+            raise ValueError(f"an action relative to observation {index!r}")
+    vision = fields.get("vision") or {}
+    resized = (vision.get("settings") or {}).get("size")
+    sizes = {**(vision.get("cameras") or {}), **({} if resized is None else {"resized": (resized, resized)})}
+    for name, size in sizes.items():
+        if len(size) != 2 or not all(type(each) is int and 1 <= each <= _LARGEST_SIZE for each in size):
+            raise ValueError(f"pictures {name!r} of {size!r} pixels")
+
+
+def built(build: Callable[[], Made], weights: Mapping[str, Tensor]) -> Made:
+    """A module of the size of its weights, with these weights.
+
+    Args:
+        build: Makes it, as its description says.
+        weights: Its state.
+
+    Raises:
+        ValueError: It would be larger than its weights, or one of them is NaN.
+        RuntimeError: The weights are those of another module.
+    """
+    for name, weight in weights.items():
+        if torch.isnan(weight).any():
+            raise ValueError(f"{name} with a number that is NaN")
+    try:
+        with torch.device("meta"), _no_larger_than(weights):  # first without room for any number
+            build()
+    except _TooLargeError:
+        raise
+    except Exception:  # some modules of others cannot be built so; what else is wrong shows below
+        pass
+    with _no_larger_than(weights):
+        module = build()
+    module.load_state_dict(dict(weights))
+    return module
+
+
+class _TooLargeError(ValueError):
+    """A module outgrows its weights."""
+
+
+@contextmanager
+def _no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Refuse parameters, in this thread, beyond what there are weights for, before they are given numbers."""
+    thread = threading.get_ident()
+    numbers, count = _SPARE * sum(each.numel() for each in weights.values()), _SPARE * len(weights)
+
+    def note(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal numbers, count
+        if parameter is None or threading.get_ident() != thread:
+            return
+        numbers, count = numbers - parameter.numel(), count - 1
+        if numbers < 0 or count < 0:
+            raise _TooLargeError("the configuration of a module that is larger than its weights")
+
+    hook = register_module_parameter_registration_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
