@@ -12,13 +12,16 @@ Only the arrays that are asked for are read. A store says nothing of its rate, u
 import lzma
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data.episodes import Episodes
+from segue.data.choice import Choice
+from segue.data.episodes import Episodes, usable
+from segue.data.origin import Origin
 from segue.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -51,15 +54,27 @@ def is_store(path: Path) -> bool:
         return True  # `load` says what is wrong with it
 
 
-def load(path: str | Path, *, rate: float | None = None, state: str | None = None) -> Episodes:
+def load(
+    path: str | Path,
+    *,
+    rate: float | None = None,
+    state: str | None = None,
+    action: str | None = None,
+    episodes: Sequence[int] | None = None,
+    skip_bad: bool = False,
+) -> Episodes:
     """Read a replay buffer.
 
     Args:
         path: The folder, or the .zip of one.
         rate: Control rate [Hz]; may be left out where the store has an attribute ``dt``.
         state: Key of the observation, such as ``data/state``, or `PREVIOUS_ACTION`; None for the first of `STATES`
-            that the store has. With the previous action each episode loses its first frame, before which there was
-            none, and a policy steers without seeing anything: enough for autoencoders and open-loop studies.
+            that the store has; several keys, separated by commas, are joined. With the previous action each episode
+            loses its first frame, before which there was none, and a policy steers without seeing anything: enough
+            for autoencoders and open-loop studies.
+        action: Key of what is commanded, the same; None for ``data/action``.
+        episodes: Indices of those that are wanted; None for all.
+        skip_bad: Leave out episodes with values that are not finite; the notes of the result's origin name them.
 
     Raises:
         DataError: Something is missing, incomplete, inconsistent or unsafe to read.
@@ -70,7 +85,7 @@ def load(path: str | Path, *, rate: float | None = None, state: str | None = Non
     try:
         dt = _period(path, root, rate)
         ends = _ends(path, root)
-        action = _rows(path, root, ACTION)
+        commands = _vector(path, root, action or ACTION)
         key = state or next((each for each in STATES if each in root), None)
         if key is None:
             raise DataError(
@@ -79,22 +94,72 @@ def load(path: str | Path, *, rate: float | None = None, state: str | None = Non
                 change=f"name it with --state data/..., or learn without one: --state {PREVIOUS_ACTION}",
             )
         if key == PREVIOUS_ACTION:
-            observation, action, ends = _after_previous_action(path, action, ends)
+            observation, commands, ends = _after_previous_action(path, commands, ends)
+            names = tuple(f"previous action {i}" for i in range(observation.shape[1]))
         else:
-            observation = _rows(path, root, key)
+            observation = _vector(path, root, key)
+            names = _names(root, key)
+        action_names = _names(root, action or ACTION)
+        origin = _origin(root, {*_keys(action or ACTION), *_keys(key), ENDS})
     finally:
         root.store.close()
-    short = "previous action" if key == PREVIOUS_ACTION else key.removeprefix("data/")
-    return Episodes(
-        observation=observation,
-        action=action,
-        ends=ends,
-        dt=dt,
-        observation_names=tuple(f"{short} {i}" for i in range(observation.shape[1])),
-        action_names=tuple(f"action {i}" for i in range(action.shape[1])),
-        state_of_action=(None,) * action.shape[1],
-        source=f"Zarr store {path.name}",
+    parts = {
+        "observation": observation,
+        "action": commands,
+        "ends": ends,
+        "dt": dt,
+        "observation_names": names,
+        "action_names": action_names,
+        "state_of_action": (None,) * commands.shape[1],
+        "source": f"Zarr store {path.name}",
+        "origin": origin,
+    }
+    return usable(parts, Choice(episodes, skip_bad), str(path))
+
+
+def _keys(given: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in given.split(","))
+
+
+def _vector(path: Path, root: "zarr.Group", given: str) -> NDArray[np.float32]:
+    """Arrays side by side, one row per frame."""
+    parts = [_rows(path, root, key) for key in _keys(given)]
+    if len({len(part) for part in parts}) > 1:
+        raise DataError(
+            got=f"{given} of {', '.join(str(len(part)) for part in parts)} rows in {path}",
+            expected="as many rows of each",
+            change="name arrays of the same frames",
+        )
+    return np.concatenate(parts, axis=1)
+
+
+def _names(root: "zarr.Group", given: str) -> tuple[str, ...]:
+    """A store has no names: dimensions are numbered behind the key of their array."""
+    sizes = [(key.removeprefix("data/"), int(np.prod(root[key].shape[1:], dtype=np.int64))) for key in _keys(given)]  # type: ignore[union-attr]
+    return tuple(f"{key} {i}" for key, size in sizes for i in range(size))
+
+
+def _origin(root: "zarr.Group", read: set[str]) -> Origin:
+    """What the store has beside the arrays that are read: arrays of pictures, and others."""
+    others = [(key, shape) for key, shape in _listed(root) if key not in read and not key.startswith("meta/")]
+    return Origin(
+        unseen=tuple(key for key, shape in others if len(shape) >= 4),
+        unread=tuple(key for key, shape in others if len(shape) < 4),
     )
+
+
+def _listed(root: "zarr.Group") -> list[tuple[str, tuple[int, ...]]]:
+    """Every array of the store and its shape, groups within groups too; those that cannot be listed are left out."""
+    import zarr
+
+    found = list[tuple[str, tuple[int, ...]]]()
+    try:
+        for name, member in root.members(max_depth=4):
+            if isinstance(member, zarr.Array):
+                found.append((name, tuple(member.shape)))
+    except (ValueError, TypeError, KeyError, OSError):  # an array under a codec that is not installed here
+        pass
+    return sorted(found)
 
 
 def _open(path: Path) -> "zarr.Group":
@@ -165,7 +230,9 @@ def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
         array = root[key]
     except KeyError as error:
         raise DataError(
-            f"{path} without {key!r}; it has {_arrays(root)}", f"an array {key!r}", "check the key"
+            f"{path} without {key!r}; it has {_arrays(root)}",
+            f"an array {key!r}",
+            "name another with --action or --state; several, separated by commas, are joined",
         ) from error
     except (ValueError, TypeError, OSError) as error:
         raise DataError(f"{key!r} of {path}: {error}", "an array that zarr can read", "store it again") from error
@@ -201,11 +268,7 @@ def _codecs(metadata: dict[str, Any]) -> set[str]:
 
 def _arrays(root: "zarr.Group") -> str:
     """What the store has, for people."""
-    try:
-        groups = {name: sorted(group.array_keys()) for name, group in root.groups()}
-    except (ValueError, TypeError, KeyError):  # an array under a codec that is not installed here
-        return "arrays that cannot be listed"
-    return ", ".join(f"{group}/{name}" for group, names in sorted(groups.items()) for name in names) or "nothing"
+    return ", ".join(key for key, _ in _listed(root)) or "nothing that can be listed"
 
 
 def _after_previous_action(

@@ -19,7 +19,7 @@ from segue.core.seams import (
     seam_ratio,
     velocity_jump,
 )
-from segue.core.smoothness import NEVER_MOVES, Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.core.smoothness import NEVER_MOVES, Array, Real, jerk, nldlj, normalised, nsparc, scale_of_motion, speed
 from segue.data.episodes import Episodes
 from segue.envs.robot import Outcome, RobotSpec
 from segue.errors import SpecError
@@ -222,8 +222,8 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 
 
 def action_scale(episodes: Episodes) -> Array:
-    """Standard deviation of the demonstrations' actions, robot units. Shape (action,)."""
-    return np.std(episodes.action, axis=0, dtype=np.float64)
+    """Standard deviation of the demonstrations' actions, robot units, see `scale_of_motion`. Shape (action,)."""
+    return scale_of_motion(episodes.action, episodes.ends)
 
 
 def observation_scale(episodes: Episodes) -> Array:
