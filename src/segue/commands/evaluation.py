@@ -57,9 +57,9 @@ def train_command(
     fresh: bool,
 ) -> None:
     """`segue train`."""
-    episodes, name = demonstrations("train", task, data, reading)
     if blind and reading.cameras:
         raise DataError("--blind with --cameras", "one of them", "leave one of them out")
+    episodes, name = demonstrations("train", task, data, reading)
     if data is not None:
         check_seen(episodes, blind, files.cameras(data))
     if blind:

@@ -81,7 +81,7 @@ class Choice:
         if not self.skip_bad:
             return chosen
         for name, values in parts.items():
-            fine = np.isfinite(values.reshape(len(values), -1)).all(1)
+            fine = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(1))
             for index in chosen:
                 start = int(ends[index - 1]) if index else 0
                 wrong = np.flatnonzero(~fine[start : int(ends[index])])

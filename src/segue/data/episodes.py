@@ -346,7 +346,7 @@ def save(episodes: Episodes, path: str | Path) -> None:
                 action_names=np.array(episodes.action_names, dtype=np.str_),
                 state_of_action=np.array([-1 if i is None else i for i in episodes.state_of_action]),
                 source=np.array(episodes.source, dtype=np.str_),
-                **_optional(episodes),
+                **_optional(episodes),  # type: ignore[arg-type]
             )
             if episodes.pictures:
                 add(file, dict(episodes.pictures))

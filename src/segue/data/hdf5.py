@@ -310,6 +310,7 @@ def _period(episode: _Episode, rate: float | None) -> float:
 
 def _told_rate(episode: _Episode) -> float | None:
     """The control rate in robomimic's ``env_args``, if the file has it."""
+    told: Any
     with _opened(episode.file) as content:
         data = content.get("data")
         told = None if data is None else data.attrs.get("env_args")

@@ -34,7 +34,10 @@ STATES = ("data/state", "data/left_robot_tcp_pose")
 """Where a state is looked for when none is named; the first that the store has."""
 # Reading an array runs what its metadata asks for, and one of the codecs of the ecosystem unpickles.
 CODECS = frozenset(
-    ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "bytes", "transpose", "crc32c")
+    (
+        *("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "bytes", "transpose", "crc32c"),
+        *("fixedscaleoffset", "quantize", "astype"),
+    )
 )
 # What the codecs above, and an archive of chunks, say of bytes that they cannot make sense of.
 _DAMAGED = (RuntimeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -49,7 +52,7 @@ def is_store(path: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name in metadata for name in archive.namelist())
+            return any(Path(name).name in metadata for name in archive.namelist())
     except zipfile.BadZipFile:
         return True  # `load` says what is wrong with it
 
@@ -172,13 +175,22 @@ def _open(path: Path) -> "zarr.Group":
         raise DataError(f"no folder or file {path}", "a Zarr store, folder or .zip", "check the path")
     try:
         store = str(path) if path.is_dir() else ZipStore(path, mode="r")
-        return zarr.open_group(store, mode="r")
+        return zarr.open_group(store, mode="r", path=_inside(path))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(
             got=f"{path} cannot be opened: {error}",
             expected=f"a Zarr group with {ACTION} and {ENDS}",
             change="pass the folder that holds .zgroup, or copy the store again",
         ) from error
+
+
+def _inside(path: Path) -> str:
+    """Where in an archive its store begins: whoever packs a folder often packs it with its name."""
+    if path.is_dir():
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        roots = [Path(name).parent for name in archive.namelist() if Path(name).name in (".zgroup", "zarr.json")]
+    return min(roots, key=lambda each: len(each.parts)).as_posix() if roots and Path() not in roots else ""
 
 
 def _period(path: Path, root: "zarr.Group", rate: float | None) -> float:
@@ -263,7 +275,7 @@ def _codecs(metadata: dict[str, Any]) -> set[str]:
     """Names of everything that decoding an array would run."""
     stages = [*(metadata.get("filters") or ()), *(metadata.get("codecs") or ())]
     stages += [metadata["compressor"]] if metadata.get("compressor") else []
-    return {str(stage.get("id") or stage.get("name")) for stage in stages}
+    return {str(stage.get("id") or stage.get("name")).removeprefix("numcodecs.") for stage in stages}
 
 
 def _arrays(root: "zarr.Group") -> str:

@@ -41,11 +41,11 @@ def read(file: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> di
                 "copy or download it again, or name others with --action and --state",
             )
         _check_size(file, described)
-        wanted = [*columns, *(name for name in optional if name in present)]
+        wanted = list(dict.fromkeys([*columns, *(name for name in optional if name in present)]))
         table = parquet.read_table(file, columns=wanted, partitioning=None)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        return {name: _array(file, name, table.column(name)) for name in wanted}
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
         raise foreign.unreadable(file, error) from error
-    return {name: _array(file, name, table.column(name)) for name in wanted}
 
 
 def _check_size(file: Path, described: Any) -> None:
@@ -106,24 +106,20 @@ def _plain(values: Any) -> Any:
 
 
 def _inner(file: Path, name: str, values: Any) -> tuple[Any, int]:
-    """What is in the lists of a column, one after the other, and how long each list is; a null list is one of NaN."""
+    """What is in the lists of a column, one after the other, and how long each list is; a null list is one of nulls."""
     import pyarrow
-    import pyarrow.compute
 
     if pyarrow.types.is_fixed_size_list(values.type):
         size = values.type.list_size
-        if values.null_count:
-            nothing = pyarrow.array([[None] * size], values.type)
-            values = pyarrow.compute.coalesce(values, nothing[0])
-        return values.flatten(), size
-    lengths = np.unique(pyarrow.compute.list_value_length(values.drop_null()).to_numpy(zero_copy_only=False))
-    if len(lengths) > 1:
-        raise DataError(
-            got=f"column {name!r} in {file} with rows of lengths {[int(each) for each in lengths[:8]]}",
-            expected="one length",
-            change="copy or record it again",
-        )
-    size = int(lengths[0]) if len(lengths) else 0
+    else:
+        lengths = np.unique(values.drop_null().value_lengths().to_numpy(zero_copy_only=False))
+        if len(lengths) > 1:
+            raise DataError(
+                got=f"column {name!r} in {file} with rows of lengths {[int(each) for each in lengths[:8]]}",
+                expected="one length",
+                change="copy or record it again",
+            )
+        size = int(lengths[0]) if len(lengths) else 0
     if values.null_count:
-        values = pyarrow.compute.coalesce(values, pyarrow.array([[None] * size], values.type)[0])
+        values = values.fill_null([None] * size)
     return values.flatten(), size

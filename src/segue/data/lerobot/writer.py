@@ -89,7 +89,8 @@ def check(root: Path, dt: float, cameras: Cameras) -> None:
 
 
 def _write(episodes: Episodes, root: Path, fps: int, robot_type: str | None) -> None:
-    rows, everything, texts = [], [], episodes.instructions.texts if episodes.instructions else ()
+    rows, everything = [], []
+    texts: tuple[str, ...] = episodes.instructions.texts if episodes.instructions else ()
     seen = {key: np.zeros((3, 256), np.int64) for key in episodes.pictures}
     with closing(_DataFiles(root)) as data:
         for index in range(len(episodes)):
@@ -101,7 +102,7 @@ def _write(episodes: Episodes, root: Path, fps: int, robot_type: str | None) -> 
             known = {key: statistics.of_vectors(values) for key, values in columns.items()}
             frames = len(columns["index"])
             known |= {feature(key): statistics.of_pictures(counted, frames) for key, counted in here.items()}
-            tasks = [texts[each] for each in dict.fromkeys(columns["task_index"].tolist())]
+            tasks = [texts[int(each)] for each in dict.fromkeys(columns["task_index"].tolist())]
             rows.append(_row(episodes, index, place, known, tasks))
             everything.append(columns)
     _write_rows(root / "meta/episodes" / _FILE.format(0, 0), rows)
