@@ -1,6 +1,7 @@
 """Zarr stores: what is read, what is never opened, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,58 @@ def test_the_published_name_of_a_pose_is_found_and_any_other_can_be_named(path: 
     assert stores.load(path, rate=60).observation_names[0] == "left_robot_tcp_pose 0"
     gripper = stores.load(path, rate=60, state="data/left_robot_gripper_width")
     np.testing.assert_array_equal(gripper.observation, STATE[:, :1].astype(np.float32))
+
+
+def test_arrays_can_be_named_and_joined(path: Path) -> None:
+    arm, hand = STATE[:, :2], STATE[:, 2:]
+    fill(str(path), data__action=None, data__state=None, data__arm=arm, data__hand=hand, data__obs__deep=STATE)
+    with pytest.raises(
+        DataError, match=r"without 'data/action'; it has data/arm, data/hand, data/obs/deep[\s\S]*--action"
+    ):
+        files.load(path, rate=10)
+    found = files.load(path, rate=10, action="data/arm,data/hand", state="data/obs/deep")
+    np.testing.assert_array_equal(found.action, STATE.astype(np.float32))
+    assert found.action_names == ("arm 0", "arm 1", "hand 0")
+    np.testing.assert_array_equal(found.observation, STATE.astype(np.float32))
+    assert found.origin.unread == ()
+    fill(str(path), data__short=STATE[:4])
+    with pytest.raises(DataError, match="9, 4 rows"):
+        files.load(path, rate=10, action="data/action,data/short")
+
+
+def test_episodes_are_chosen_and_cameras_are_known(path: Path) -> None:
+    fill(str(path), data__camera0=np.ones((9, 4, 4, 3), np.uint8), data__force=STATE)
+    found = files.load(path, rate=10, episodes=[1])
+    np.testing.assert_array_equal(found.action, ACTION[3:7])
+    assert found.origin.unseen == ("data/camera0",)
+    assert found.origin.unread == ("data/force",)
+    fill(str(path), data__state=np.where(STATE == 0.4, np.nan, STATE))
+    left = files.load(path, rate=10, skip_bad=True)
+    np.testing.assert_array_equal(left.action, ACTION[3:])
+
+
+def test_an_archive_may_hold_the_store_in_its_folder(tmp_path: Path, path: Path) -> None:
+    fill(str(path), version=2)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", root_dir=tmp_path, base_dir="buffer.zarr")
+    np.testing.assert_array_equal(files.load(Path(packed), rate=10).action, ACTION)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"id": "fixedscaleoffset", "scale": 1, "offset": 0, "dtype": "<f4", "astype": "<i4"},
+        {"id": "quantize", "digits": 3, "dtype": "<f4"},
+        {"id": "astype", "encode_dtype": "<f8", "decode_dtype": "<f4"},
+    ],
+    ids=lambda stage: stage["id"],
+)
+def test_filters_that_only_compute_are_read(path: Path, stage: dict[str, Any]) -> None:
+    fill(str(path), data__action=None)
+    array = zarr.open_group(str(path), mode="a").create_array(
+        "data/action", shape=ACTION.shape, dtype=ACTION.dtype, chunks=(4, 2), filters=[numcodecs.get_codec(stage)]
+    )
+    array[:] = ACTION
+    np.testing.assert_allclose(stores.load(path, rate=10).action, ACTION, atol=1e-3)
 
 
 def test_further_axes_are_laid_out_flat(path: Path) -> None:
@@ -199,7 +252,7 @@ def test_npz_files_are_read_as_before_and_have_no_use_for_the_options(tmp_path: 
 
 def test_the_command_line_checks_a_store(path: Path) -> None:
     fill(str(path))
-    checked = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["check", str(path), "--rate", "60"])
+    checked = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["check", str(path), "--rate", "60", "--horizon", "4"])
     assert checked.exit_code == 0
     assert "3 episodes of 2 to 4 steps at 60 Hz, 3 observations, 2 actions" in checked.output
     refused = CliRunner().invoke(cli.app, ["check", str(path)])

@@ -1,6 +1,7 @@
 """The measures of one episode.
 
-Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation.
+Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation; a
+dimension that stands still in them has a floor for one, see `scale_of_motion`.
 Commands become a path first: a target position is a point of it, displacements are summed up.
 """
 
@@ -35,8 +36,8 @@ class Metric:
     Attributes:
         name: Key in results.
         label: For people.
-        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions, for a
-            prediction of their observations.
+        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions
+            (`scale_of_motion`), for a prediction of their observations.
         better: Direction of improvement; "none" for a quantity that is only reported.
         formula: One line.
         source: Paper, "the task", or "Segue" for our own.
