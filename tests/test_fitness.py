@@ -75,6 +75,17 @@ def test_an_angle_that_wraps_is_named(turn: float, unit: str) -> None:
     assert "wraps" not in texts(changed(moving(), (slice(None), 0), np.arange(400) * turn / 90))
 
 
+def test_an_action_on_the_other_side_of_a_turn_than_its_state() -> None:
+    whole = moving()
+    seen = 3.1 + 0.02 * np.sin(np.arange(400) / 9).astype(np.float32)
+    action = seen + 0.01
+    action[300:310] -= 2 * np.pi
+    states = whole.observation.copy()
+    states[:, 1] = seen
+    said = texts(changed(replace(whole, observation=states), (slice(None), 1), action))
+    assert "action 'elbow' and its state are 6.27 (rad) apart in frame 300 (episode 1, step 100), 10 times" in said
+
+
 def test_a_step_between_episodes_is_no_wrap() -> None:
     parts = np.repeat([-3.1, 3.1], 200) + 0.05 * np.sin(np.arange(400) / 9)
     assert "wraps" not in texts(changed(moving(), (slice(None), 0), parts))

@@ -111,9 +111,10 @@ def test_an_archive_may_hold_the_store_in_its_folder(tmp_path: Path, path: Path)
     ids=lambda stage: stage["id"],
 )
 def test_filters_that_only_compute_are_read(path: Path, stage: dict[str, Any]) -> None:
+    codec: Any = numcodecs.get_codec(stage)
     fill(str(path), data__action=None)
     array = zarr.open_group(str(path), mode="a").create_array(
-        "data/action", shape=ACTION.shape, dtype=ACTION.dtype, chunks=(4, 2), filters=[numcodecs.get_codec(stage)]
+        "data/action", shape=ACTION.shape, dtype=ACTION.dtype, chunks=(4, 2), filters=[codec]
     )
     array[:] = ACTION
     np.testing.assert_allclose(stores.load(path, rate=10).action, ACTION, atol=1e-3)
@@ -173,6 +174,26 @@ def test_what_cannot_be_used_is_said(
     fill(str(path), **changes)
     with pytest.raises(DataError, match=complaint):
         stores.load(path, **{"rate": 10.0, **options})
+
+
+@pytest.mark.parametrize("file", ["data/action/1.0", ".zgroup", "data/action/.zarray"])
+def test_a_device_in_place_of_a_file_is_not_read(path: Path, file: str) -> None:
+    fill(str(path))
+    (path / file).unlink()
+    (path / file).symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="no ordinary file"):
+        files.load(path, rate=10)
+
+
+def test_an_array_larger_than_the_memory_is_damage(path: Path) -> None:
+    fill(str(path))
+    metadata = path / "data/action/.zarray"
+    content = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**content, "shape": [10**9, 10**9], "chunks": [10**9, 10**9]}))
+    (path / "data/action/1.0").unlink()
+    (path / "data/action/2.0").unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        files.load(path, rate=10)
 
 
 def test_a_missing_chunk_is_not_read_as_zeros(path: Path) -> None:

@@ -71,6 +71,8 @@ def read(path: Path) -> dict[str, NDArray]:
                 f"{path} holds pickled objects", "plain numeric and text arrays", "store no dtype=object arrays"
             ) from error
         raise DataError(f"{path} cannot be read: {error}", "a complete .npz archive", "copy it again") from error
+    except MemoryError as error:
+        raise DataError(f"{path} says it is larger than the memory", "arrays that fit in", "copy it again") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise DataError(
             f"{path} is truncated or no .npz archive ({error})", "a complete .npz archive", "copy or record it again"

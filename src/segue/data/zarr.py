@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.data import foreign
 from segue.data.choice import Choice
 from segue.data.episodes import Episodes, usable
 from segue.data.origin import Origin
@@ -40,7 +41,9 @@ CODECS = frozenset(
     )
 )
 # What the codecs above, and an archive of chunks, say of bytes that they cannot make sense of.
-_DAMAGED = (RuntimeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_DAMAGED = (
+    *(RuntimeError, ValueError, OSError, EOFError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 
 
 def is_store(path: Path) -> bool:
@@ -173,6 +176,7 @@ def _open(path: Path) -> "zarr.Group":
         raise MissingExtraError("zarr", "zarr", f"reading {path}") from error
     if not path.exists():
         raise DataError(f"no folder or file {path}", "a Zarr store, folder or .zip", "check the path")
+    _check_ordinary(path, ("*", "*/*", "*/.z*"))
     try:
         store = str(path) if path.is_dir() else ZipStore(path, mode="r")
         return zarr.open_group(store, mode="r", path=_inside(path))
@@ -182,6 +186,14 @@ def _open(path: Path) -> "zarr.Group":
             expected=f"a Zarr group with {ACTION} and {ENDS}",
             change="pass the folder that holds .zgroup, or copy the store again",
         ) from error
+
+
+def _check_ordinary(folder: Path, patterns: Sequence[str]) -> None:
+    """Raise `DataError` where a part of a store is a device or a pipe, which would be read without an end."""
+    for pattern in patterns if folder.is_dir() else ():
+        for file in folder.glob(pattern):
+            if not file.is_dir():
+                foreign.regular(file)
 
 
 def _inside(path: Path) -> str:
@@ -238,6 +250,9 @@ def _rows(path: Path, root: "zarr.Group", key: str) -> NDArray[np.float32]:
 def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
     import zarr
 
+    if ".." in Path(key).parts or Path(key).is_absolute():
+        raise DataError(f"{key!r} for {path}", "the key of an array in the store", "name it as the store does")
+    _check_ordinary(path / key, ("**/*",))
     try:
         array = root[key]
     except KeyError as error:

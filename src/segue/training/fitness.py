@@ -51,6 +51,7 @@ def findings(episodes: Episodes, horizon: int) -> list[Finding]:
         found += _outliers(episodes, kind, values, names)
         found += _wraps(episodes, kind, values, names)
         found += _standing(episodes, kind, values, names)
+    found += _around(episodes)
     found += _small(episodes)
     found += _same_as_state(episodes)
     found += _instructions(episodes)
@@ -147,6 +148,23 @@ def _wraps(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str])
                 f"{_place(episodes, int(flips[0]))}, {len(flips)} times: a quaternion and its negative are the same "
                 "orientation; keep the sign that is nearer to the frame before"
             )
+
+
+def _around(episodes: Episodes) -> Iterator[Finding]:
+    """Actions that are about a turn away from the state that they could be learned relative to."""
+    for action, state in enumerate(episodes.state_of_action):
+        if state is None:
+            continue
+        apart = np.abs(episodes.action[:, action].astype(np.float64) - episodes.observation[:, state])
+        for turn, unit in _TURNS:
+            far = np.flatnonzero(np.abs(apart - turn) < _NEAR * turn)
+            if len(far) and turn > _RARE * np.median(apart):
+                yield Finding(
+                    f"action {episodes.action_names[action]!r} and its state are {apart[far[0]]:.3g} ({unit}) apart in "
+                    f"{_place(episodes, int(far[0]))}, {len(far)} times: one of them has wrapped, a relative action "
+                    "would be a whole turn"
+                )
+                break
 
 
 def _standing(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
