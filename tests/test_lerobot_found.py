@@ -181,6 +181,15 @@ def test_rows_are_found_in_another_file_than_the_list_says(root: Path) -> None:
         reader.load(root)
 
 
+def test_rows_are_found_where_the_list_confuses_two_files(root: Path) -> None:
+    table = pyarrow.parquet.read_table(root / DATA)
+    of_row = table.column("episode_index").to_numpy()
+    pyarrow.parquet.write_table(table.take(np.flatnonzero(of_row == 0)), root / DATA)
+    pyarrow.parquet.write_table(table.take(np.flatnonzero(of_row > 0)), (root / DATA).with_name("file-001.parquet"))
+    change_column(EPISODES, "data/file_index", lambda _: pyarrow.array([1, 0, 1]))(root)
+    same(reader.load(root), demonstrations())
+
+
 @pytest.mark.parametrize("kind", [pyarrow.large_list(pyarrow.float64()), pyarrow.list_(pyarrow.float16(), 2)])
 def test_the_same_numbers_in_another_type_of_column(root: Path, kind: Any) -> None:
     change_column(DATA, "action", lambda column: column.cast(pyarrow.list_(pyarrow.float32())).cast(kind))(root)

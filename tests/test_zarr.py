@@ -203,6 +203,22 @@ def test_a_missing_chunk_is_not_read_as_zeros(path: Path) -> None:
         stores.load(path, rate=10)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_of_zeros_that_were_not_written_can_be_filled(path: Path, version: int) -> None:
+    resting = np.where(np.arange(9)[:, None] < 4, ACTION, 0).astype(np.float32)
+    fill(str(path), version=version, data__action=resting)
+    with pytest.raises(DataError, match=r"1 of 3 chunks[\s\S]*--fill-missing"):
+        files.load(path, rate=10)
+    np.testing.assert_array_equal(files.load(path, rate=10, fill_missing=True).action, resting)
+
+
+def test_other_recordings_have_no_use_for_filling(path: Path, tmp_path: Path) -> None:
+    fill(str(path))
+    save(stores.load(path, rate=10), tmp_path / "same.npz")
+    with pytest.raises(DataError, match="--fill-missing for"):
+        files.load(tmp_path / "same.npz", fill_missing=True)
+
+
 def test_a_damaged_chunk_is_said(path: Path) -> None:
     fill(str(path))
     chunk = path / "data" / "action" / "1.0"

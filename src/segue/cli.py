@@ -46,6 +46,7 @@ def train(
     ] = False,
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
     objective: Annotated[
         str | None,
@@ -76,8 +77,8 @@ def train(
 
     train_command(
         console, task, data, family, objective, out,
-        reading=Reading.of(rate, state, action, episodes, skip_bad, cameras), blind=blind, autoencoder=autoencoder,
-        seed=seed, updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share,
+        reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras), blind=blind,
+        autoencoder=autoencoder, seed=seed, updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share,
         stages=stages, predictor=predictor, fresh=fresh,
     )  # fmt: skip
 
@@ -91,6 +92,7 @@ def train_autoencoder(
     action: options.Action = None,
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/autoencoder")] = None,
     horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
     stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
@@ -107,7 +109,7 @@ def train_autoencoder(
     from segue.commands.autoencoder import train_autoencoder_command
 
     train_autoencoder_command(
-        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad),
+        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
         horizon=horizon, stride=stride, latent=latent,
         network=network, bottleneck=bottleneck, updates=updates, seed=seed, fresh=fresh,
     )  # fmt: skip
@@ -122,6 +124,7 @@ def train_predictor(
     action: options.Action = None,
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/predictor")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="hidden units per layer")] = None,
@@ -133,7 +136,7 @@ def train_predictor(
     from segue.commands.predictor import train_predictor_command
 
     train_predictor_command(
-        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad),
+        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
         updates=updates, width=width, most_steps=most_steps,
         seed=seed, fresh=fresh,
     )  # fmt: skip

@@ -35,6 +35,9 @@ Action = Annotated[
 ]
 Episodes = Annotated[str | None, typer.Option(help="which to read, such as 0-4,7", show_default="all")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave out episodes that cannot be used, and name them")]
+FillMissing = Annotated[
+    bool, typer.Option("--fill-missing", help="Zarr: chunks that are not there are what the store fills with, zeros")
+]
 Cameras = Annotated[
     str | None, typer.Option(help="LeRobot and HDF5: comma-separated, whose pictures are read; see docs/vision.md")
 ]

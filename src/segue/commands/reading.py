@@ -17,6 +17,7 @@ class Reading:
     cameras: tuple[str, ...] = ()
     episodes: tuple[int, ...] | None = None
     skip_bad: bool = False
+    fill_missing: bool = False
 
     @classmethod
     def of(
@@ -26,6 +27,7 @@ class Reading:
         action: str | None,
         episodes: str | None,
         skip_bad: bool,
+        fill_missing: bool,
         cameras: str | None = None,
     ) -> "Reading":
         """From the words of the command line; names and numbers are separated by commas.
@@ -35,7 +37,7 @@ class Reading:
         """
         named = tuple(name.strip() for name in cameras.split(",")) if cameras else ()
         chosen = None if episodes is None else choice.parsed(episodes)
-        return cls(rate, state, action, named, chosen, skip_bad)
+        return cls(rate, state, action, named, chosen, skip_bad, fill_missing)
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -23,12 +23,15 @@ def check(
     cameras: options.Cameras = None,
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     horizon: Horizon = 32,
 ) -> None:
     """Say whether demonstrations can be used, what is wrong with them if not, and what would spoil a training."""
     from segue.commands.recordings import check_command
 
-    check_command(console, data, Reading.of(rate, state, action, episodes, skip_bad, cameras), horizon=horizon)
+    check_command(
+        console, data, Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras), horizon=horizon
+    )
 
 
 @recordings.command()
@@ -39,6 +42,7 @@ def metrics(
     action: options.Action = None,
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     every: Annotated[
         int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
     ] = None,
@@ -47,7 +51,9 @@ def metrics(
     """Measure how smooth recorded episodes are."""
     from segue.commands.recordings import metrics_command
 
-    metrics_command(console, data, Reading.of(rate, state, action, episodes, skip_bad), every=every, first=first)
+    metrics_command(
+        console, data, Reading.of(rate, state, action, episodes, skip_bad, fill_missing), every=every, first=first
+    )
 
 
 @recordings.command()
@@ -80,9 +86,10 @@ def convert(
     blind: Annotated[bool, typer.Option("--blind", help="drop all cameras")] = False,
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
 ) -> None:
     """Write demonstrations as a data set that LeRobot opens, and say what is kept and what is dropped."""
     from segue.commands.recordings import convert_command
 
-    reading = Reading.of(rate, state, action, episodes, skip_bad, cameras)
+    reading = Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras)
     convert_command(console, data, out, reading, task=task, blind=blind)

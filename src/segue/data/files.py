@@ -36,6 +36,7 @@ def load(
     cameras: Sequence[str] = (),
     episodes: Sequence[int] | None = None,
     skip_bad: bool = False,
+    fill_missing: bool = False,
 ) -> Episodes:
     """Read an ``.npz`` file (`segue.data.episodes`), a Zarr store, HDF5 files or a data set of LeRobot.
 
@@ -47,6 +48,7 @@ def load(
         cameras: Whose pictures it is to see, for data sets of LeRobot and HDF5; an ``.npz`` file's are always there.
         episodes: Indices of those that are wanted; None for all.
         skip_bad: Leave out episodes that cannot be used; the notes of the result's origin name them.
+        fill_missing: Chunks that a Zarr store does not have are what it fills with.
 
     Raises:
         DataError: It cannot be used, or an option is given that a file of this kind has no use for.
@@ -55,7 +57,8 @@ def load(
     named = {"state": state, "action": action}
     if zarr.is_store(path):
         _no_use(path, "a data set of LeRobot, or HDF5", cameras=cameras)
-        return zarr.load(path, rate=rate, **named, **chosen)
+        return zarr.load(path, rate=rate, fill_missing=fill_missing, **named, **chosen)
+    _no_use(path, "Zarr stores", fill_missing=fill_missing)
     if lerobot.is_data_set(path):
         _no_use(path, "recordings without a rate of their own: this data set names its rate", rate=rate)
         return reader.load(path, cameras=cameras, **named, **chosen)
@@ -74,7 +77,7 @@ def cameras(path: Path) -> tuple[str, ...]:
 
 
 def _no_use(path: Path, expected: str, **options: object) -> None:
-    given = [f"--{name}" for name, value in options.items() if value not in (None, (), [])]
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, (), [], False)]
     if given:
         raise DataError(f"{' and '.join(given)} for {path}", f"{given[0]} with {expected}", "leave it out")
 

@@ -68,6 +68,7 @@ def load(
     action: str | None = None,
     episodes: Sequence[int] | None = None,
     skip_bad: bool = False,
+    fill_missing: bool = False,
 ) -> Episodes:
     """Read a replay buffer.
 
@@ -81,6 +82,8 @@ def load(
         action: Key of what is commanded, the same; None for ``data/action``.
         episodes: Indices of those that are wanted; None for all.
         skip_bad: Leave out episodes with values that are not finite; the notes of the result's origin name them.
+        fill_missing: Chunks that are not there are what the store fills with. zarr-python 3 leaves out chunks of zeros
+            unless it is told otherwise, and a copy that was broken off looks the same: only the user knows which it is.
 
     Raises:
         DataError: Something is missing, incomplete, inconsistent or unsafe to read.
@@ -91,7 +94,7 @@ def load(
     try:
         dt = _period(path, root, rate)
         ends = _ends(path, root)
-        commands = _vector(path, root, action or ACTION)
+        commands = _vector(path, root, action or ACTION, fill_missing)
         key = state or next((each for each in STATES if each in root), None)
         if key is None:
             raise DataError(
@@ -103,7 +106,7 @@ def load(
             observation, commands, ends = _after_previous_action(path, commands, ends)
             names = tuple(f"previous action {i}" for i in range(observation.shape[1]))
         else:
-            observation = _vector(path, root, key)
+            observation = _vector(path, root, key, fill_missing)
             names = _names(root, key)
         action_names = _names(root, action or ACTION)
         origin = _origin(root, {*_keys(action or ACTION), *_keys(key), ENDS})
@@ -127,9 +130,9 @@ def _keys(given: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in given.split(","))
 
 
-def _vector(path: Path, root: "zarr.Group", given: str) -> NDArray[np.float32]:
+def _vector(path: Path, root: "zarr.Group", given: str, filled: bool) -> NDArray[np.float32]:
     """Arrays side by side, one row per frame."""
-    parts = [_rows(path, root, key) for key in _keys(given)]
+    parts = [_rows(path, root, key, filled) for key in _keys(given)]
     if len({len(part) for part in parts}) > 1:
         raise DataError(
             got=f"{given} of {', '.join(str(len(part)) for part in parts)} rows in {path}",
@@ -235,9 +238,9 @@ def _ends(path: Path, root: "zarr.Group") -> NDArray[np.int64]:
     return ends.astype(np.int64)
 
 
-def _rows(path: Path, root: "zarr.Group", key: str) -> NDArray[np.float32]:
+def _rows(path: Path, root: "zarr.Group", key: str, filled: bool) -> NDArray[np.float32]:
     """An array with one row per frame, further axes laid out flat."""
-    values = _read(path, root, key)
+    values = _read(path, root, key, filled)
     if values.ndim < 1 or values.dtype.kind not in "fiu":
         raise DataError(
             got=f"{key} of shape {values.shape} and type {values.dtype} in {path}",
@@ -247,7 +250,7 @@ def _rows(path: Path, root: "zarr.Group", key: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32)
 
 
-def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
+def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDArray:
     import zarr
 
     if ".." in Path(key).parts or Path(key).is_absolute():
@@ -272,11 +275,11 @@ def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
             expected=f"numbers under one of the codecs {', '.join(sorted(CODECS))}",
             change="store it again as plain numbers; nothing is ever unpickled here",
         )
-    if array.nchunks_initialized < array.nchunks:
+    if array.nchunks_initialized < array.nchunks and not filled:
         raise DataError(
             got=f"{key!r} of {path} with {array.nchunks_initialized} of {array.nchunks} chunks",
             expected="all of them: what is missing would be read as zeros",
-            change="copy the store again; where zeros are meant, write it with write_empty_chunks=True",
+            change="copy the store again; where zeros are meant, add --fill-missing",
         )
     try:
         return np.asarray(array[:])

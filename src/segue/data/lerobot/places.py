@@ -3,12 +3,11 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segue.data import foreign
 from segue.data.choice import Choice, short
@@ -124,33 +123,36 @@ def _wanted(
 
 
 def _where_they_are(layout: Layout, found: list[Span]) -> list[Span]:
-    """The same; an episode whose file is not there is looked for in the other files of the data set.
+    """The same; an episode that is not in the file it is said to be in is looked for in the others of the data set.
 
     Metadata that was merged, split or renamed by hand often names a file that the rows are not in. Each row says to
     which episode it belongs, so that they are found wherever they are, if all of an episode is in one file.
     """
-    lost = [span for span in found if not span.file.is_file()]
+    # A file per episode is opened once anyway, when it is read; that it holds another one shows there.
+    present = {file: _present(file) for file in ({span.file for span in found} if layout.in_tables else ())}
+    lost = {span.episode for span in found if span.episode not in (present.get(span.file) or {span.episode})}
+    lost |= {span.episode for span in found if not span.file.is_file()}
     if not lost:
         return found
     holding = defaultdict[int, list[Path]](list)
     for file in sorted((layout.root / "data").glob("**/*.parquet")):
-        try:
-            column = tables.read(file, ["episode_index"])["episode_index"]
-        except DataError:  # it is not needed, or is named when it is
-            continue
-        for episode in _present(column):
+        for episode in present.get(file) or _present(file) or ():
             holding[episode].append(file)
-    place = {span.episode: holding[span.episode] for span in lost}
     return [
-        Span(span.episode, span.length, place[span.episode][0], span.shots)
-        if len(place.get(span.episode, ())) == 1
+        replace(span, file=holding[span.episode][0])
+        if span.episode in lost and len(holding[span.episode]) == 1
         else span
         for span in found
     ]
 
 
-def _present(column: NDArray[Any]) -> list[int]:
-    return [int(each) for each in np.unique(column)] if column.dtype.kind in "iu" else []
+def _present(file: Path) -> set[int] | None:
+    """Episodes that have rows in a file; None for one that cannot be read, which is said when it has to be."""
+    try:
+        column = tables.read(file, ["episode_index"])["episode_index"]
+    except DataError:
+        return None
+    return {int(each) for each in np.unique(column)} if column.dtype.kind in "iu" else None
 
 
 def by_file(found: Sequence[Span]) -> dict[Path, list[tuple[Span, int]]]:
