@@ -1,5 +1,6 @@
 """What is no recording of a kind that is read is named, with what to do about it; files of strangers have bounds."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,16 @@ def test_texts_beyond_what_is_read_are_damage(tmp_path: Path, content: str) -> N
         reader.load(root)
     with pytest.raises(DataError):
         files.cameras(root)
+
+
+def test_names_nested_as_deep_as_a_parser_goes(tmp_path: Path) -> None:
+    root = writer.save(demonstrations(), tmp_path / "set", task="t")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["action"]["names"] = "deep"
+    text = json.dumps(info).replace('"deep"', "[" * 700 + '"a", "b"' + "]" * 700)
+    (root / "meta/info.json").write_text(text)
+    with pytest.raises(DataError, match="nested deeper"):
+        reader.load(root)
 
 
 @pytest.mark.parametrize(

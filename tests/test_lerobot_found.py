@@ -301,6 +301,23 @@ def test_the_advice_for_a_gap_is_not_that_for_another_rate(root: Path) -> None:
         reader.load(root)
 
 
+def jittered(rate: float, jitter: float) -> Any:
+    rng = np.random.default_rng(0)
+    times = [np.arange(length) / rate + rng.uniform(-jitter, jitter, length) for length in LENGTHS]
+    return lambda _: pyarrow.array(np.concatenate(times))
+
+
+def test_jitter_and_a_slow_clock_are_no_gaps(root: Path) -> None:
+    fps = 1 / demonstrations().dt
+    change_column(DATA, "timestamp", jittered(fps, 0.2 / fps))(root)
+    same(reader.load(root), demonstrations())
+    change_column(DATA, "timestamp", jittered(fps * 0.97, 0))(root)
+    same(reader.load(root), demonstrations())
+    change_column(DATA, "timestamp", jittered(fps, 0.4 / fps))(root)
+    with pytest.raises(DataError, match="s apart after frame"):
+        reader.load(root)
+
+
 def test_an_episode_that_was_removed_with_its_number(root: Path) -> None:
     table = pyarrow.parquet.read_table(root / EPISODES)
     pyarrow.parquet.write_table(table.take([0, 2]), root / EPISODES)

@@ -78,8 +78,8 @@ def train(
     train_command(
         console, task, data, family, objective, out,
         reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras), blind=blind,
-        autoencoder=autoencoder, seed=seed, updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share,
-        stages=stages, predictor=predictor, fresh=fresh,
+        autoencoder=autoencoder, seed=seed, updates=updates, horizon=horizon, network=network, relative=relative,
+        own_share=own_share, stages=stages, predictor=predictor, fresh=fresh,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Choice:
         if missing and not self.skip_bad:
             raise DataError(
                 got=f"no episode {short(missing)} in {where}",
-                expected=f"episodes of {short(known)}, {len(known)} of them",
+                expected=f"some of its {len(known)} episodes: {short(known)}",
                 change="correct --episodes",
             )
         self.left_out.update({index: "it is not there" for index in missing})

@@ -13,6 +13,8 @@ from segue.errors import DataError
 
 LARGEST = 64 * 2**20
 """Bytes of a text that is read whole."""
+_DEEPEST = 32
+"""Levels of a text; whoever walks through it may then do so by calling itself."""
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that stands for another one, which Git LFS has not brought yet."""
 
@@ -75,9 +77,16 @@ def parsed(file: Path, line: str) -> Any:
         DataError: It is none, is nested beyond what is read, or has a number beyond what is read.
     """
     try:
-        return json.loads(line)
+        found = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise unreadable(file, error) from error
+    level = [found]
+    for _ in range(_DEEPEST):
+        parts = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [inner for part in parts for inner in part]
+        if not level:
+            return found
+    raise unreadable(file, ValueError(f"nested deeper than {_DEEPEST} levels"))
 
 
 def unreadable(file: Path, error: Exception) -> DataError:
