@@ -116,7 +116,7 @@ $(READY): pyproject.toml constraints.txt
 	  rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment"; \
 	  echo "  change: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@echo "Installing Segue and what it needs into .venv (once, a few minutes) ..."
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs,sim,report,diffusion,zarr,lerobot,video,images,vision,dev]' > .venv/install.log 2>&1 || { \
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs,sim,report,diffusion,zarr,hdf5,lerobot,video,images,vision,dev]' > .venv/install.log 2>&1 || { \
 	  grep -v -e '^WARNING' -e '^Looking in' .venv/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv/install.log"; \
 	  echo "  change: check network and disk (about 3 GB), then repeat; 'make clean' starts anew"; exit 1; }

@@ -18,6 +18,7 @@ from PIL import Image
 import sighted
 from segue.cli import main
 from segue.core.observation import Observation
+from segue.data import episodes as archives
 from segue.data import files
 from segue.data.lerobot import reader, statistics, writer
 from segue.data.pictures import Pictures
@@ -188,6 +189,7 @@ def test_cameras_that_cannot_be_read_are_named(tmp_path: Path, shown: Any) -> No
     with pytest.raises(DataError, match=f"no camera 'top'.*\n.*{CAMERA}"):
         reader.load(root, cameras=["top"])
     assert reader.load(root).frames == len(shown)
+    archives.save(sighted.demonstrations(), tmp_path / "mine.npz")
     with pytest.raises(DataError, match="--cameras for"):
         files.load(tmp_path / "mine.npz", cameras=["top"])
 

@@ -16,7 +16,7 @@ from segue.envs.recorder import Recorder, recorded
 from segue.envs.robot import check_robot
 from segue.errors import DataError
 from segue.evaluation.metrics import action_scale
-from segue.evaluation.recording import recording_metrics, roughest
+from segue.evaluation.recording import recording_metrics, roughest, standing
 
 
 def episodes_of(*paths: np.ndarray) -> Episodes:
@@ -65,6 +65,20 @@ def test_the_roughest_dimensions_come_first() -> None:
     assert share > 0.99
     assert share + rest == pytest.approx(1)
     assert roughest(episodes_of(np.zeros((9, 2)))) == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 2e-6, 1e-4])
+def test_a_dimension_that_stands_still_decides_nothing(noise: float) -> None:
+    time = np.arange(2000) / 100
+    moving = 0.1 * np.stack([np.sin(time), np.cos(0.7 * time)], 1)
+    moving[800:] += 0.02  # a seam
+    resting = 0.3 + noise * np.random.default_rng(0).normal(size=(2000, 1))
+    alone, beside = episodes_of(moving), episodes_of(np.hstack([moving, resting]))
+    for one, other in zip(recording_metrics(alone, 8), recording_metrics(beside, 8), strict=True):
+        assert other.interval.value == pytest.approx(one.interval.value, rel=0.05), one.label
+    assert [name for name, _ in roughest(beside)] == [name for name, _ in roughest(alone)]
+    assert standing(beside) == ["joint 2"]
+    assert standing(alone) == []
 
 
 def test_a_recorder_is_a_simulator_and_keeps_what_was_commanded() -> None:

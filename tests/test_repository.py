@@ -48,6 +48,7 @@ OPTIONAL = (
     "matplotlib",
     "zarr",
     "pyarrow",
+    "h5py",
     "scipy",
     "jinja2",
     "PIL",

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.core.smoothness import jerk, nldlj, normalised, nsparc, power_spectrum, sparc, speed, straddling
+from segue.core.smoothness import (
+    jerk,
+    nldlj,
+    normalised,
+    nsparc,
+    power_spectrum,
+    scale_of_motion,
+    sparc,
+    speed,
+    still,
+    straddling,
+)
 
 DT = 0.02
 amplitude = st.floats(1e-3, 1e3)
@@ -224,3 +235,47 @@ def test_power_spectrum_adds_up_over_dimensions_and_squares_amplitude():
 
 def test_power_spectrum_of_two_points_is_empty():
     assert [part.size for part in power_spectrum(np.zeros((2, 3)), DT)] == [0, 0]
+
+
+T = np.arange(2000) / 100
+REACH = 0.1 * np.stack([np.sin(T), np.cos(0.7 * T)], 1)
+"""Two coordinates that move over 20 cm."""
+RESTING = {
+    "noise of a sensor": lambda rng: 0.3 + 2e-6 * rng.normal(size=2000),
+    "two ticks of an encoder": lambda rng: 1.5e-4 * rng.integers(0, 2, 2000),
+    "nothing": lambda rng: np.full(2000, 0.3),
+    "a drift below what is measured": lambda rng: 5e-6 * np.sin(T / 9) + 1e-6 * rng.normal(size=2000),
+}
+MOVING = {
+    "small and smooth": lambda rng: 3e-4 * np.sin(T),
+    "a gripper beside millimetres": lambda rng: 4e-4 * (np.sin(0.8 * T) > 0),
+    "noise as large as the motion": lambda rng: 0.05 * rng.normal(size=2000),
+}
+
+
+@pytest.mark.parametrize("name", RESTING)
+@pytest.mark.parametrize("unit", [1.0, 1e3, 1e-3])
+def test_what_rests_beside_a_motion_stands_still_in_any_unit(name, unit):
+    path = unit * np.hstack([REACH, RESTING[name](np.random.default_rng(0))[:, None]])
+    np.testing.assert_array_equal(still(path, [1000, 2000]), [False, False, True])
+    scale = scale_of_motion(path, [1000, 2000])
+    np.testing.assert_array_equal(scale[:2], np.std(path[:, :2], axis=0))
+    assert scale[2] == pytest.approx(5e-3 * scale[:2].max())
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_what_moves_little_or_roughly_does_not_stand_still(name):
+    path = np.hstack([REACH, MOVING[name](np.random.default_rng(0))[:, None]])
+    assert not still(path, [1000, 2000]).any()
+    np.testing.assert_array_equal(scale_of_motion(path, [1000, 2000]), np.std(path, axis=0))
+
+
+def test_steps_from_one_episode_to_the_next_are_no_noise():
+    lifted = np.repeat([0.0, 4e-4] * 10, 100) + 1e-5 * np.sin(T)
+    path = np.hstack([REACH, lifted[:, None]])
+    assert not still(path, np.arange(100, 2001, 100)).any()
+
+
+def test_nothing_stands_still_beside_nothing():
+    assert not still(np.full((9, 2), 3.0), [9]).any()
+    assert not still(np.zeros((1, 2)), [1]).any()

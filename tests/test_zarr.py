@@ -1,6 +1,7 @@
 """Zarr stores: what is read, what is never opened, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,59 @@ def test_the_published_name_of_a_pose_is_found_and_any_other_can_be_named(path: 
     np.testing.assert_array_equal(gripper.observation, STATE[:, :1].astype(np.float32))
 
 
+def test_arrays_can_be_named_and_joined(path: Path) -> None:
+    arm, hand = STATE[:, :2], STATE[:, 2:]
+    fill(str(path), data__action=None, data__state=None, data__arm=arm, data__hand=hand, data__obs__deep=STATE)
+    with pytest.raises(
+        DataError, match=r"without 'data/action'; it has data/arm, data/hand, data/obs/deep[\s\S]*--action"
+    ):
+        files.load(path, rate=10)
+    found = files.load(path, rate=10, action="data/arm,data/hand", state="data/obs/deep")
+    np.testing.assert_array_equal(found.action, STATE.astype(np.float32))
+    assert found.action_names == ("arm 0", "arm 1", "hand 0")
+    np.testing.assert_array_equal(found.observation, STATE.astype(np.float32))
+    assert found.origin.unread == ()
+    fill(str(path), data__short=STATE[:4])
+    with pytest.raises(DataError, match="9, 4 rows"):
+        files.load(path, rate=10, action="data/action,data/short")
+
+
+def test_episodes_are_chosen_and_cameras_are_known(path: Path) -> None:
+    fill(str(path), data__camera0=np.ones((9, 4, 4, 3), np.uint8), data__force=STATE)
+    found = files.load(path, rate=10, episodes=[1])
+    np.testing.assert_array_equal(found.action, ACTION[3:7])
+    assert found.origin.unseen == ("data/camera0",)
+    assert found.origin.unread == ("data/force",)
+    fill(str(path), data__state=np.where(STATE == 0.4, np.nan, STATE))
+    left = files.load(path, rate=10, skip_bad=True)
+    np.testing.assert_array_equal(left.action, ACTION[3:])
+
+
+def test_an_archive_may_hold_the_store_in_its_folder(tmp_path: Path, path: Path) -> None:
+    fill(str(path), version=2)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", root_dir=tmp_path, base_dir="buffer.zarr")
+    np.testing.assert_array_equal(files.load(Path(packed), rate=10).action, ACTION)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"id": "fixedscaleoffset", "scale": 1, "offset": 0, "dtype": "<f4", "astype": "<i4"},
+        {"id": "quantize", "digits": 3, "dtype": "<f4"},
+        {"id": "astype", "encode_dtype": "<f8", "decode_dtype": "<f4"},
+    ],
+    ids=lambda stage: stage["id"],
+)
+def test_filters_that_only_compute_are_read(path: Path, stage: dict[str, Any]) -> None:
+    codec: Any = numcodecs.get_codec(stage)
+    fill(str(path), data__action=None)
+    array = zarr.open_group(str(path), mode="a").create_array(
+        "data/action", shape=ACTION.shape, dtype=ACTION.dtype, chunks=(4, 2), filters=[codec]
+    )
+    array[:] = ACTION
+    np.testing.assert_allclose(stores.load(path, rate=10).action, ACTION, atol=1e-3)
+
+
 def test_further_axes_are_laid_out_flat(path: Path) -> None:
     keypoints = np.arange(36, dtype=np.float32).reshape(9, 2, 2)
     fill(str(path), data__keypoint=keypoints)
@@ -122,11 +176,47 @@ def test_what_cannot_be_used_is_said(
         stores.load(path, **{"rate": 10.0, **options})
 
 
+@pytest.mark.parametrize("file", ["data/action/1.0", ".zgroup", "data/action/.zarray"])
+def test_a_device_in_place_of_a_file_is_not_read(path: Path, file: str) -> None:
+    fill(str(path))
+    (path / file).unlink()
+    (path / file).symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="no ordinary file"):
+        files.load(path, rate=10)
+
+
+def test_an_array_larger_than_the_memory_is_damage(path: Path) -> None:
+    fill(str(path))
+    metadata = path / "data/action/.zarray"
+    content = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**content, "shape": [10**9, 10**9], "chunks": [10**9, 10**9]}))
+    (path / "data/action/1.0").unlink()
+    (path / "data/action/2.0").unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        files.load(path, rate=10)
+
+
 def test_a_missing_chunk_is_not_read_as_zeros(path: Path) -> None:
     fill(str(path))
     (path / "data" / "action" / "1.0").unlink()
     with pytest.raises(DataError, match="2 of 3 chunks"):
         stores.load(path, rate=10)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_of_zeros_that_were_not_written_can_be_filled(path: Path, version: int) -> None:
+    resting = np.where(np.arange(9)[:, None] < 4, ACTION, 0).astype(np.float32)
+    fill(str(path), version=version, data__action=resting)
+    with pytest.raises(DataError, match=r"1 of 3 chunks[\s\S]*--fill-missing"):
+        files.load(path, rate=10)
+    np.testing.assert_array_equal(files.load(path, rate=10, fill_missing=True).action, resting)
+
+
+def test_other_recordings_have_no_use_for_filling(path: Path, tmp_path: Path) -> None:
+    fill(str(path))
+    save(stores.load(path, rate=10), tmp_path / "same.npz")
+    with pytest.raises(DataError, match="--fill-missing for"):
+        files.load(tmp_path / "same.npz", fill_missing=True)
 
 
 def test_a_damaged_chunk_is_said(path: Path) -> None:
@@ -199,7 +289,7 @@ def test_npz_files_are_read_as_before_and_have_no_use_for_the_options(tmp_path: 
 
 def test_the_command_line_checks_a_store(path: Path) -> None:
     fill(str(path))
-    checked = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["check", str(path), "--rate", "60"])
+    checked = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["check", str(path), "--rate", "60", "--horizon", "4"])
     assert checked.exit_code == 0
     assert "3 episodes of 2 to 4 steps at 60 Hz, 3 observations, 2 actions" in checked.output
     refused = CliRunner().invoke(cli.app, ["check", str(path)])

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 
 from segue.commands import options
+from segue.commands.reading import Reading
+from segue.commands.recordings_cli import recordings
 from segue.errors import SegueError
 
 app = typer.Typer(
@@ -17,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+app.add_typer(recordings)
 
 RECIPE = "the task's recipe"
 EVERY_DELAY = "0,4,8,12"
@@ -36,9 +39,14 @@ def train(
     data: options.Data = None,
     rate: options.Rate = None,
     state: options.State = None,
-    cameras: Annotated[
-        str | None, typer.Option(help="LeRobot: comma-separated, whose pictures the policy sees; see docs/vision.md")
-    ] = None,
+    action: options.Action = None,
+    cameras: options.Cameras = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="the policy sees none of the cameras that the data has")
+    ] = False,
+    episodes: options.Episodes = None,
+    skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
     objective: Annotated[
         str | None,
@@ -68,10 +76,10 @@ def train(
     from segue.commands.evaluation import train_command
 
     train_command(
-        console, task, data, family, objective, out, rate=rate, state=state,
-        cameras=tuple(cameras.split(",")) if cameras else (), autoencoder=autoencoder, seed=seed,
-        updates=updates, horizon=horizon, network=network, relative=relative, own_share=own_share, stages=stages,
-        predictor=predictor, fresh=fresh,
+        console, task, data, family, objective, out,
+        reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras), blind=blind,
+        autoencoder=autoencoder, seed=seed, updates=updates, horizon=horizon, network=network, relative=relative,
+        own_share=own_share, stages=stages, predictor=predictor, fresh=fresh,
     )  # fmt: skip
 
 
@@ -81,6 +89,10 @@ def train_autoencoder(
     data: options.Data = None,
     rate: options.Rate = None,
     state: options.State = None,
+    action: options.Action = None,
+    episodes: options.Episodes = None,
+    skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/autoencoder")] = None,
     horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
     stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
@@ -97,7 +109,8 @@ def train_autoencoder(
     from segue.commands.autoencoder import train_autoencoder_command
 
     train_autoencoder_command(
-        console, task, data, out, rate=rate, state=state, horizon=horizon, stride=stride, latent=latent,
+        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
+        horizon=horizon, stride=stride, latent=latent,
         network=network, bottleneck=bottleneck, updates=updates, seed=seed, fresh=fresh,
     )  # fmt: skip
 
@@ -108,6 +121,10 @@ def train_predictor(
     data: options.Data = None,
     rate: options.Rate = None,
     state: options.State = None,
+    action: options.Action = None,
+    episodes: options.Episodes = None,
+    skip_bad: options.SkipBad = False,
+    fill_missing: options.FillMissing = False,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/predictor")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="hidden units per layer")] = None,
@@ -119,7 +136,8 @@ def train_predictor(
     from segue.commands.predictor import train_predictor_command
 
     train_predictor_command(
-        console, task, data, out, rate=rate, state=state, updates=updates, width=width, most_steps=most_steps,
+        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
+        updates=updates, width=width, most_steps=most_steps,
         seed=seed, fresh=fresh,
     )  # fmt: skip
 
@@ -312,64 +330,6 @@ def serve(
         console, run, method, host=host, port=port, unix=unix, token_file=token_file, tls_certificate=tls_cert,
         tls_key=tls_key, insecure=insecure, seed=seed, device=device,
     )  # fmt: skip
-
-
-@app.command()
-def check(
-    data: Annotated[Path, typer.Argument(help="demonstrations: .npz, Zarr or LeRobot (docs/data.md)")],
-    rate: options.Rate = None,
-    state: options.State = None,
-) -> None:
-    """Say whether demonstrations can be used, and what is wrong with them if not."""
-    from segue.commands.evaluation import check_command
-
-    check_command(console, data, rate=rate, state=state)
-
-
-@app.command()
-def metrics(
-    data: Annotated[Path, typer.Argument(help="recorded episodes: LeRobot, .npz or Zarr, whoever drove the robot")],
-    rate: options.Rate = None,
-    state: options.State = None,
-    every: Annotated[
-        int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
-    ] = None,
-    first: Annotated[int, typer.Option(min=0, help="step of the first seam", show_default="--every")] = 0,
-) -> None:
-    """Measure how smooth recorded episodes are."""
-    from segue.commands.recordings import metrics_command
-
-    metrics_command(console, data, rate=rate, state=state, every=every, first=first)
-
-
-@app.command()
-def record(
-    task: options.TaskName,
-    run: Annotated[Path, typer.Argument(help="run of `segue train`")],
-    out: Annotated[Path, typer.Option(help="new folder of the data set")],
-    method: Annotated[str, typer.Option(help="see `segue list`")] = "predictive",
-    delay: Annotated[int, typer.Option(min=0, help="inference delay, control steps")] = 4,
-    episodes: Annotated[int, typer.Option(min=1, help="how many")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="of the first episode")] = 0,
-) -> None:
-    """Record what a policy does in the simulator as a data set that LeRobot opens."""
-    from segue.commands.recordings import record_command
-
-    record_command(console, task, run, method=method, delay=delay, episodes=episodes, out=out, seed=seed)
-
-
-@app.command()
-def convert(
-    data: Annotated[Path, typer.Argument(help="demonstrations, .npz, Zarr or LeRobot")],
-    out: Annotated[Path, typer.Argument(help="new folder of the data set")],
-    task: Annotated[str, typer.Option(help="what is done, in words")],
-    rate: options.Rate = None,
-    state: options.State = None,
-) -> None:
-    """Write demonstrations as a data set that LeRobot opens."""
-    from segue.commands.recordings import convert_command
-
-    convert_command(console, data, out, rate=rate, state=state, task=task)
 
 
 @app.command("list")

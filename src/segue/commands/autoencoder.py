@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.commands.demonstrations import demonstrations
+from segue.commands.reading import Reading
 from segue.envs import tasks
 from segue.policies.autoencoder import AutoencoderConfig
 from segue.training.autoencoder import AutoencoderTraining, Reconstruction, load_autoencoder, train_autoencoder
@@ -18,8 +19,7 @@ def train_autoencoder_command(
     data: Path | None,
     out: Path | None,
     *,
-    rate: float | None,
-    state: str | None,
+    reading: Reading,
     horizon: int | None,
     stride: int,
     latent: int | None,
@@ -30,7 +30,7 @@ def train_autoencoder_command(
     fresh: bool,
 ) -> None:
     """`segue train-autoencoder`."""
-    episodes, name = demonstrations("train-autoencoder", task, data, rate=rate, state=state)
+    episodes, name = demonstrations("train-autoencoder", task, data, reading)
     usual = 32 if task is None else tasks.task(task).horizon
     names = tuple(episodes.action_names)
     config = AutoencoderConfig(

@@ -1,4 +1,4 @@
-"""segue demo | train | eval | bench | report | check | list, once their arguments are read."""
+"""segue demo | train | eval | bench | report | list, once their arguments are read."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,9 +10,12 @@ from rich.table import Table
 
 from segue.commands.demonstrations import demonstrations
 from segue.commands.predictor import train_beside
+from segue.commands.reading import Reading
+from segue.commands.recordings import relative_line, say_origin
 from segue.data import files
+from segue.data.episodes import Episodes
 from segue.envs import tasks
-from segue.errors import SpecError
+from segue.errors import DataError, SpecError
 from segue.evaluation import bench, results
 from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_delays, parse_factors
 from segue.evaluation.methods import LATENT, METHODS, NOISES, OBJECTIVES, PREDICTORS, Method, method, objective
@@ -22,6 +25,7 @@ from segue.policies.networks import NETWORKS
 from segue.runtime.plan import Handover
 from segue.runtime.trace import is_trace
 from segue.strategies.legato import LegatoObjective
+from segue.training.fitness import check_seen, findings
 from segue.training.recipe import Recipe, train_policy
 
 FILMED = ("naive", "rtc", "rtc-identity", "predictive")
@@ -39,9 +43,8 @@ def train_command(
     goal: str | None,
     out: Path | None,
     *,
-    rate: float | None,
-    state: str | None,
-    cameras: tuple[str, ...],
+    reading: Reading,
+    blind: bool,
     autoencoder: Path | None,
     seed: int,
     updates: int | None,
@@ -54,7 +57,13 @@ def train_command(
     fresh: bool,
 ) -> None:
     """`segue train`."""
-    episodes, name = demonstrations("train", task, data, rate=rate, state=state, cameras=cameras)
+    if blind and reading.cameras:
+        raise DataError("--blind with --cameras", "one of them", "leave one of them out")
+    episodes, name = demonstrations("train", task, data, reading)
+    if data is not None:
+        check_seen(episodes, blind, files.cameras(data))
+    if blind:
+        episodes = replace(episodes, pictures={})
     recipe = Recipe() if task is None else recipe_for(task)
     choices = {"updates": updates, "horizon": horizon, "network": network, "relative": relative}
     recipe = replace(recipe, stages=stages, **{key: value for key, value in choices.items() if value is not None})
@@ -78,6 +87,8 @@ def train_command(
         f"{len(episodes)} demonstrations, {len(episodes.action)} frames, "
         f"{episodes.action.shape[1]} action dimensions at {1 / episodes.dt:g} Hz"
     )
+    if data is not None:
+        _say_before(console, episodes, recipe)
     train_policy(episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console)
     console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
     predicts = predictor and train_beside(
@@ -86,6 +97,15 @@ def train_command(
     if task is not None:
         shown = ",".join(_methods_of(space + goal, predicts))
         console.print(f"next:   segue eval {task} {home} --methods {shown}", highlight=False, soft_wrap=True)
+
+
+def _say_before(console: Console, episodes: Episodes, recipe: Recipe) -> None:
+    """What is known of the user's demonstrations before hours are spent on them."""
+    say_origin(console, episodes)
+    for each in findings(episodes, recipe.horizon):
+        console.print(f"beware: {each.text}", style="yellow", soft_wrap=True, markup=False)
+    if recipe.relative:
+        console.print(relative_line(episodes), highlight=False)
 
 
 def _methods_of(goal: str, predicts: bool) -> list[str]:
@@ -238,18 +258,6 @@ def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes
     filmed = [each for each in rows if each.name in FILMED] or rows
     steps = tasks.task(name).execution_horizon
     return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}
-
-
-def check_command(console: Console, data: Path, *, rate: float | None, state: str | None) -> None:
-    """`segue check`."""
-    found = files.load(data, rate=rate, state=state)
-    lengths = [len(found.episode(i).action) for i in range(len(found))]
-    console.print(
-        f"{data} can be used: {len(found)} episodes of {min(lengths)} to {max(lengths)} steps at {1 / found.dt:g} Hz, "
-        f"{found.observation.shape[1]} observations, {found.action.shape[1]} actions"
-    )
-    anchored = sum(index is not None for index in found.state_of_action)
-    console.print(f"{anchored} of {found.action.shape[1]} actions can be learned relative to the observed state")
 
 
 def list_command(console: Console) -> None:

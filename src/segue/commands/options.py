@@ -17,18 +17,34 @@ Methods = Annotated[
 ]
 Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
 Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
-Rate = Annotated[float | None, typer.Option(help="Zarr stores: control rate in Hz, unless they have a dt")]
+Rate = Annotated[float | None, typer.Option(help="Zarr and HDF5: control rate in Hz, unless the recording says it")]
 State = Annotated[
     str | None,
     typer.Option(
-        help="what the policy sees. LeRobot: a feature, unless it is observation.state; Zarr: an array, such as "
-        "data/state, or previous-action"
+        help="what the policy sees: a feature (LeRobot), an array (Zarr, HDF5), several with commas; Zarr also "
+        "previous-action",
+        show_default="observation.state, data/state, observations/qpos",
     ),
+]
+Action = Annotated[
+    str | None,
+    typer.Option(
+        help="what is commanded: a feature or an array, several with commas",
+        show_default="action, data/action, actions",
+    ),
+]
+Episodes = Annotated[str | None, typer.Option(help="which to read, such as 0-4,7", show_default="all")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave out episodes that cannot be used, and name them")]
+FillMissing = Annotated[
+    bool, typer.Option("--fill-missing", help="Zarr: chunks that are not there are what the store fills with, zeros")
+]
+Cameras = Annotated[
+    str | None, typer.Option(help="LeRobot and HDF5: comma-separated, whose pictures are read; see docs/vision.md")
 ]
 ExecutionHorizon = Annotated[
     int | None, typer.Option(min=1, help="steps executed per chunk", show_default="the task's")
 ]
 OwnTask = Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")]
-Data = Annotated[Path | None, typer.Option(help="your own demonstrations: .npz, Zarr or LeRobot (docs/data.md)")]
+Data = Annotated[Path | None, typer.Option(help="your own demonstrations: .npz, Zarr, HDF5 or LeRobot (docs/data.md)")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]

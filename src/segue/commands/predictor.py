@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.commands.demonstrations import demonstrations
+from segue.commands.reading import Reading
 from segue.data.episodes import Episodes
 from segue.errors import CheckpointError, DataError
 from segue.evaluation.methods import PREDICTOR
@@ -35,8 +36,7 @@ def train_predictor_command(
     data: Path | None,
     out: Path | None,
     *,
-    rate: float | None,
-    state: str | None,
+    reading: Reading,
     updates: int | None,
     width: int | None,
     most_steps: int | None,
@@ -44,7 +44,7 @@ def train_predictor_command(
     fresh: bool,
 ) -> None:
     """`segue train-predictor`."""
-    episodes, name = demonstrations("train-predictor", task, data, rate=rate, state=state)
+    episodes, name = demonstrations("train-predictor", task, data, reading)
     choices = {"updates": updates, "most_steps": most_steps}
     training = replace(
         PredictorTraining(seed=seed), **{key: value for key, value in choices.items() if value is not None}

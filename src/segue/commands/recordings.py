@@ -1,11 +1,15 @@
-"""segue metrics | record | convert: recorded episodes in and out."""
+"""segue check | metrics | record | convert: recorded episodes in and out."""
 
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 
+import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from segue.commands.reading import Reading
 from segue.data import files
 from segue.data.episodes import Episodes
 from segue.data.lerobot import writer
@@ -13,17 +17,38 @@ from segue.envs.recorder import Recorder, recorded
 from segue.envs.tasks import task as find_task
 from segue.evaluation.delays import delay_model
 from segue.evaluation.methods import method as find_method
-from segue.evaluation.recording import recording_metrics, roughest
+from segue.evaluation.recording import recording_metrics, roughest, standing
 from segue.evaluation.rollout import Scales, Timing, rollout
 from segue.evaluation.sweep import FIRST_SEED
 from segue.evaluation.trained import chunk_policy
+from segue.training.fitness import findings
 
 
-def metrics_command(
-    console: Console, data: Path, *, rate: float | None, state: str | None, every: int | None, first: int
-) -> None:
+def check_command(console: Console, data: Path, reading: Reading, *, horizon: int) -> None:
+    """`segue check`: exit status 1 where the demonstrations can be read, and nothing can be learned from them."""
+    episodes = reading.load(data)
+    found = findings(episodes, horizon)
+    fatal = any(each.fatal for each in found)
+    lengths = np.diff(episodes.ends, prepend=0)
+    judged = "can be read, but not trained on" if fatal else "can be used"
+    console.print(
+        f"{data} {judged}: {len(episodes)} episodes of {lengths.min()} to {lengths.max()} steps at "
+        f"{1 / episodes.dt:g} Hz, {episodes.observation.shape[1]} observations, {episodes.action.shape[1]} actions",
+        soft_wrap=True,
+        highlight=False,
+    )
+    console.print(relative_line(episodes), highlight=False)
+    say_origin(console, episodes)
+    for each in found:
+        style = "bold red" if each.fatal else "yellow"
+        console.print(f"{'wrong' if each.fatal else 'beware'}: {each.text}", style=style, soft_wrap=True, markup=False)
+    if fatal:
+        raise typer.Exit(1)
+
+
+def metrics_command(console: Console, data: Path, reading: Reading, *, every: int | None, first: int) -> None:
     """`segue metrics`."""
-    episodes = files.load(data, rate=rate, state=state)
+    episodes = reading.load(data)
     shown = Table("measure", "mean", "95 % interval", "unit", title=_summary(data, episodes))
     for each in recording_metrics(episodes, every, first):
         span = each.interval
@@ -32,6 +57,10 @@ def metrics_command(
     console.print(shown)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in roughest(episodes))
     console.print(f"most of the commanded jerk is in: {shares or 'none, nothing moves'}", highlight=False)
+    if quiet := standing(episodes):
+        console.print(f"left out, as they stand still beside the others: {', '.join(quiet)}", highlight=False)
+    for note in episodes.origin.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def record_command(
@@ -54,11 +83,42 @@ def record_command(
 
 
 def convert_command(
-    console: Console, data: Path, out: Path, *, rate: float | None, state: str | None, task: str
+    console: Console, data: Path, out: Path, reading: Reading, *, task: str | None, blind: bool
 ) -> None:
-    """`segue convert`: demonstrations from any readable layout as a data set of LeRobot."""
-    episodes = files.load(data, rate=rate, state=state)
+    """`segue convert`: demonstrations from any readable layout as a data set of LeRobot, nothing dropped unsaid."""
+    if not reading.cameras and not blind:
+        reading = replace(reading, cameras=files.cameras(data))
+    episodes = reading.load(data)
+    if blind:
+        episodes = replace(episodes, pictures={})
     console.print(_summary(writer.save(episodes, out, task=task), episodes), soft_wrap=True)
+    told, origin = episodes.instructions, episodes.origin
+    kept = [f"{len(episodes.action_names)} actions", f"{len(episodes.observation_names)} observations"]
+    kept += [f"camera {name}" for name in episodes.pictures]
+    kept += [f"{len(told.used)} recorded instructions"] if told is not None else [f"the instruction {task!r}"]
+    kept += [f"robot type {origin.robot_type}"] if origin.robot_type else []
+    console.print(f"kept: {', '.join(kept)}", highlight=False, markup=False, soft_wrap=True)
+    dropped = [f"camera {name}" for name in origin.unseen] + list(origin.unread)
+    dropped += [f"--task {task!r}, as the recording has its own instructions"] if told is not None and task else []
+    console.print(f"dropped: {', '.join(dropped) or 'nothing'}", highlight=False, markup=False, soft_wrap=True)
+    for note in origin.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def relative_line(episodes: Episodes) -> str:
+    """How many actions have a state, in words."""
+    anchored, count = sum(index is not None for index in episodes.state_of_action), len(episodes.action_names)
+    why = "" if anchored else ": no action has the name of an observation"
+    return f"{anchored} of {count} actions can be learned relative to the observed state{why}"
+
+
+def say_origin(console: Console, episodes: Episodes) -> None:
+    """What was decided while demonstrations were read, and what was not read."""
+    for note in episodes.origin.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    if episodes.origin.unread:
+        shown = ", ".join(episodes.origin.unread)
+        console.print(f"not read: {shown}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _summary(data: Path, episodes: Episodes) -> str:

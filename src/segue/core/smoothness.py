@@ -21,12 +21,52 @@ AMPLITUDE = 0.05
 """Smallest normalised magnitude that ends the band of spectral arc length."""
 NEVER_MOVES = 1e-6
 """A standard deviation of the demonstrations below this is rounding, not motion [robot units]."""
+SMALL = 5e-3
+"""Share of the largest standard deviation below which a dimension that is noise stands still: a joint at rest that
+flips between two ticks of a 12-bit encoder has 1e-3 of what the joints beside it have."""
+UNRESOLVED = 1e-4
+"""Share below which it stands still in any case: less than what robots measure of their own motion."""
+NOISY = 0.5
+"""A dimension is noise from this size of its steps on, over that of steps without any memory."""
+
+
+def still(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Dimensions that stand still beside the others. Shape (dimension,).
+
+    With the standard deviation ``s`` of a dimension, the largest one ``s_max``, and its steps inside of episodes:
+
+        still  <=>  s < 1e-4 s_max,  or  s < 5e-3 s_max  and  rms(step) > 0.5 sqrt(2) s
+
+    Steps of pure noise have ``rms(step) = sqrt(2) s``; those of a motion that is resolved are far smaller. A small
+    motion is thus no standstill, whatever its unit, if it is smooth; nor is noise, if it is as large as what moves.
+
+    Args:
+        path: Shape (frames, dimension), episodes one after the other.
+        ends: Exclusive end frame of each episode.
+    """
+    path = np.asarray(path, np.float64)
+    spread = np.std(path, axis=0)
+    inside = np.delete(np.diff(path, axis=0), np.asarray(ends, np.int64)[:-1] - 1, axis=0)
+    noise = np.sqrt(np.mean(inside**2, axis=0)) if len(inside) else np.zeros_like(spread)
+    largest = spread.max(initial=0.0)
+    restless = noise > NOISY * np.sqrt(2) * spread
+    return (largest > 0) & ((spread < UNRESOLVED * largest) | ((spread < SMALL * largest) & restless))
+
+
+def scale_of_motion(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> Array:
+    """Unit of each dimension, shape (dimension,): its standard deviation, but for one that stands still (`still`).
+
+    Noise is no unit. What stands still has ``5e-3 s_max``, so that it counts where something else, such as a policy,
+    moves it, and does not decide where nothing does.
+    """
+    spread = np.std(path, axis=0, dtype=np.float64)
+    return np.where(still(path, ends), SMALL * spread.max(initial=0.0), spread)
 
 
 def normalised(actions: Real, scale: Real) -> Array:
     """Actions in units of the demonstrations' standard deviation. Shape of ``actions``, last axis action.
 
-    A dimension that never moves in the demonstrations has no such unit and keeps its robot units.
+    The unit is that of `scale_of_motion`. Where nothing moves at all, actions keep their robot units.
     """
     scale = np.asarray(scale, np.float64)
     return np.asarray(actions, np.float64) / np.where(scale > NEVER_MOVES, scale, 1.0)

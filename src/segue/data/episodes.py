@@ -11,6 +11,9 @@ A file is a NumPy ``.npz`` archive without pickled objects:
     state_of_action    (action,) int                   optional; index of the observation that measures the same
                                                        quantity as the action, -1 for none
     source             () str                          optional; where it comes from, licence
+    instructions       (instructions,) str             optional; what the robot was told, in words; with
+    instruction        (frames,) int                   which of them each frame has
+    robot_type         () str                          optional; the robot
     pictures/NAME      (frames, height, width, 3) uint8    optional; what a camera saw, red green blue
 
 Other keys are not read. Pictures that are stored without compression, as `save` does it, stay in the file until they
@@ -19,8 +22,6 @@ are needed.
 
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Cameras, Observed, seen
-from segue.data.pictures import PREFIX, Pictures, add, mapped
+from segue.data import archive
+from segue.data.choice import Choice
+from segue.data.origin import Instructions, Origin
+from segue.data.pictures import PREFIX, Pictures, add
 from segue.errors import DataError
-
-REQUIRED = ("observation", "action", "episode_ends", "dt")
-OPTIONAL = ("observation_names", "action_names", "state_of_action", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,8 @@ class Episodes:
             same unit, so that the action can be learned relative to it; None where there is no such observation.
         source: Where the demonstrations come from and under which licence.
         pictures: What each camera saw, by its name; a picture per frame.
+        instructions: What the robot was told in each frame; None where that is not known.
+        origin: What is known of them beside that.
 
     Raises:
         DataError: The parts do not fit together, or a value is not finite.
@@ -66,6 +69,8 @@ class Episodes:
     state_of_action: tuple[int | None, ...]
     source: str
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    instructions: Instructions | None = None
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         _check_frames("observation", self.observation)
@@ -88,6 +93,7 @@ class Episodes:
                     "a picture per frame",
                     "repeat the last picture where a camera is slower than the robot",
                 )
+        _check_instructions(self.instructions, self.frames)
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -132,6 +138,7 @@ class Episodes:
             action=self.action[rows],
             ends=np.cumsum([end - start for start, end in spans], dtype=np.int64),
             pictures={name: each.select(rows) for name, each in self.pictures.items()},
+            instructions=None if self.instructions is None else self.instructions.select(rows),
         )
 
     def __iter__(self) -> Iterator["Episodes"]:
@@ -235,28 +242,90 @@ def _check_state_of_action(state_of_action: tuple[int | None, ...], actions: int
         )
 
 
-def load(path: str | Path) -> Episodes:
+def _check_instructions(instructions: Instructions | None, frames: int) -> None:
+    if instructions is None:
+        return
+    rows, count = instructions.rows, len(instructions.texts)
+    if rows.shape != (frames,) or not ((rows >= 0) & (rows < count)).all():
+        raise DataError(
+            got=f"instructions of shape {rows.shape} for {frames} frames, {count} texts",
+            expected="for each frame the index of a text",
+            change="complete them, or leave them out",
+        )
+
+
+def load(path: str | Path, *, episodes: Sequence[int] | None = None, skip_bad: bool = False) -> Episodes:
     """Read a file in the layout that is described at the top of this module.
+
+    Args:
+        path: The file.
+        episodes: Indices of those that are wanted; None for all.
+        skip_bad: Leave out episodes with values that are not finite; the notes of the result's origin name them.
 
     Raises:
         DataError: The file is missing, truncated, holds pickled objects, or its contents do not fit together.
     """
-    arrays = _read(Path(path))
-    _check_types(path, arrays)
-    observation, action = arrays["observation"], arrays["action"]
-    relative = arrays.get("state_of_action", np.full(_columns(action), -1))
-    return Episodes(
-        observation=observation.astype(np.float32),
-        action=action.astype(np.float32),
+    arrays, choice = archive.read(Path(path)), Choice(episodes, skip_bad)
+    archive.check_types(path, arrays)
+    with np.errstate(over="ignore"):  # what is beyond the type becomes infinite, and is refused as that
+        observation, action = arrays["observation"].astype(np.float32), arrays["action"].astype(np.float32)
+    relative = arrays.get("state_of_action", np.full(archive.columns(action), -1))
+    with_instructions = "instructions" in arrays and archive.INSTRUCTION in arrays
+    found = dict(
+        observation=observation,
+        action=action,
         ends=arrays["episode_ends"].astype(np.int64),
         dt=float(arrays["dt"].item()),
-        observation_names=_names(arrays, "observation_names", "observation", _columns(observation)),
-        action_names=_names(arrays, "action_names", "action", _columns(action)),
+        observation_names=archive.names(arrays, "observation_names", "observation", archive.columns(observation)),
+        action_names=archive.names(arrays, "action_names", "action", archive.columns(action)),
         state_of_action=tuple(None if index < 0 else int(index) for index in np.atleast_1d(relative)),
         source=str(arrays["source"].item()) if "source" in arrays else "",
         pictures={
             key.removeprefix(PREFIX): Pictures.of(value) for key, value in arrays.items() if key.startswith(PREFIX)
         },
+        instructions=Instructions(
+            tuple(str(each) for each in np.atleast_1d(arrays["instructions"])),
+            np.atleast_1d(arrays[archive.INSTRUCTION]).astype(np.int64),
+        )
+        if with_instructions
+        else None,
+        origin=Origin(robot_type=str(arrays["robot_type"].item()) if "robot_type" in arrays else None),
+    )
+    return usable(found, choice, str(path))
+
+
+def usable(parts: dict[str, Any], choice: Choice, where: str) -> Episodes:
+    """Episodes of whole arrays, without those that were not chosen or cannot be used.
+
+    Args:
+        parts: The fields of `Episodes`; values need not be finite yet.
+        choice: Which are wanted.
+        where: Names the recording in an error.
+
+    Raises:
+        DataError: As `Episodes`, or nothing is left.
+    """
+    observation, action, ends = parts["observation"], parts["action"], parts["ends"]
+    _check_frames("observation", observation)
+    _check_frames("action", action)
+    _check_ends(ends, len(observation), len(action))
+    kept = choice.finite(ends, observation=observation, action=action)
+    choice.some(kept, where)
+    if kept == list(range(len(ends))):
+        return Episodes(**parts)
+    rows = np.concatenate([np.arange(ends[i - 1] if i else 0, ends[i]) for i in kept])
+    pictures, told, origin = parts.get("pictures", {}), parts.get("instructions"), parts.get("origin", Origin())
+    _check_instructions(told, len(action))
+    return Episodes(
+        **{
+            **parts,
+            "observation": observation[rows],
+            "action": action[rows],
+            "ends": np.cumsum([ends[i] - (ends[i - 1] if i else 0) for i in kept], dtype=np.int64),
+            "pictures": {name: each.select(rows) for name, each in pictures.items()},
+            "instructions": None if told is None else told.select(rows),
+            "origin": replace(origin, notes=(*origin.notes, *choice.notes())),
+        }
     )
 
 
@@ -277,6 +346,7 @@ def save(episodes: Episodes, path: str | Path) -> None:
                 action_names=np.array(episodes.action_names, dtype=np.str_),
                 state_of_action=np.array([-1 if i is None else i for i in episodes.state_of_action]),
                 source=np.array(episodes.source, dtype=np.str_),
+                **_optional(episodes),  # type: ignore[arg-type]
             )
             if episodes.pictures:
                 add(file, dict(episodes.pictures))
@@ -290,66 +360,10 @@ def save(episodes: Episodes, path: str | Path) -> None:
         raise
 
 
-def _check_keys(path: Path, keys: Sequence[str]) -> None:
-    missing = [key for key in REQUIRED if key not in keys]
-    if missing:
-        raise DataError(
-            f"{path} without {', '.join(map(repr, missing))}; it has {', '.join(sorted(keys)) or 'nothing'}",
-            "the keys " + ", ".join(REQUIRED),
-            "add what is missing, or write the file with segue.data.episodes.save",
-        )
-
-
-def _check_types(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
-    """Raise `DataError` for an array that is of another type than the layout says; its shape is `Episodes`'s matter."""
-    for key, array in arrays.items():
-        if key in (*REQUIRED, "state_of_action") and array.dtype.kind not in "fiu":
-            raise DataError(f"{key!r} of type {array.dtype} in {path}", "numbers", "store a numeric array")
-        if key in ("observation_names", "action_names", "source") and array.dtype.kind != "U":
-            raise DataError(f"{key!r} of type {array.dtype} in {path}", "text", "store an array of str")
-        if key in ("dt", "source") and array.size != 1:
-            raise DataError(f"{key} of shape {array.shape} in {path}", "a single value", "store one")
-        if key in OPTIONAL and array.ndim > 1:
-            raise DataError(f"{key} of shape {array.shape} in {path}", "one value per dimension", "store a vector")
-    for key in ("episode_ends", "state_of_action"):
-        values = arrays.get(key, np.zeros(1))
-        if not np.isfinite(values).all() or (values != np.round(values)).any():
-            raise DataError(f"fractional {key} in {path}", "whole numbers", "store integers")
-
-
-def _read(path: Path) -> dict[str, NDArray]:
-    """The known arrays of an archive, decompressed; pictures that are not compressed stay where they are."""
-    if not path.is_file():
-        raise DataError(f"no file {path}", "a file of demonstrations (.npz)", "check the path")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
-        with archive:
-            _check_keys(path, archive.files)
-            kept = {key: mapped(path, key) for key in archive.files if key.startswith(PREFIX)}
-            known = [key for key in archive.files if key in (*REQUIRED, *OPTIONAL) or key in kept]
-            return {key: found if (found := kept.get(key)) is not None else archive[key] for key in known}
-    except ValueError as error:
-        if "allow_pickle" in str(error) and not zipfile.is_zipfile(path):  # what NumPy says of anything unknown
-            expected = "an .npz archive, a Zarr store or a data set of LeRobot"
-            raise DataError(f"{path} is no .npz archive", expected, "see docs/data.md") from error
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path} holds pickled objects", "plain numeric and text arrays", "store no dtype=object arrays"
-            ) from error
-        raise DataError(f"{path} cannot be read: {error}", "a complete .npz archive", "copy it again") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
-        raise DataError(
-            f"{path} is truncated or no .npz archive ({error})", "a complete .npz archive", "copy or record it again"
-        ) from error
-
-
-def _columns(values: NDArray) -> int:
-    return values.shape[1] if values.ndim == 2 else 0
-
-
-def _names(arrays: dict[str, NDArray], key: str, kind: str, size: int) -> tuple[str, ...]:
-    if key not in arrays:
-        return tuple(f"{kind} {i}" for i in range(size))
-    return tuple(str(name) for name in np.atleast_1d(arrays[key]))
+def _optional(episodes: Episodes) -> dict[str, NDArray]:
+    """What only some demonstrations know of themselves."""
+    told, robot = episodes.instructions, episodes.origin.robot_type
+    words = (
+        {} if told is None else {"instructions": np.array(told.texts, dtype=np.str_), archive.INSTRUCTION: told.rows}
+    )
+    return words if robot is None else {**words, "robot_type": np.array(robot, dtype=np.str_)}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
+from segue.data.origin import joined
 from segue.data.pictures import together
 from segue.errors import DataError, MissingExtraError
 
@@ -91,6 +92,7 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequen
         ends=np.cumsum(lengths, dtype=np.int64),
         dt=episodes.dt * factor,
         pictures={name: each.select(np.concatenate(rows)) for name, each in episodes.pictures.items()},
+        instructions=None if episodes.instructions is None else episodes.instructions.select(np.concatenate(rows)),
     )
 
 
@@ -109,6 +111,7 @@ def every_phase(episodes: Episodes, factor: int, *, summed: Sequence[int] = ()) 
         action=np.concatenate([part.action for part in parts]),
         ends=np.concatenate([part.ends + sum(p.frames for p in parts[:i]) for i, part in enumerate(parts)]),
         pictures={name: together([part.pictures[name] for part in parts]) for name in episodes.pictures},
+        instructions=joined([part.instructions for part in parts]),
     )
 
 

@@ -12,13 +12,17 @@ Only the arrays that are asked for are read. A store says nothing of its rate, u
 import lzma
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data.episodes import Episodes
+from segue.data import foreign
+from segue.data.choice import Choice
+from segue.data.episodes import Episodes, usable
+from segue.data.origin import Origin
 from segue.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -31,10 +35,15 @@ STATES = ("data/state", "data/left_robot_tcp_pose")
 """Where a state is looked for when none is named; the first that the store has."""
 # Reading an array runs what its metadata asks for, and one of the codecs of the ecosystem unpickles.
 CODECS = frozenset(
-    ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "bytes", "transpose", "crc32c")
+    (
+        *("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "shuffle", "bytes", "transpose", "crc32c"),
+        *("fixedscaleoffset", "quantize", "astype"),
+    )
 )
 # What the codecs above, and an archive of chunks, say of bytes that they cannot make sense of.
-_DAMAGED = (RuntimeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_DAMAGED = (
+    *(RuntimeError, ValueError, OSError, EOFError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 
 
 def is_store(path: Path) -> bool:
@@ -46,20 +55,35 @@ def is_store(path: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name in metadata for name in archive.namelist())
+            return any(Path(name).name in metadata for name in archive.namelist())
     except zipfile.BadZipFile:
         return True  # `load` says what is wrong with it
 
 
-def load(path: str | Path, *, rate: float | None = None, state: str | None = None) -> Episodes:
+def load(
+    path: str | Path,
+    *,
+    rate: float | None = None,
+    state: str | None = None,
+    action: str | None = None,
+    episodes: Sequence[int] | None = None,
+    skip_bad: bool = False,
+    fill_missing: bool = False,
+) -> Episodes:
     """Read a replay buffer.
 
     Args:
         path: The folder, or the .zip of one.
         rate: Control rate [Hz]; may be left out where the store has an attribute ``dt``.
         state: Key of the observation, such as ``data/state``, or `PREVIOUS_ACTION`; None for the first of `STATES`
-            that the store has. With the previous action each episode loses its first frame, before which there was
-            none, and a policy steers without seeing anything: enough for autoencoders and open-loop studies.
+            that the store has; several keys, separated by commas, are joined. With the previous action each episode
+            loses its first frame, before which there was none, and a policy steers without seeing anything: enough
+            for autoencoders and open-loop studies.
+        action: Key of what is commanded, the same; None for ``data/action``.
+        episodes: Indices of those that are wanted; None for all.
+        skip_bad: Leave out episodes with values that are not finite; the notes of the result's origin name them.
+        fill_missing: Chunks that are not there are what the store fills with. zarr-python 3 leaves out chunks of zeros
+            unless it is told otherwise, and a copy that was broken off looks the same: only the user knows which it is.
 
     Raises:
         DataError: Something is missing, incomplete, inconsistent or unsafe to read.
@@ -70,7 +94,7 @@ def load(path: str | Path, *, rate: float | None = None, state: str | None = Non
     try:
         dt = _period(path, root, rate)
         ends = _ends(path, root)
-        action = _rows(path, root, ACTION)
+        commands = _vector(path, root, action or ACTION, fill_missing)
         key = state or next((each for each in STATES if each in root), None)
         if key is None:
             raise DataError(
@@ -79,22 +103,72 @@ def load(path: str | Path, *, rate: float | None = None, state: str | None = Non
                 change=f"name it with --state data/..., or learn without one: --state {PREVIOUS_ACTION}",
             )
         if key == PREVIOUS_ACTION:
-            observation, action, ends = _after_previous_action(path, action, ends)
+            observation, commands, ends = _after_previous_action(path, commands, ends)
+            names = tuple(f"previous action {i}" for i in range(observation.shape[1]))
         else:
-            observation = _rows(path, root, key)
+            observation = _vector(path, root, key, fill_missing)
+            names = _names(root, key)
+        action_names = _names(root, action or ACTION)
+        origin = _origin(root, {*_keys(action or ACTION), *_keys(key), ENDS})
     finally:
         root.store.close()
-    short = "previous action" if key == PREVIOUS_ACTION else key.removeprefix("data/")
-    return Episodes(
-        observation=observation,
-        action=action,
-        ends=ends,
-        dt=dt,
-        observation_names=tuple(f"{short} {i}" for i in range(observation.shape[1])),
-        action_names=tuple(f"action {i}" for i in range(action.shape[1])),
-        state_of_action=(None,) * action.shape[1],
-        source=f"Zarr store {path.name}",
+    parts = {
+        "observation": observation,
+        "action": commands,
+        "ends": ends,
+        "dt": dt,
+        "observation_names": names,
+        "action_names": action_names,
+        "state_of_action": (None,) * commands.shape[1],
+        "source": f"Zarr store {path.name}",
+        "origin": origin,
+    }
+    return usable(parts, Choice(episodes, skip_bad), str(path))
+
+
+def _keys(given: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in given.split(","))
+
+
+def _vector(path: Path, root: "zarr.Group", given: str, filled: bool) -> NDArray[np.float32]:
+    """Arrays side by side, one row per frame."""
+    parts = [_rows(path, root, key, filled) for key in _keys(given)]
+    if len({len(part) for part in parts}) > 1:
+        raise DataError(
+            got=f"{given} of {', '.join(str(len(part)) for part in parts)} rows in {path}",
+            expected="as many rows of each",
+            change="name arrays of the same frames",
+        )
+    return np.concatenate(parts, axis=1)
+
+
+def _names(root: "zarr.Group", given: str) -> tuple[str, ...]:
+    """A store has no names: dimensions are numbered behind the key of their array."""
+    sizes = [(key.removeprefix("data/"), int(np.prod(root[key].shape[1:], dtype=np.int64))) for key in _keys(given)]  # type: ignore[union-attr]
+    return tuple(f"{key} {i}" for key, size in sizes for i in range(size))
+
+
+def _origin(root: "zarr.Group", read: set[str]) -> Origin:
+    """What the store has beside the arrays that are read: arrays of pictures, and others."""
+    others = [(key, shape) for key, shape in _listed(root) if key not in read and not key.startswith("meta/")]
+    return Origin(
+        unseen=tuple(key for key, shape in others if len(shape) >= 4),
+        unread=tuple(key for key, shape in others if len(shape) < 4),
     )
+
+
+def _listed(root: "zarr.Group") -> list[tuple[str, tuple[int, ...]]]:
+    """Every array of the store and its shape, groups within groups too; those that cannot be listed are left out."""
+    import zarr
+
+    found = list[tuple[str, tuple[int, ...]]]()
+    try:
+        for name, member in root.members(max_depth=4):
+            if isinstance(member, zarr.Array):
+                found.append((name, tuple(member.shape)))
+    except (ValueError, TypeError, KeyError, OSError):  # an array under a codec that is not installed here
+        pass
+    return sorted(found)
 
 
 def _open(path: Path) -> "zarr.Group":
@@ -105,15 +179,33 @@ def _open(path: Path) -> "zarr.Group":
         raise MissingExtraError("zarr", "zarr", f"reading {path}") from error
     if not path.exists():
         raise DataError(f"no folder or file {path}", "a Zarr store, folder or .zip", "check the path")
+    _check_ordinary(path, ("*", "*/*", "*/.z*"))
     try:
         store = str(path) if path.is_dir() else ZipStore(path, mode="r")
-        return zarr.open_group(store, mode="r")
+        return zarr.open_group(store, mode="r", path=_inside(path))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(
             got=f"{path} cannot be opened: {error}",
             expected=f"a Zarr group with {ACTION} and {ENDS}",
             change="pass the folder that holds .zgroup, or copy the store again",
         ) from error
+
+
+def _check_ordinary(folder: Path, patterns: Sequence[str]) -> None:
+    """Raise `DataError` where a part of a store is a device or a pipe, which would be read without an end."""
+    for pattern in patterns if folder.is_dir() else ():
+        for file in folder.glob(pattern):
+            if not file.is_dir():
+                foreign.regular(file)
+
+
+def _inside(path: Path) -> str:
+    """Where in an archive its store begins: whoever packs a folder often packs it with its name."""
+    if path.is_dir():
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        roots = [Path(name).parent for name in archive.namelist() if Path(name).name in (".zgroup", "zarr.json")]
+    return min(roots, key=lambda each: len(each.parts)).as_posix() if roots and Path() not in roots else ""
 
 
 def _period(path: Path, root: "zarr.Group", rate: float | None) -> float:
@@ -146,9 +238,9 @@ def _ends(path: Path, root: "zarr.Group") -> NDArray[np.int64]:
     return ends.astype(np.int64)
 
 
-def _rows(path: Path, root: "zarr.Group", key: str) -> NDArray[np.float32]:
+def _rows(path: Path, root: "zarr.Group", key: str, filled: bool) -> NDArray[np.float32]:
     """An array with one row per frame, further axes laid out flat."""
-    values = _read(path, root, key)
+    values = _read(path, root, key, filled)
     if values.ndim < 1 or values.dtype.kind not in "fiu":
         raise DataError(
             got=f"{key} of shape {values.shape} and type {values.dtype} in {path}",
@@ -158,14 +250,19 @@ def _rows(path: Path, root: "zarr.Group", key: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32)
 
 
-def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
+def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDArray:
     import zarr
 
+    if ".." in Path(key).parts or Path(key).is_absolute():
+        raise DataError(f"{key!r} for {path}", "the key of an array in the store", "name it as the store does")
+    _check_ordinary(path / key, ("**/*",))
     try:
         array = root[key]
     except KeyError as error:
         raise DataError(
-            f"{path} without {key!r}; it has {_arrays(root)}", f"an array {key!r}", "check the key"
+            f"{path} without {key!r}; it has {_arrays(root)}",
+            f"an array {key!r}",
+            "name another with --action or --state; several, separated by commas, are joined",
         ) from error
     except (ValueError, TypeError, OSError) as error:
         raise DataError(f"{key!r} of {path}: {error}", "an array that zarr can read", "store it again") from error
@@ -178,11 +275,11 @@ def _read(path: Path, root: "zarr.Group", key: str) -> NDArray:
             expected=f"numbers under one of the codecs {', '.join(sorted(CODECS))}",
             change="store it again as plain numbers; nothing is ever unpickled here",
         )
-    if array.nchunks_initialized < array.nchunks:
+    if array.nchunks_initialized < array.nchunks and not filled:
         raise DataError(
             got=f"{key!r} of {path} with {array.nchunks_initialized} of {array.nchunks} chunks",
             expected="all of them: what is missing would be read as zeros",
-            change="copy the store again; where zeros are meant, write it with write_empty_chunks=True",
+            change="copy the store again; where zeros are meant, add --fill-missing",
         )
     try:
         return np.asarray(array[:])
@@ -196,16 +293,12 @@ def _codecs(metadata: dict[str, Any]) -> set[str]:
     """Names of everything that decoding an array would run."""
     stages = [*(metadata.get("filters") or ()), *(metadata.get("codecs") or ())]
     stages += [metadata["compressor"]] if metadata.get("compressor") else []
-    return {str(stage.get("id") or stage.get("name")) for stage in stages}
+    return {str(stage.get("id") or stage.get("name")).removeprefix("numcodecs.") for stage in stages}
 
 
 def _arrays(root: "zarr.Group") -> str:
     """What the store has, for people."""
-    try:
-        groups = {name: sorted(group.array_keys()) for name, group in root.groups()}
-    except (ValueError, TypeError, KeyError):  # an array under a codec that is not installed here
-        return "arrays that cannot be listed"
-    return ", ".join(f"{group}/{name}" for group, names in sorted(groups.items()) for name in names) or "nothing"
+    return ", ".join(key for key, _ in _listed(root)) or "nothing that can be listed"
 
 
 def _after_previous_action(

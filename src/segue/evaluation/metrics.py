@@ -1,6 +1,7 @@
 """The measures of one episode.
 
-Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation.
+Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation; a
+dimension that stands still in them has a floor for one, see `scale_of_motion`.
 Commands become a path first: a target position is a point of it, displacements are summed up.
 """
 
@@ -19,7 +20,7 @@ from segue.core.seams import (
     seam_ratio,
     velocity_jump,
 )
-from segue.core.smoothness import NEVER_MOVES, Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.core.smoothness import NEVER_MOVES, Array, Real, jerk, nldlj, normalised, nsparc, scale_of_motion, speed
 from segue.data.episodes import Episodes
 from segue.envs.robot import Outcome, RobotSpec
 from segue.errors import SpecError
@@ -35,8 +36,8 @@ class Metric:
     Attributes:
         name: Key in results.
         label: For people.
-        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions, for a
-            prediction of their observations.
+        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions
+            (`scale_of_motion`), for a prediction of their observations.
         better: Direction of improvement; "none" for a quantity that is only reported.
         formula: One line.
         source: Paper, "the task", or "Segue" for our own.
@@ -222,8 +223,8 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 
 
 def action_scale(episodes: Episodes) -> Array:
-    """Standard deviation of the demonstrations' actions, robot units. Shape (action,)."""
-    return np.std(episodes.action, axis=0, dtype=np.float64)
+    """Standard deviation of the demonstrations' actions, robot units, see `scale_of_motion`. Shape (action,)."""
+    return scale_of_motion(episodes.action, episodes.ends)
 
 
 def observation_scale(episodes: Episodes) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.seams import seam_jump, seam_ratio
-from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed, still
 from segue.data.episodes import Episodes
 from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined
 from segue.evaluation.statistics import Interval, Sample, mean_interval
@@ -31,7 +31,9 @@ class Measured:
 def recording_metrics(episodes: Episodes, every: int | None = None, first: int = 0) -> list[Measured]:
     """Smoothness of commands and of the state that measures them.
 
-    Actions are taken as target positions. The state's measures use the dimensions that the actions are named after
+    Actions are taken as target positions. Dimensions that stand still (`segue.core.smoothness.still`) are left out:
+    they have noise and no motion, and noise is all that a third difference would see of a smooth recording. The state's
+    measures use the dimensions that the actions are named after
     (`Episodes.state_of_action`); without any they are left out.
 
     Args:
@@ -39,8 +41,9 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         every: Steps executed from each chunk, where that is known and constant: adds the measures at seams.
         first: Step of the first seam in each episode, after that of step 0.
     """
-    scale, dt = action_scale(episodes), episodes.dt
-    paths = np.split(normalised(episodes.action, scale), episodes.ends[:-1])
+    moves, dt = _moving(episodes.action, episodes), episodes.dt
+    scale = action_scale(episodes)[moves]
+    paths = np.split(normalised(episodes.action[:, moves], scale), episodes.ends[:-1])
     speeds = [speed(path, dt) for path in paths]
     cruise = float(np.median(np.concatenate(speeds))) if speeds else float("nan")
     found = [
@@ -51,10 +54,13 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         _measured("Hesitation of the commands", "", [_share(each < HESITATION * cruise) for each in speeds]),
     ]
     if every is not None:
-        found += _seam_measures(paths, episodes, scale, every, first)
+        commands = np.split(episodes.action[:, moves], episodes.ends[:-1])
+        found += _seam_measures(paths, commands, scale, every, first)
     columns = [index for index in episodes.state_of_action if index is not None]
     if columns:
-        observed = normalised(episodes.observation[:, columns], np.std(episodes.observation[:, columns], axis=0))
+        states = episodes.observation[:, columns]
+        states = states[:, _moving(states, episodes)]
+        observed = normalised(states, np.std(states, axis=0))
         states = np.split(observed, episodes.ends[:-1])
         found += [
             _measured("NSPARC of the state", "", [nsparc(speed(path, dt), dt) for path in states]),
@@ -64,8 +70,20 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
     return found
 
 
-def _seam_measures(paths: Sequence[Array], episodes: Episodes, scale: Real, every: int, first: int) -> list[Measured]:
-    commands = np.split(episodes.action, episodes.ends[:-1])
+def _moving(values: Real, episodes: Episodes) -> NDArray[np.bool_]:
+    """Dimensions that do not stand still beside the others. Shape (dimension,)."""
+    return ~still(values, episodes.ends)
+
+
+def standing(episodes: Episodes) -> list[str]:
+    """Names of the action dimensions that are left out, as they stand still."""
+    moves = _moving(episodes.action, episodes)
+    return [name for name, counts in zip(episodes.action_names, moves, strict=True) if not counts]
+
+
+def _seam_measures(
+    paths: Sequence[Array], commands: Sequence[Real], scale: Real, every: int, first: int
+) -> list[Measured]:
     steps = [list(range(first or every, len(each), every)) for each in commands]
     jumps = [
         mean_of_defined(np.array([seam_jump(each, step, scale) for step in seams]))
@@ -77,13 +95,15 @@ def _seam_measures(paths: Sequence[Array], episodes: Episodes, scale: Real, ever
 
 def roughest(episodes: Episodes, count: int = 3) -> list[tuple[str, float]]:
     """The action dimensions with the largest share of the squared commanded jerk, and that share."""
-    path = normalised(episodes.action, action_scale(episodes))
+    moves = _moving(episodes.action, episodes)
+    names = [name for name, counts in zip(episodes.action_names, moves, strict=True) if counts]
+    path = normalised(episodes.action[:, moves], action_scale(episodes)[moves])
     pieces = np.split(path, episodes.ends[:-1])
     power = np.sum([np.sum(np.diff(piece, n=3, axis=0) ** 2, axis=0) for piece in pieces], axis=0)
     if not power.sum() > 0:
         return []
     order = np.argsort(power)[::-1][:count]
-    return [(episodes.action_names[i], float(power[i] / power.sum())) for i in order]
+    return [(names[i], float(power[i] / power.sum())) for i in order]
 
 
 def _measured(label: str, unit: str, values: Sequence[float]) -> Measured:

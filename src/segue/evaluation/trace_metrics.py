@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.seams import Seam
-from segue.core.smoothness import NEVER_MOVES, Array, Real
+from segue.core.smoothness import NEVER_MOVES, Array, Real, scale_of_motion
 from segue.envs.robot import Outcome, RobotSpec
 from segue.errors import DataError, SpecError
 from segue.evaluation.metrics import METRICS, EpisodeRecord, episode_metrics
@@ -170,7 +170,8 @@ def scale_of(trace: Trace, commands: Sequence[Array]) -> tuple[Array, bool]:
     stated = trace.header.get("robot", {}).get("scale")
     if stated is not None:
         return np.asarray(stated, np.float64), True
-    own = np.std(np.concatenate(commands), axis=0) if commands else np.ones(trace.ticks["action"].shape[1])
+    ends = np.cumsum([len(each) for each in commands])
+    own = scale_of_motion(np.concatenate(commands), ends) if commands else np.ones(trace.ticks["action"].shape[1])
     return np.where(own > NEVER_MOVES, own, 1.0), False
 
 

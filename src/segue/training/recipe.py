@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from segue.data.episodes import Episodes
-from segue.errors import SpecError, UnknownNameError
+from segue.errors import DataError, SpecError, UnknownNameError
 from segue.policies.families import FAMILIES, config_for, family_of, policy_for
 from segue.policies.policy import Policy
 from segue.strategies.naive import FlowMatching
@@ -79,8 +79,15 @@ class Recipe:
 
         Raises:
             CheckpointError: There is no autoencoder in its folder.
+            DataError: Actions are to be relative, and none has a state that it could be relative to.
             SpecError: The autoencoder or a setting does not fit.
         """
+        if self.relative and not any(index is not None for index in episodes.state_of_action):
+            raise DataError(
+                got=f"relative actions, of which none of {len(episodes.action_names)} has a state",
+                expected="an observation that measures what an action commands",
+                change="leave --relative out, give actions the names of their states, or set state_of_action",
+            )
         autoencoder = None if self.autoencoder is None else load_autoencoder(self.autoencoder)[0]
         config = config_for(
             self.family,

@@ -9,6 +9,7 @@ Those that are kept as video are read by `segue.data.lerobot.video`.
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,13 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Cameras, Picture
+from segue.data import foreign
 from segue.data.lerobot.layout import Layout, pyarrow_parquet
 from segue.errors import DataError, MissingExtraError
 
 KINDS = ("image", "video")
 """Types of features that are pictures: kept in the tables, or beside them."""
+MOST_PIXELS = 2**24
 _LARGEST = 64 * 2**20
 """Bytes of a file that is looked at."""
+
+
+def cameras(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """All features that are pictures, of what ``info.json`` holds."""
+    features = info.get("features")
+    features = features if isinstance(features, dict) else {}
+    return tuple(key for key, each in features.items() if isinstance(each, dict) and each.get("dtype") in KINDS)
 
 
 def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
@@ -38,10 +48,9 @@ def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
     for key in keys:
         kind, shape = there.get(key, {}).get("dtype"), there.get(key, {}).get("shape")
         if kind not in KINDS:
-            cameras = [name for name, each in there.items() if each.get("dtype") in KINDS]
             raise DataError(
                 got=f"no camera {key!r} in {layout.file}",
-                expected=f"one of {', '.join(cameras) or 'none'}",
+                expected=f"one of {', '.join(cameras(layout.info)) or 'none'}",
                 change="correct the name, or leave it out to read state and action alone",
             )
         size = _size(shape)
@@ -109,8 +118,9 @@ def column(file: Path, key: str) -> Any:
     """
     import pyarrow
 
+    foreign.regular(file)
     try:
-        found = pyarrow_parquet().read_table(file, columns=[key])
+        found = pyarrow_parquet().read_table(file, columns=[key], partitioning=None)
         return found.column(key).combine_chunks().field("bytes")
     except (pyarrow.ArrowException, OSError, KeyError, AttributeError, NotImplementedError) as error:
         raise DataError(
@@ -145,6 +155,27 @@ def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
             return np.asarray(image.convert("RGB"))
     except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", "a whole PNG or JPEG file", change) from error
+
+
+def decoded_of_any_size(data: bytes, where: str) -> Picture:
+    """One JPEG file that nothing else gives the size of; at most `MOST_PIXELS`. Shape (height, width, 3).
+
+    Raises:
+        DataError: It is damaged, or larger.
+        MissingExtraError: pillow is not installed.
+    """
+    pil = pillow()
+    try:
+        with pil.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            if image.size[0] * image.size[1] > MOST_PIXELS:
+                raise DataError(
+                    f"{where} of {image.size[1]} x {image.size[0]} pixels", f"at most {MOST_PIXELS}", "cut it"
+                )
+            return np.asarray(image.convert("RGB"))
+    except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"{where} cannot be decoded: {str(error)[:100]}", "a whole JPEG file", "leave it out"
+        ) from error
 
 
 def encoded(picture: Picture) -> bytes:

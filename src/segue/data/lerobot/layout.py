@@ -1,34 +1,32 @@
 """What a data set says about itself in ``meta/info.json``, checked before anything else is read."""
 
-import json
+import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from segue.data import foreign
+from segue.data.lerobot.features import ACTION, ACTIONS, STATE, STATES, Feature, find
 from segue.errors import DataError, MissingExtraError
+
+__all__ = ["ACTION", "INDICES", "INFO", "OURS", "STATE", "TASK", "Feature", "Layout", "is_data_set", "read_layout"]
 
 INFO = Path("meta/info.json")
 OURS = Path("meta/segue.json")
 """What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action. It lets a
 file of ours be; unknown entries of ``info.json`` are dropped when it goes on recording."""
-ACTION, STATE = "action", "observation.state"
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+"""v2.0 and v2.1 differ in statistics alone, which are not read."""
 INDICES = ("timestamp", "frame_index", "episode_index", "index")
 """Columns of every frame that its place is checked by."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One vector per frame.
-
-    Attributes:
-        key: Column.
-        names: One per dimension.
-    """
-
-    key: str
-    names: tuple[str, ...]
+TASK = "task_index"
+_LONGEST = 500
+"""Characters of a template of paths."""
+_PLAIN = re.compile(r"(0?[0-9]{1,2})?d?")
+"""How a template may ask for a number to be written: to a width, and not to one that fills the memory."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Layout:
 
     Attributes:
         root: Folder of the data set.
-        version: ``v2.1`` or ``v3.0``.
+        version: One of `VERSIONS`.
         fps: Frames per second.
         action: The action.
         state: What the policy is to see.
@@ -56,6 +54,12 @@ class Layout:
         """The file that this was read from."""
         return self.root / INFO
 
+    @property
+    def in_tables(self) -> bool:
+        """Whether episodes are listed as in version 3.0: by the lists that there are, whatever the version says."""
+        lists = [name for name in ("episodes", "episodes.jsonl") if (self.root / "meta" / name).exists()]
+        return self.version == "v3.0" if len(lists) != 1 else lists == ["episodes"]
+
     def count(self, key: str, default: int) -> int:
         """A whole number that ``info.json`` may name, at least 1.
 
@@ -68,7 +72,9 @@ class Layout:
         return found
 
     def place(self, template: str, parts: Mapping[str, int | str]) -> Path:
-        """Path of a file after a template of ``info.json``; never outside of the data set.
+        """Path of a file after a template of ``info.json``, which may not lead out of the data set.
+
+        Links in the folder are followed: a download of the hub consists of them, and they are the user's own.
 
         Args:
             template: ``data_path`` or ``video_path``.
@@ -78,15 +84,28 @@ class Layout:
             DataError: There is no such template, it does not fit, or it leads out.
         """
         given = self.info.get(template)
-        try:
-            path = self.root / str(given).format(**parts)
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+        if not isinstance(given, str) or not _fits(given, parts):
             raise DataError(
-                f"{template} {given!r} in {self.file}", f"a template over {', '.join(parts)}", "correct the file"
-            ) from error
-        if given is None or not path.resolve().is_relative_to(self.root.resolve()):
+                f"{template} {str(given)[:_LONGEST]!r} in {self.file}",
+                f"a template over {', '.join(parts)}",
+                "correct the file",
+            )
+        path = PurePosixPath(given.format(**parts))
+        if path.is_absolute() or ".." in path.parts or "\\" in str(path) or "\0" in str(path):
             raise DataError(f"{template} {given!r} in {self.file}", "files inside of the data set", "correct the file")
-        return path
+        return self.root / path
+
+
+def _fits(template: str, parts: Mapping[str, int | str]) -> bool:
+    """Whether a template asks for nothing but parts, written to a width."""
+    try:
+        fields = [each for each in string.Formatter().parse(template) if each[1] is not None]
+    except ValueError:
+        return False
+    plain = all(name in parts and not how and _PLAIN.fullmatch(form or "") for _, name, form, how in fields)
+    if not plain or len(template) > _LONGEST:
+        return False
+    return not any(isinstance(parts[str(name)], str) and form for _, name, form, _ in fields)
 
 
 def is_data_set(path: Path) -> bool:
@@ -94,82 +113,53 @@ def is_data_set(path: Path) -> bool:
     return (path / INFO).is_file()
 
 
-def read_layout(root: Path, state: str) -> Layout:
+def read_info(root: Path) -> Mapping[str, Any]:
+    """All of ``info.json``.
+
+    Raises:
+        DataError: The file is missing or broken, or it is of another version.
+    """
+    file = root / INFO
+    info = foreign.parsed(file, foreign.text(file))
+    if not isinstance(info, dict):
+        raise DataError(f"{file} holds {type(info).__name__}", "a JSON object", "copy or download it again")
+    version = info.get("codebase_version")
+    if version not in VERSIONS:
+        raise DataError(
+            got=f"codebase_version {str(version)[:40]!r} in {file}",
+            expected=f"one of {', '.join(VERSIONS)}",
+            change=_other_version(version),
+        )
+    return info
+
+
+def read_layout(root: Path, state: str | None = None, action: str | None = None) -> Layout:
     """Read and check ``info.json``.
 
     Args:
         root: Folder of the data set.
-        state: Key of the observation.
+        state: Key of the observation, or several with commas; None for the first of `STATES` that is there.
+        action: The same of the action, and of `ACTIONS`.
 
     Raises:
         DataError: The file is missing or broken, the version is another one, or a feature cannot be used.
     """
-    file = root / INFO
-    try:
-        info = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"{file} cannot be read: {error}", "the JSON file that LeRobot writes", "copy or download it again"
-        ) from error
-    if not isinstance(info, dict):
-        raise DataError(f"{file} holds {type(info).__name__}", "a JSON object", "copy or download it again")
-    version = info.get("codebase_version")
-    if version not in ("v2.1", "v3.0"):
-        raise DataError(
-            got=f"codebase_version {version!r} in {file}",
-            expected="'v2.1' or 'v3.0'",
-            change="convert the data set with LeRobot's own scripts",
-        )
+    file, info = root / INFO, read_info(root)
     fps = info.get("fps")
-    if not isinstance(fps, int | float) or isinstance(fps, bool) or not fps > 0:
-        raise DataError(f"fps {fps!r} in {file}", "a positive rate [Hz]", "correct the file")
-    return Layout(root, version, float(fps), _feature(file, info, ACTION), _feature(file, info, state), info)
+    if not isinstance(fps, int | float) or isinstance(fps, bool) or not 0 < fps <= 1e6:
+        raise DataError(f"fps {str(fps)[:40]} in {file}", "a positive rate [Hz]", "correct the file")
+    of_action = find(file, info, action, ACTIONS, "--action")
+    return Layout(
+        root, info["codebase_version"], float(fps), of_action, find(file, info, state, STATES, "--state"), info
+    )
 
 
-def _feature(file: Path, info: Mapping[str, Any], key: str) -> Feature:
-    features = info.get("features")
-    features = features if isinstance(features, dict) else {}
-    if not isinstance(features.get(key), dict):
-        vectors = [name for name, each in features.items() if isinstance(each, dict) and _length(each)]
-        raise DataError(
-            got=f"no feature {key!r} in {file}",
-            expected=f"an action and a state; vectors there: {', '.join(vectors) or 'none'}",
-            change="name the state with --state, or record it",
-        )
-    feature, size = features[key], _length(features[key])
-    if not size:
-        raise DataError(
-            got=f"feature {key!r} of type {feature.get('dtype')!r} and shape {feature.get('shape')} in {file}",
-            expected="a vector of numbers, such as float32 of shape [7]",
-            change="name another state with --state; images are not read here",
-        )
-    names = _names(feature.get("names"), key, size)
-    if names is None or len(names) != size or len(set(names)) != size:
-        raise DataError(
-            got=f"names {feature.get('names')!r} of feature {key!r} in {file}",
-            expected=f"{size} different names, one per dimension",
-            change="correct the names: joints that were renamed or left out cannot be told apart",
-        )
-    return Feature(key, names)
-
-
-def _length(feature: Mapping[str, Any]) -> int:
-    """Dimensions of a vector feature, 0 for anything else."""
-    shape, kind = feature.get("shape"), feature.get("dtype")
-    numbers = isinstance(kind, str) and kind.startswith(("float", "int", "uint"))
-    if not (numbers and isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int)):
-        return 0
-    return shape[0]
-
-
-def _names(given: Any, key: str, size: int) -> tuple[str, ...] | None:
-    """Names come as a list, as a list under one key (``motors``, ``axes``), or not at all; None for anything else."""
-    if isinstance(given, dict):
-        lists = list(given.values())
-        given = lists[0] if len(lists) == 1 and isinstance(lists[0], list) else list(given)
-    if given is None:
-        return tuple(f"{key} {i}" for i in range(size))
-    return tuple(str(name) for name in given) if isinstance(given, list) else None
+def _other_version(version: Any) -> str:
+    if version is None:
+        return "this is no data set of LeRobot, whatever its folder looks like; docs/data.md says what is read"
+    if str(version).startswith("v1."):
+        return "convert it with the scripts of LeRobot 0.1 (convert_dataset_v1_to_v2.py), which wrote that version"
+    return "convert it with the LeRobot that wrote it, or look for a newer Segue"
 
 
 def state_of_action(layout: Layout) -> tuple[int | None, ...]:
@@ -179,14 +169,14 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
         DataError: `OURS` is broken, or does not fit.
     """
     file, names = layout.root / OURS, layout.state.names
-    if layout.state.key != STATE or not file.is_file():
+    if layout.state.keys != (STATE,) or layout.action.keys != (ACTION,) or not file.is_file():
         return tuple(names.index(name) if name in names else None for name in layout.action.names)
-    try:
-        told = json.loads(file.read_text())["state_of_action"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    content = foreign.parsed(file, foreign.text(file))
+    told = content.get("state_of_action") if isinstance(content, dict) else None
+    if told is None:
         raise DataError(
-            f"{file} cannot be read: {error!r}", '{"state_of_action": [...]}', "remove it, or write the data set again"
-        ) from error
+            f"{file} cannot be read", '{"state_of_action": [...]}', "remove it, or write the data set again"
+        )
     known = range(len(names))
     fits = isinstance(told, list) and all(each is None or (type(each) is int and each in known) for each in told)
     if not fits or len(told) != len(layout.action.names):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.data import foreign
 from segue.data.lerobot.layout import Layout
 from segue.errors import DataError, MissingExtraError
 
@@ -85,31 +86,37 @@ class Footage:
 
     key: str
     fps: float
-    _wanted: dict[Path, list[tuple[NDArray[np.float64], int]]] = field(default_factory=lambda: defaultdict(list))
+    _wanted: dict[Path, list[tuple[int, NDArray[np.float64], int]]] = field(default_factory=lambda: defaultdict(list))
 
-    def want(self, shot: Shot, timestamps: NDArray[np.float64], first: int) -> None:
+    def want(self, episode: int, shot: Shot, timestamps: NDArray[np.float64], first: int) -> None:
         """Ask for the frames of an episode.
 
         Args:
+            episode: Its index.
             shot: Where they are.
             timestamps: Of its rows, since its start [s]. Shape (frames,).
             first: Where in the store the first of them goes.
         """
-        self._wanted[shot.file].append((shot.start + timestamps, first))
+        self._wanted[shot.file].append((episode, shot.start + timestamps, first))
 
-    def decode(self, store: NDArray[np.uint8]) -> None:
-        """Decode everything that was asked for.
+    def files(self) -> Mapping[Path, Sequence[int]]:
+        """Files that are wanted, and the episodes in each."""
+        return {file: [episode for episode, _, _ in parts] for file, parts in self._wanted.items()}
+
+    def decode(self, file: Path, store: NDArray[np.uint8]) -> None:
+        """Decode everything that was asked for of a file.
 
         Args:
+            file: One of `files`.
             store: Filled. Shape (frames, height, width, 3).
 
         Raises:
-            DataError: A file is missing, truncated or damaged, has another size, or no frame near to a timestamp.
+            DataError: The file is missing, truncated or damaged, has another size, or no frame near to a timestamp.
         """
-        for file, parts in self._wanted.items():
-            times = np.concatenate([part for part, _ in parts])
-            rows = np.concatenate([first + np.arange(len(part)) for part, first in parts])
-            self._decode(file, times, rows, store)
+        parts = self._wanted[file]
+        times = np.concatenate([part for _, part, _ in parts])
+        rows = np.concatenate([first + np.arange(len(part)) for _, part, first in parts])
+        self._decode(file, times, rows, store)
 
     def _decode(
         self, file: Path, times: NDArray[np.float64], rows: NDArray[np.int64], store: NDArray[np.uint8]
@@ -176,6 +183,7 @@ def _frames(key: str, file: Path) -> Iterator[Any]:
 def _opened(key: str, file: Path) -> Iterator[Any]:
     """A video file, and what goes wrong with it as an error of ours."""
     av = pyav()
+    foreign.regular(file)
     try:
         # Only this format is tried: others, such as playlists, may name files and addresses of their own.
         with av.open(str(file), format="mp4") as container:

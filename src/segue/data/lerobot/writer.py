@@ -3,7 +3,9 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from segue.core.observation import Cameras
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, statistics
 from segue.data.lerobot.layout import ACTION, INFO, OURS, STATE, pyarrow_parquet
+from segue.data.origin import Instructions
 from segue.errors import DataError
 
 EPISODES_PER_FILE, FILES_PER_FOLDER = 500, 1000
@@ -22,7 +25,7 @@ _MEGABYTES = 100
 _FILE = "chunk-{:03d}/file-{:03d}.parquet"
 
 
-def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | None = None) -> Path:
+def save(episodes: Episodes, root: str | Path, *, task: str | None = None, robot_type: str | None = None) -> Path:
     """Write demonstrations, or what a policy did, as a data set that LeRobot opens.
 
     The folder appears when it is complete. A camera ``top`` is the feature ``observation.images.top`` there.
@@ -30,19 +33,29 @@ def save(episodes: Episodes, root: str | Path, *, task: str, robot_type: str | N
     Args:
         episodes: What to write; the control period must be that of a whole number of frames per second.
         root: New folder.
-        task: What is done in all episodes, in words.
-        robot_type: As LeRobot names it.
+        task: What is done in all episodes, in words, where they do not say it themselves: what the robot was told
+            when it was recorded is kept.
+        robot_type: As LeRobot names it; None for the recording's own.
 
     Raises:
-        DataError: The folder is there already, or the rate is not a whole number.
+        DataError: The folder is there already, the rate is not a whole number, or nobody says what is done.
         MissingExtraError: pyarrow is not installed, or pillow where there are pictures.
     """
     root, fps = Path(root), round(1 / episodes.dt)
     check(root, episodes.dt, episodes.cameras)
+    if episodes.instructions is None and task is None:
+        raise DataError(
+            got="a recording that does not say what is done in it",
+            expected="an instruction in words, as the format has one for each frame",
+            change='add --task "what is done"',
+        )
+    if episodes.instructions is None:
+        alike = Instructions((str(task),), np.zeros(episodes.frames, np.int64))
+        episodes = replace(episodes, instructions=alike)
     root.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        _write(episodes, aside, fps, task, robot_type)
+        _write(episodes, aside, fps, robot_type or episodes.origin.robot_type)
         aside.chmod(0o755)
         aside.rename(root)
     except BaseException:
@@ -75,8 +88,9 @@ def check(root: Path, dt: float, cameras: Cameras) -> None:
         )
 
 
-def _write(episodes: Episodes, root: Path, fps: int, task: str, robot_type: str | None) -> None:
+def _write(episodes: Episodes, root: Path, fps: int, robot_type: str | None) -> None:
     rows, everything = [], []
+    texts: tuple[str, ...] = episodes.instructions.texts if episodes.instructions else ()
     seen = {key: np.zeros((3, 256), np.int64) for key in episodes.pictures}
     with closing(_DataFiles(root)) as data:
         for index in range(len(episodes)):
@@ -88,16 +102,17 @@ def _write(episodes: Episodes, root: Path, fps: int, task: str, robot_type: str 
             known = {key: statistics.of_vectors(values) for key, values in columns.items()}
             frames = len(columns["index"])
             known |= {feature(key): statistics.of_pictures(counted, frames) for key, counted in here.items()}
-            rows.append(_row(episodes, index, place, known, task))
+            tasks = [texts[int(each)] for each in dict.fromkeys(columns["task_index"].tolist())]
+            rows.append(_row(episodes, index, place, known, tasks))
             everything.append(columns)
     _write_rows(root / "meta/episodes" / _FILE.format(0, 0), rows)
-    _write_tasks(root / "meta/tasks.parquet", task)
+    _write_tasks(root / "meta/tasks.parquet", texts)
     info = {
         "codebase_version": "v3.0",
         "robot_type": robot_type,
         "total_episodes": len(episodes),
         "total_frames": episodes.frames,
-        "total_tasks": 1,
+        "total_tasks": len(texts),
         "chunks_size": FILES_PER_FOLDER,
         "data_files_size_in_mb": _MEGABYTES,
         "video_files_size_in_mb": 200,
@@ -181,7 +196,7 @@ def _features(episodes: Episodes) -> dict[str, Any]:
 def _columns(episodes: Episodes, index: int, fps: int) -> dict[str, NDArray[Any]]:
     """All columns of one episode."""
     start, end = int(episodes.starts[index]), int(episodes.ends[index])
-    frame = np.arange(end - start)
+    frame, told = np.arange(end - start), episodes.instructions
     return {
         ACTION: episodes.action[start:end],
         STATE: episodes.observation[start:end],
@@ -189,18 +204,18 @@ def _columns(episodes: Episodes, index: int, fps: int) -> dict[str, NDArray[Any]
         "frame_index": frame,
         "episode_index": np.full(end - start, index),
         "index": np.arange(start, end),
-        "task_index": np.zeros(end - start, np.int64),
+        "task_index": np.zeros(end - start, np.int64) if told is None else told.rows[start:end],
     }
 
 
 def _row(
-    episodes: Episodes, index: int, place: tuple[int, int], known: dict[str, dict[str, Any]], task: str
+    episodes: Episodes, index: int, place: tuple[int, int], known: dict[str, dict[str, Any]], tasks: list[str]
 ) -> dict[str, Any]:
     """What ``meta/episodes`` says about one episode."""
     start, end = int(episodes.starts[index]), int(episodes.ends[index])
     told = {
         "episode_index": index,
-        "tasks": [task],
+        "tasks": tasks,
         "length": end - start,
         "data/chunk_index": place[0],
         "data/file_index": place[1],
@@ -235,8 +250,8 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     pyarrow_parquet().write_table(pyarrow.Table.from_pylist(rows), path)
 
 
-def _write_tasks(path: Path, task: str) -> None:
-    """The one task; LeRobot reads the file with pandas, and the words as the index of the table."""
+def _write_tasks(path: Path, texts: Sequence[str]) -> None:
+    """What is done; LeRobot reads the file with pandas, and the words as the index of the table."""
     import pyarrow
 
     described = {
@@ -250,5 +265,5 @@ def _write_tasks(path: Path, task: str) -> None:
         ],
         "pandas_version": "2.0.0",
     }  # fmt: skip
-    table = pyarrow.table({"task_index": pyarrow.array([0], pyarrow.int64()), "task": pyarrow.array([task])})
+    table = pyarrow.table({"task_index": pyarrow.array(range(len(texts)), pyarrow.int64()), "task": list(texts)})
     pyarrow_parquet().write_table(table.replace_schema_metadata({"pandas": json.dumps(described)}), path)

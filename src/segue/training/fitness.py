@@ -1,0 +1,231 @@
+"""Whether demonstrations that can be read can also be learned from: what would spoil a training without an error."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.smoothness import still
+from segue.data.choice import short
+from segue.data.episodes import Episodes
+from segue.errors import DataError
+from segue.policies.normalizer import Normalizer
+
+_TAIL = 200
+"""Of so many frames one may be an outlier."""
+_BLOWN = 3.0
+"""Outliers make a dimension's standard deviation so many times what it is without them."""
+_TURNS = ((2 * np.pi, "rad"), (360.0, "degrees"))
+_NEAR = 0.1
+"""Share of a turn by which a step may differ from it, and by which values may reach beyond it."""
+_RARE = 10.0
+"""A step is a wrap if it is so many times as large as the usual one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with demonstrations.
+
+    Attributes:
+        text: In words, with episode, frame and dimension.
+        fatal: Whether no policy can be trained at all.
+    """
+
+    text: str
+    fatal: bool = False
+
+
+def findings(episodes: Episodes, horizon: int) -> list[Finding]:
+    """Everything that would spoil a training, the fatal first.
+
+    Args:
+        episodes: Demonstrations.
+        horizon: H of the policy that is to be trained.
+    """
+    found = [*_lengths(episodes, horizon)]
+    for kind, values, names in (
+        ("action", episodes.action, episodes.action_names),
+        ("observation", episodes.observation, episodes.observation_names),
+    ):
+        found += _outliers(episodes, kind, values, names)
+        found += _wraps(episodes, kind, values, names)
+        found += _standing(episodes, kind, values, names)
+    found += _around(episodes)
+    found += _small(episodes)
+    found += _same_as_state(episodes)
+    found += _instructions(episodes)
+    found += [Finding(text) for text in _unseen(episodes)]
+    return sorted(found, key=lambda each: not each.fatal)
+
+
+def check_seen(episodes: Episodes, blind: bool, readable: Sequence[str]) -> None:
+    """Raise `DataError` where a policy would be trained without a camera that the demonstrations have.
+
+    Args:
+        episodes: As they were read.
+        blind: The policy is to see none.
+        readable: Cameras whose pictures can be read from this kind of recording.
+    """
+    unseen = episodes.origin.unseen
+    if unseen and not episodes.pictures and not blind:
+        raise DataError(
+            got=f"{len(unseen)} cameras ({', '.join(unseen)}), none of which the policy would see",
+            expected="the cameras that it is to see, or the word that it is to see none",
+            change=f"add --cameras {','.join(readable)} (or some of them), or --blind"
+            if readable
+            else "add --blind; pictures of this kind of recording are read after a conversion to .npz or LeRobot",
+        )
+
+
+def _lengths(episodes: Episodes, horizon: int) -> Iterator[Finding]:
+    lengths = np.diff(episodes.ends, prepend=0)
+    longest = int(lengths.max())
+    single = np.flatnonzero(lengths == 1).tolist()
+    if longest == 1:
+        yield Finding("no episode has more than one frame: there is no motion to learn", fatal=True)
+    elif longest < horizon:
+        yield Finding(
+            f"no episode is as long as a chunk of {horizon} steps, the longest has {longest}: train with --horizon "
+            f"{longest} or less",
+            fatal=True,
+        )
+    elif single:
+        yield Finding(f"{len(single)} of {len(episodes)} episodes have one frame only: {short(single)}")
+
+
+def _place(episodes: Episodes, frame: int) -> str:
+    episode = int(np.searchsorted(episodes.ends, frame, side="right"))
+    return f"frame {frame} (episode {episode}, step {frame - int(episodes.starts[episode])})"
+
+
+def _outliers(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
+    """Dimensions whose range a few frames eat up, so that normalisation leaves nothing of the others."""
+    tail = max(1, len(values) // _TAIL)
+    if len(values) < 20:
+        return
+    for index, name in enumerate(names):
+        column = values[:, index].astype(np.float64)
+        far = np.abs(column - np.median(column))
+        order = np.argsort(far)[::-1]
+        whole, rest = float(column.std()), float(column[order[tail:]].std())
+        if not whole > _BLOWN * rest:
+            continue
+        frames = np.sort([frame for frame in order[:tail] if far[frame] > 0.5 * far[order[0]]])
+        worst = int(order[0])
+        more = f", and in {len(frames) - 1} more like it" if len(frames) > 1 else ""
+        yield Finding(
+            f"{kind} {name!r} is {column[worst]:.6g} in {_place(episodes, worst)}{more}: its standard deviation is "
+            f"{whole:.3g}, without that {rest:.3g}; what the other frames do is lost to a policy"
+        )
+
+
+def _wraps(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
+    """Steps of about a turn in values that reach no further than a turn."""
+    inside = np.setdiff1d(np.arange(len(values) - 1), episodes.ends[:-1] - 1)
+    if not len(inside):
+        return
+    for index, name in enumerate(names):
+        column = values[:, index].astype(np.float64)
+        steps = np.abs(np.diff(column))[inside]
+        for turn, unit in _TURNS:
+            jumps = np.flatnonzero(np.abs(steps - turn) < _NEAR * turn)
+            if len(jumps) and np.ptp(column) < (1 + _NEAR) * turn and turn > _RARE * np.median(steps):
+                yield Finding(
+                    f"{kind} {name!r} steps by {steps[jumps[0]]:.3g} ({unit}) after "
+                    f"{_place(episodes, int(inside[jumps[0]]))}, {len(jumps)} such steps: an angle that wraps is "
+                    "learned and measured as a jump; unwrap it in each episode (np.unwrap), or give its sine and cosine"
+                )
+                break
+    for first in range(len(names) - 3):
+        quaternion = values[:, first : first + 4].astype(np.float64)
+        if not (np.abs(np.linalg.norm(quaternion, axis=1) - 1) < 0.02).all():
+            continue
+        flips = inside[np.sum(quaternion[inside] * quaternion[inside + 1], axis=1) < -0.5]
+        if len(flips):
+            yield Finding(
+                f"{kind} {names[first]!r} to {names[first + 3]!r} change their sign together after "
+                f"{_place(episodes, int(flips[0]))}, {len(flips)} times: a quaternion and its negative are the same "
+                "orientation; keep the sign that is nearer to the frame before"
+            )
+
+
+def _around(episodes: Episodes) -> Iterator[Finding]:
+    """Actions that are about a turn away from the state that they could be learned relative to."""
+    for action, state in enumerate(episodes.state_of_action):
+        if state is None:
+            continue
+        apart = np.abs(episodes.action[:, action].astype(np.float64) - episodes.observation[:, state])
+        for turn, unit in _TURNS:
+            far = np.flatnonzero(np.abs(apart - turn) < _NEAR * turn)
+            if len(far) and turn > _RARE * np.median(apart):
+                yield Finding(
+                    f"action {episodes.action_names[action]!r} and its state are {apart[far[0]]:.3g} ({unit}) apart in "
+                    f"{_place(episodes, int(far[0]))}, {len(far)} times: one of them has wrapped, a relative action "
+                    "would be a whole turn"
+                )
+                break
+
+
+def _standing(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
+    quiet = still(values, episodes.ends)
+    constant = [name for name, column in zip(names, values.T, strict=True) if np.ptp(column) == 0]
+    noisy = [name for name, rests in zip(names, quiet, strict=True) if rests and name not in constant]
+    if len(constant) == len(names) and kind == "action":
+        yield Finding("no action ever changes: there is no motion to learn", fatal=True)
+    elif constant:
+        yield Finding(f"{kind} {_listed(constant)} never changes")
+    if noisy and len(noisy) < len(names):
+        yield Finding(f"{kind} {_listed(noisy)} stands still but for noise beside the others")
+
+
+def _small(episodes: Episodes) -> Iterator[Finding]:
+    """Actions that the floor of the normalisation makes small beside the noise of a flow policy, which is 1."""
+    spread = episodes.action.astype(np.float64).std(0)
+    share = spread / Normalizer.fit(episodes.action).scale.numpy().astype(np.float64)
+    moves = ~still(episodes.action, episodes.ends) & (spread > 0)
+    small = [
+        name for name, part, motion in zip(episodes.action_names, share, moves, strict=True) if motion and part < 0.5
+    ]
+    if small:
+        yield Finding(
+            f"action {_listed(small)} has a standard deviation below what normalisation adds to it: to a policy it has "
+            f"{share[moves].min():.2g} instead of about 1; give it in a smaller unit, such as mm for m"
+        )
+
+
+def _same_as_state(episodes: Episodes) -> Iterator[Finding]:
+    pairs = [(action, state) for action, state in enumerate(episodes.state_of_action) if state is not None]
+    if pairs and all(np.array_equal(episodes.action[:, a], episodes.observation[:, s]) for a, s in pairs):
+        yield Finding(
+            "each action that has a state is that state in the same frame: a policy learns to stay where it is; a "
+            "command is what the next frames reach"
+        )
+
+
+def _instructions(episodes: Episodes) -> Iterator[Finding]:
+    told = episodes.instructions
+    if told is None or len(told.used) < 2:
+        return
+    first = told.rows[episodes.starts]
+    which = [
+        f"{text!r} in episodes {short(np.flatnonzero(first == index).tolist())}"
+        for index, text in enumerate(told.texts)
+        if (first == index).any()
+    ]
+    yield Finding(
+        f"{len(told.used)} instructions, which a policy does not see, so that it learns their mixture: "
+        f"{'; '.join(which[:4])}{' ...' if len(which) > 4 else ''}; choose with --episodes"
+    )
+
+
+def _unseen(episodes: Episodes) -> Iterator[str]:
+    if episodes.origin.unseen:
+        yield (
+            f"cameras {', '.join(episodes.origin.unseen)} are not read: a policy sees those that --cameras names; "
+            "segue train stops unless it is told --blind"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
