@@ -194,6 +194,7 @@ def test_suspend_at_any_moment(block: int) -> None:
             moments.discard(made.executor.counts.ticks)
             made.clock.time += float(10 ** rng.uniform(0.1, 5))
             epochs.append(made.executor.plan.epoch)
+            return False  # the executor has yet to see it
         return not moments and made.executor.ladder.state is State.RUN
 
     epochs: list[int] = []
