@@ -59,7 +59,7 @@ def test_a_rotation_is_whole_and_there_is_a_kind_for_each_dimension() -> None:
     with pytest.raises(SpecError, match="one after the other"):
         MIXED.part([3, 4])
     assert MIXED.part([3, 4, 5, 6, 1]).words == ("quaternion",) * 4 + ("angle",)
-    with pytest.raises(SpecError, match="2 action kinds(.|\n)*3, one per dimension: a, b, c"):
+    with pytest.raises(SpecError, match=r"2 action kinds(.|\n)*3, one per dimension: a, b, c"):
         ANGLES.check("action", ("a", "b", "c"))
     LINEAR.check("action", ("a", "b", "c"))
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import Seam, overlap_rmse, seam_jump
 from segue.core.smoothness import jerk, nldlj, nsparc, speed
 from segue.data.episodes import Episodes
@@ -42,6 +43,7 @@ TOOL = replace(
     action_low=np.full(3, -1, np.float32),
     action_high=np.full(3, 1, np.float32),
     command="velocity",
+    action_kinds=Dimensions.of("displacement", "displacement", "gripper"),
 )
 SUCCESS, FAILURE = Outcome(True, 1.0, True), Outcome(False, 0.25, False)
 
@@ -214,12 +216,12 @@ def test_displacements_are_summed_up_and_the_gripper_is_no_motion():
     commands = np.tile([0.5, 0.0, 1.0], (10, 1))
     path = commanded_path(commands, np.array([0.5, 1.0, 1.0]), TOOL)
     np.testing.assert_allclose(path, np.stack([np.arange(1.0, 11), np.zeros(10)], axis=1))
-    assert TOOL.motion == TOOL.displacements == (0, 1)
+    assert TOOL.motion == TOOL.kinds.moves == (0, 1)
 
 
 def test_every_target_position_is_part_of_the_path():
-    gripping = replace(ARM, action_names=("target 0", "gripper"))
-    assert (gripping.motion, gripping.displacements) == ((0, 1), ())
+    gripping = replace(ARM, action_names=("target 0", "gripper"))  # names decide nothing
+    assert (gripping.motion, gripping.kinds.moves) == ((0, 1), ())
 
 
 def test_a_hold_repeats_targets_and_commands_no_displacement():

@@ -285,5 +285,5 @@ def test_actions_are_measured_in_physical_units(name: str, first: str, unit: str
     found = groups(robot)
     assert (found[0].name, found[0].unit) == (first, unit)
     assert sorted(i for group in found for i in group.dimensions) == list(range(len(robot.spec.action_names)))
-    assert robot.spec.displacements == summed
+    assert robot.spec.kinds.moves == summed
     assert found[0].summed == bool(summed)

@@ -70,7 +70,7 @@ class Motion:
             velocity=(self.velocity,) * n,
             acceleration=(self.acceleration,) * n,
             jerk=(self.jerk,) * n,
-            displacement=tuple(i in spec.displacements for i in range(n)),
+            kinds=spec.kinds,
         )
 
 

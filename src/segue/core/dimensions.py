@@ -10,9 +10,9 @@
     displacement  per control step; at rest it is zero
     constant      never moves
 
-Names never decide what a dimension is. What no kind is said of is linear. All functions take arrays of NumPy and tensors
-of torch, dimensions last, and work along all leading axes; where every kind is linear they are the plain expressions,
-to the bit.
+Names never decide what a dimension is. What no kind is said of is linear. All functions take arrays of NumPy and
+tensors of torch, dimensions last, and work along all leading axes; where every kind is linear they are the plain
+expressions, to the bit.
 """
 
 from collections.abc import Iterable, Sequence
