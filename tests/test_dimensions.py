@@ -71,7 +71,7 @@ def test_another_description_of_the_same_makes_no_difference(seed: int) -> None:
     one, other = MIXED.difference(a, b), MIXED.difference(*others)
     np.testing.assert_allclose(one[..., :3], other[..., :3], atol=1e-9)
     assert (np.abs(one[..., 1:3]) <= np.array([np.pi, 180]) + 1e-9).all()
-    same(MIXED.blend(a, b, share), MIXED.blend(*others, share))
+    same(MIXED.blend(a, b, 1 - share, share), MIXED.blend(*others, 1 - share, share))
     same(MIXED.near(others[0], a), a)
     same(MIXED.wrapped(a, [0] * 15), a)
 
@@ -95,7 +95,7 @@ def test_paths_go_on_without_a_jump_and_mean_the_same(seed: int) -> None:
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_a_blend_lies_between_and_nothing_lies_between_two_values(seed: int, share: float) -> None:
     old, new = drawn(seed, 7), drawn(seed + 1, 7)
-    mixed = MIXED.blend(old, new, share)
+    mixed = MIXED.blend(old, new, 1 - share, share)
     off, whole = MIXED.difference(mixed, new), MIXED.difference(old, new)
     np.testing.assert_allclose(off[:, :3], (1 - share) * whole[:, :3], atol=1e-9)
     np.testing.assert_array_equal(mixed[:, 7], new[:, 7] if share > 0 else old[:, 7])
@@ -106,7 +106,7 @@ def test_a_blend_lies_between_and_nothing_lies_between_two_values(seed: int, sha
 
 def test_all_of_the_new_one_is_the_new_one_to_the_bit() -> None:
     old, new = drawn(0, 20)[:, :3], drawn(1, 20)[:, :3]
-    np.testing.assert_array_equal(MIXED.part(range(3)).blend(old, new, 1.0), new)
+    np.testing.assert_array_equal(MIXED.part(range(3)).blend(old, new, 0.0, 1.0), new)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -116,7 +116,7 @@ def test_a_change_of_unit_commutes_with_everything(seed: int) -> None:
     factor = 180 / np.pi
     for of in (
         lambda d, x, y: d.difference(x, y),
-        lambda d, x, y: d.blend(x, y, 0.25),
+        lambda d, x, y: d.blend(x, y, 0.75, 0.25),
         lambda d, x, _: d.continuous(x),
         lambda d, x, _: d.mean(x[0]),
     ):
@@ -131,7 +131,7 @@ def test_tensors_are_treated_as_arrays_are(seed: int) -> None:
     x, y, share = torch.tensor(a), torch.tensor(b), torch.rand(3, 6, 1, dtype=torch.float64)
     for array, tensor in (
         (MIXED.difference(a, b), MIXED.difference(x, y)),
-        (MIXED.blend(a, b, share.numpy()), MIXED.blend(x, y, share)),
+        (MIXED.blend(a, b, 1 - share.numpy(), share.numpy()), MIXED.blend(x, y, 1 - share, share)),
         (MIXED.continuous(a), MIXED.continuous(x)),
         (MIXED.continuous(a, b[:, 0]), MIXED.continuous(x, y[:, 0])),
         (MIXED.wrapped(a, [0.0] * 15), MIXED.wrapped(x, [0.0] * 15)),
@@ -146,7 +146,7 @@ def test_plain_numbers_are_plain_expressions_to_the_bit(seed: int) -> None:
     a, b, share = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), rng.random((5, 1))
     for dimensions in (LINEAR, Dimensions.of("gripper", "linear", "velocity")):
         np.testing.assert_array_equal(dimensions.difference(a, b), a - b)
-        np.testing.assert_array_equal(dimensions.blend(a, b, share), share * b + (1 - share) * a)
+        np.testing.assert_array_equal(dimensions.blend(a, b, 1 - share, share), share * b + (1 - share) * a)
         np.testing.assert_array_equal(dimensions.mean(a), a.mean(0))
         assert dimensions.continuous(a) is a
         assert dimensions.proper(a) is a

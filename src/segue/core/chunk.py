@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Array, Cameras
 from segue.errors import SpecError, TimingError
 
@@ -136,6 +137,11 @@ class PolicySpec:
         observation_names: One per observation dimension.
         action_names: One per action dimension.
         cameras: Pictures that it sees beside the state; without any, observations are plain arrays.
+        action_kinds: What each action dimension is.
+        observation_kinds: What each observation dimension is.
+
+    Raises:
+        SpecError: There is not one kind per dimension.
     """
 
     horizon: int
@@ -143,6 +149,12 @@ class PolicySpec:
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
     cameras: Cameras = field(default_factory=dict)
+    action_kinds: Dimensions = LINEAR
+    observation_kinds: Dimensions = LINEAR
+
+    def __post_init__(self) -> None:
+        self.action_kinds.check("action", self.action_names)
+        self.observation_kinds.check("observation", self.observation_names)
 
 
 class ChunkPolicy(Protocol):

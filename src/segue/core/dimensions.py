@@ -210,11 +210,19 @@ class Dimensions:
         return self.near(a, b) - b
 
     def add(self, x: Values, change: Any) -> Values:
-        """``x + change``, a rotation of the length that it has to have."""
-        return self.proper(x + change)
+        """``x + change``: a rotation of the length that it has to have, binary and constant dimensions as they are."""
+        return self.proper(self.stepped(x + change, x))
 
-    def blend(self, old: Values, new: Values, share: Any) -> Values:
-        """``share new + (1 - share) old``.
+    def stepped(self, x: Values, like: Values) -> Values:
+        """The same, with the binary and constant dimensions of another, of the same shape."""
+        if not self.steps:
+            return x
+        x = 1 * x
+        x[..., list(self.steps)] = like[..., list(self.steps)]
+        return x
+
+    def blend(self, old: Values, new: Values, of_old: Any, of_new: Any) -> Values:
+        """``of_old old + of_new new``, two shares of 1 in all.
 
         Angles and rotations are mixed the shorter way round, and near the new one. Of two binary or constant values the
         new one is taken wherever it has a share.
@@ -222,13 +230,14 @@ class Dimensions:
         Args:
             old: Shape (..., dimension).
             new: Same shape.
-            share: Of the new one, in [0, 1]; broadcast against both.
+            of_old: Share of the old one, in [0, 1]; broadcast against both.
+            of_new: Share of the new one.
         """
-        mixed = share * new + (1 - share) * self.near(old, new)
+        mixed = of_new * new + of_old * self.near(old, new)
         if self.plain:
             return mixed
         for index in self.steps:
-            taken = (share + 0 * new)[..., index] > 0
+            taken = (of_new + 0 * new)[..., index] > 0
             chosen = 1 * old[..., index]
             chosen[taken] = new[..., index][taken]
             mixed[..., index] = chosen

@@ -10,6 +10,8 @@ A file is a NumPy ``.npz`` archive without pickled objects:
     action_names       (action,) str                   optional
     state_of_action    (action,) int                   optional; index of the observation that measures the same
                                                        quantity as the action, -1 for none
+    action_kinds       (action,) str                   optional; linear, angle, ... (`segue.core.dimensions`)
+    observation_kinds  (observation,) str              optional
     source             () str                          optional; where it comes from, licence
     pictures/NAME      (frames, height, width, 3) uint8    optional; what a camera saw, red green blue
 
@@ -29,12 +31,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Cameras, Observed, seen
 from segue.data.pictures import PREFIX, Pictures, add, mapped
-from segue.errors import DataError
+from segue.errors import DataError, SpecError
 
 REQUIRED = ("observation", "action", "episode_ends", "dt")
-OPTIONAL = ("observation_names", "action_names", "state_of_action", "source")
+OPTIONAL = ("observation_names", "action_names", "state_of_action", "action_kinds", "observation_kinds", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,8 @@ class Episodes:
             same unit, so that the action can be learned relative to it; None where there is no such observation.
         source: Where the demonstrations come from and under which licence.
         pictures: What each camera saw, by its name; a picture per frame.
+        action_kinds: What each action dimension is.
+        observation_kinds: What each observation dimension is.
 
     Raises:
         DataError: The parts do not fit together, or a value is not finite.
@@ -66,6 +71,8 @@ class Episodes:
     state_of_action: tuple[int | None, ...]
     source: str
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    action_kinds: Dimensions = LINEAR
+    observation_kinds: Dimensions = LINEAR
 
     def __post_init__(self) -> None:
         _check_frames("observation", self.observation)
@@ -76,6 +83,8 @@ class Episodes:
         _check_names("observation", self.observation_names, self.observation.shape[1])
         _check_names("action", self.action_names, self.action.shape[1])
         _check_state_of_action(self.state_of_action, self.action.shape[1], self.observation.shape[1])
+        _check_kinds("observation", self.observation_kinds, self.observation_names)
+        _check_kinds("action", self.action_kinds, self.action_names)
         for name, values, dimensions in (
             ("observation", self.observation, self.observation_names),
             ("action", self.action, self.action_names),
@@ -219,6 +228,20 @@ def _check_names(kind: str, names: tuple[str, ...], size: int) -> None:
         raise DataError(f"{kind} names used twice: {', '.join(twice)}", "one name per dimension", "rename them")
 
 
+def _check_kinds(what: str, kinds: Dimensions, names: tuple[str, ...]) -> None:
+    if kinds.kinds and len(kinds.kinds) != len(names):
+        raise DataError(
+            f"{len(kinds.kinds)} {what} kinds for {len(names)} dimensions", "one kind each", "complete the kinds"
+        )
+
+
+def _kinds(path: str | Path, arrays: Mapping[str, NDArray], key: str) -> Dimensions:
+    try:
+        return Dimensions.of(*map(str, np.atleast_1d(arrays.get(key, np.zeros(0, np.str_)))))
+    except SpecError as error:
+        raise DataError(f"{key} in {path}: {error.got}", error.expected, error.change) from error
+
+
 def _check_state_of_action(state_of_action: tuple[int | None, ...], actions: int, observations: int) -> None:
     if len(state_of_action) != actions:
         raise DataError(
@@ -257,6 +280,8 @@ def load(path: str | Path) -> Episodes:
         pictures={
             key.removeprefix(PREFIX): Pictures.of(value) for key, value in arrays.items() if key.startswith(PREFIX)
         },
+        action_kinds=_kinds(path, arrays, "action_kinds"),
+        observation_kinds=_kinds(path, arrays, "observation_kinds"),
     )
 
 
@@ -277,6 +302,7 @@ def save(episodes: Episodes, path: str | Path) -> None:
                 action_names=np.array(episodes.action_names, dtype=np.str_),
                 state_of_action=np.array([-1 if i is None else i for i in episodes.state_of_action]),
                 source=np.array(episodes.source, dtype=np.str_),
+                **_words(episodes),
             )
             if episodes.pictures:
                 add(file, dict(episodes.pictures))
@@ -288,6 +314,12 @@ def save(episodes: Episodes, path: str | Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _words(episodes: Episodes) -> dict[str, NDArray]:
+    """The kinds, where they are not all linear."""
+    kinds = {"action_kinds": episodes.action_kinds, "observation_kinds": episodes.observation_kinds}
+    return {key: np.array(each.words, dtype=np.str_) for key, each in kinds.items() if each.words}
 
 
 def _check_keys(path: Path, keys: Sequence[str]) -> None:
@@ -305,7 +337,10 @@ def _check_types(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
     for key, array in arrays.items():
         if key in (*REQUIRED, "state_of_action") and array.dtype.kind not in "fiu":
             raise DataError(f"{key!r} of type {array.dtype} in {path}", "numbers", "store a numeric array")
-        if key in ("observation_names", "action_names", "source") and array.dtype.kind != "U":
+        if (
+            key in ("observation_names", "action_names", "action_kinds", "observation_kinds", "source")
+            and array.dtype.kind != "U"
+        ):
             raise DataError(f"{key!r} of type {array.dtype} in {path}", "text", "store an array of str")
         if key in ("dt", "source") and array.size != 1:
             raise DataError(f"{key} of shape {array.shape} in {path}", "a single value", "store one")
