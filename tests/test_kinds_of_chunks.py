@@ -226,3 +226,33 @@ def test_kinds_are_kept_in_a_file_of_demonstrations_and_looked_at(tmp_path) -> N
     np.savez(tmp_path / "b.npz", **{**arrays, "action_kinds": np.array(["angel", "linear"])})
     with pytest.raises(DataError, match="angel"):
         load(tmp_path / "b.npz")
+
+
+def test_kinds_are_kept_in_a_data_set_of_lerobot(tmp_path) -> None:
+    pytest.importorskip("pyarrow")
+    from segue.data import files
+    from segue.data.lerobot import writer
+
+    episodes = replace(steady(True, "angle"), dt=0.05)
+    place = writer.save(episodes, tmp_path / "set", task="turn")
+    ours = tmp_path / "set" / "meta" / "segue.json"
+    read = files.load(place)
+    assert (read.action_kinds, read.observation_kinds) == (episodes.action_kinds, episodes.observation_kinds)
+    assert read.state_of_action == episodes.state_of_action
+    ours.write_text('{"action_kinds": ["binary", "linear"]}')
+    assert files.load(place).action_kinds == Dimensions.of("binary", "linear")
+    assert files.load(place).state_of_action == (0, 1)
+    ours.write_text('{"action_kinds": ["angel", "linear"]}')
+    with pytest.raises(DataError, match=r"docs/dimensions\.md"):
+        files.load(place)
+
+
+def test_a_policy_is_refused_by_a_robot_that_takes_something_else() -> None:
+    names = ("arm", "base")
+    robot = Dimensions.of("linear", "velocity")
+    for fits in (LINEAR, robot):
+        fits.check_fits(robot, names)
+    with pytest.raises(SpecError, match=r"'base' as displacement(.|\n)*velocity, as the robot"):
+        Dimensions.of("linear", "displacement").check_fits(robot, names)
+    with pytest.raises(SpecError, match="'arm' as angle"):
+        Dimensions.of("angle", "velocity").check_fits(robot, names)

@@ -315,3 +315,25 @@ def test_demonstrations_are_clipped_as_a_rollout_is():
     wild = replace(demonstrations(), action=np.tile([[3.0, -3.0], [7.0, -7.0]], (25, 1)).astype(np.float32))
     assert demonstration_metrics(wild, ARM)["jerk_command"] > 0
     assert demonstration_metrics(wild, narrow)["jerk_command"] == 0
+
+
+def test_seams_and_paths_of_angles_are_those_of_the_motion():
+    turned = replace(
+        ARM, action_low=np.full(2, -np.pi, np.float32), action_high=np.full(2, np.pi, np.float32),
+        action_kinds=Dimensions.of("angle", "angle"),
+    )  # fmt: skip
+    steady = np.stack([2.5 + 0.02 * np.arange(60), -2.5 - 0.03 * np.arange(60)], axis=1)
+    wrapped = (steady + np.pi) % (2 * np.pi) - np.pi
+    scale = np.ones(2)
+    path = commanded_path(wrapped, scale, turned)
+    np.testing.assert_allclose(np.diff(path, axis=0), np.diff(steady, axis=0), atol=1e-9)
+    seam = Seam(33, 30, wrapped[30:40], wrapped[30:50] + 2 * np.pi)
+    assert overlap_rmse(seam, scale, 0, turned.kinds) == pytest.approx(0, abs=1e-9)
+    for step in range(2, 58):
+        assert seam_jump(wrapped, step, scale, turned.kinds) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_base_and_an_arm_have_one_path():
+    mobile = replace(ARM, action_kinds=Dimensions.of("linear", "velocity"))
+    path = commanded_path(np.tile([0.5, 0.3], (4, 1)), np.ones(2), mobile)
+    np.testing.assert_allclose(path, np.stack([np.full(4, 0.5), 0.3 * DT * np.arange(1, 5)], axis=1))

@@ -11,6 +11,7 @@ from rich.table import Table
 from segue.commands.demonstrations import demonstrations
 from segue.commands.predictor import train_beside
 from segue.data import files
+from segue.data.proposals import proposed_kinds
 from segue.envs import tasks
 from segue.errors import SpecError
 from segue.evaluation import bench, results
@@ -248,6 +249,8 @@ def check_command(console: Console, data: Path, *, rate: float | None, state: st
         f"{data} can be used: {len(found)} episodes of {min(lengths)} to {max(lengths)} steps at {1 / found.dt:g} Hz, "
         f"{found.observation.shape[1]} observations, {found.action.shape[1]} actions"
     )
+    for said in proposed_kinds(found):
+        console.print(said, highlight=False, soft_wrap=True)
     anchored = sum(index is not None for index in found.state_of_action)
     console.print(f"{anchored} of {found.action.shape[1]} actions can be learned relative to the observed state")
 

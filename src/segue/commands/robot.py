@@ -152,7 +152,7 @@ def _source(
 
 
 def check_fits(hello: Hello, spec: RobotSpec) -> None:
-    """Raise `SpecError` unless a policy was made for this robot: names, in their order, and the control period."""
+    """Raise `SpecError` unless a policy was made for this robot: names, in their order, kinds, the control period."""
     for kind in ("observation", "action"):
         theirs, ours = getattr(hello.spec, f"{kind}_names"), getattr(spec, f"{kind}_names")
         if theirs != ours:
@@ -160,6 +160,7 @@ def check_fits(hello: Hello, spec: RobotSpec) -> None:
             got = f"{len(theirs)} {kind}s" if at is None else f"{theirs[at]!r} as {kind} {at}"
             expected = f"{len(ours)}" if at is None else f"{ours[at]!r}"
             raise SpecError(f"a policy with {got}", f"{expected}, as {spec.name} has it", "run the policy of this task")
+    hello.spec.action_kinds.check_fits(spec.kinds, spec.action_names)
     if hello.spec.cameras != spec.cameras:
         theirs, ours = (", ".join(map(str, each.items())) or "none" for each in (hello.spec.cameras, spec.cameras))
         raise SpecError(f"a policy of the cameras {theirs}", f"{ours}, as {spec.name}", "run the policy of this task")

@@ -289,7 +289,15 @@ class Dimensions:
             commands: Shape (..., steps, dimension).
             dt: Control period [s].
         """
-        path = self.continuous(commands)
+        return self.added_up(self.continuous(commands), dt)
+
+    def motion(self, size: int) -> tuple[int, ...]:
+        """Dimensions of a vector of this size that make up a path: all but grippers and what does not move."""
+        still = self.named("gripper", "binary", "constant")
+        return tuple(index for index in range(size) if index not in still)
+
+    def added_up(self, path: Values, dt: float) -> Values:
+        """The same, its displacements and velocities added up to where they lead; in any unit, see `path`."""
         if not self.moves:
             return path
         path = 1 * path
@@ -297,6 +305,19 @@ class Dimensions:
             per_step = dt if self.kinds[index].name == "velocity" else 1.0
             path[..., index] = (per_step * path[..., index]).cumsum(-1)
         return path
+
+    def check_fits(self, robot: "Dimensions", names: Sequence[str]) -> None:
+        """Raise `SpecError` where these, of a policy's actions, are not what a robot takes.
+
+        A policy that says nothing of a dimension, such as one of before there were kinds, goes with any robot.
+        """
+        for name, ours, theirs in zip(names, self.each(len(names)), robot.each(len(names)), strict=True):
+            if ours not in (Kind(), theirs):
+                raise SpecError(
+                    f"a policy that commands {name!r} as {ours}",
+                    f"{theirs}, as the robot takes it",
+                    "run the policy of this robot, or declare what the dimension is in the robot's specification",
+                )
 
     def held(self, last: Values) -> Values:
         """What a hold commands after a command: the same, and no velocity or displacement."""

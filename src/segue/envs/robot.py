@@ -97,8 +97,7 @@ class RobotSpec:
 
         A gripper is none of them: its command is a force or an opening, and its sum over time is no position.
         """
-        still = self.kinds.named("gripper", "binary", "constant")
-        return tuple(index for index in range(len(self.action_names)) if index not in still)
+        return self.kinds.motion(len(self.action_names))
 
     def held(self, last: NDArray[Real]) -> NDArray[Real]:
         """What a hold commands after a command (..., action): the same targets, and no displacement or velocity."""

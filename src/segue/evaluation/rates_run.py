@@ -173,7 +173,7 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
         records = rollout(serving, robot, seeds, timing, units)
         cells.append(result({"method": name, "delay": rates.delay, "training_seed": seed}, timing, seeds, records))
     error = walked.predicted - walked.actual
-    jumps = [seam_jump(seam, 2, units.action) for seam in walked.seams]
+    jumps = [seam_jump(seam, 2, units.action, robot[0].spec.kinds) for seam in walked.seams]
     return {
         "row": row.name,
         "training_seed": seed,

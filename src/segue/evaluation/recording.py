@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import seam_jump, seam_ratio
 from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed
 from segue.data.episodes import Episodes
-from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined
+from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined, spread
 from segue.evaluation.statistics import Interval, Sample, mean_interval
 
 
@@ -40,7 +41,7 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         first: Step of the first seam in each episode, after that of step 0.
     """
     scale, dt = action_scale(episodes), episodes.dt
-    paths = np.split(normalised(episodes.action, scale), episodes.ends[:-1])
+    paths = _paths(episodes.action, scale, episodes.action_kinds, episodes)
     speeds = [speed(path, dt) for path in paths]
     cruise = float(np.median(np.concatenate(speeds))) if speeds else float("nan")
     found = [
@@ -54,8 +55,8 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         found += _seam_measures(paths, episodes, scale, every, first)
     columns = [index for index in episodes.state_of_action if index is not None]
     if columns:
-        observed = normalised(episodes.observation[:, columns], np.std(episodes.observation[:, columns], axis=0))
-        states = np.split(observed, episodes.ends[:-1])
+        observed, kinds = episodes.observation[:, columns], _kinds_of_states(episodes, columns)
+        states = _paths(observed, spread(observed, kinds) if kinds.kinds else np.std(observed, axis=0), kinds, episodes)
         found += [
             _measured("NSPARC of the state", "", [nsparc(speed(path, dt), dt) for path in states]),
             _measured("NLDLJ of the state", "", [nldlj(speed(path, dt), dt) for path in states]),
@@ -64,11 +65,21 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
     return found
 
 
+def _paths(values: Real, scale: Real, kinds: Dimensions, episodes: Episodes) -> list[Array]:
+    """The path of each episode, normalised; angles go on without a jump."""
+    return [normalised(kinds.continuous(each), scale) for each in np.split(values, episodes.ends[:-1])]
+
+
+def _kinds_of_states(episodes: Episodes, columns: Sequence[int]) -> Dimensions:
+    """What the states are that actions are named after; rotations only as plain numbers, of which some may be named."""
+    return episodes.observation_kinds.without_rotations().part(columns)
+
+
 def _seam_measures(paths: Sequence[Array], episodes: Episodes, scale: Real, every: int, first: int) -> list[Measured]:
     commands = np.split(episodes.action, episodes.ends[:-1])
     steps = [list(range(first or every, len(each), every)) for each in commands]
     jumps = [
-        mean_of_defined(np.array([seam_jump(each, step, scale) for step in seams]))
+        mean_of_defined(np.array([seam_jump(each, step, scale, episodes.action_kinds) for step in seams]))
         for each, seams in zip(commands, steps, strict=True)
     ]
     ratios = [seam_ratio(path, seams) for path, seams in zip(paths, steps, strict=True)]
@@ -77,8 +88,7 @@ def _seam_measures(paths: Sequence[Array], episodes: Episodes, scale: Real, ever
 
 def roughest(episodes: Episodes, count: int = 3) -> list[tuple[str, float]]:
     """The action dimensions with the largest share of the squared commanded jerk, and that share."""
-    path = normalised(episodes.action, action_scale(episodes))
-    pieces = np.split(path, episodes.ends[:-1])
+    pieces = _paths(episodes.action, action_scale(episodes), episodes.action_kinds, episodes)
     power = np.sum([np.sum(np.diff(piece, n=3, axis=0) ** 2, axis=0) for piece in pieces], axis=0)
     if not power.sum() > 0:
         return []

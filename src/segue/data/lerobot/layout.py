@@ -7,13 +7,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from segue.errors import DataError, MissingExtraError
+from segue.core.dimensions import LINEAR, Dimensions
+from segue.errors import DataError, MissingExtraError, SpecError
 
 INFO = Path("meta/info.json")
 OURS = Path("meta/segue.json")
-"""What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action. It lets a
-file of ours be; unknown entries of ``info.json`` are dropped when it goes on recording."""
+"""What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action, and the words
+of ``"action_kinds"`` and ``"observation_kinds"`` (`segue.core.dimensions`), all optional. It lets a file of ours be;
+unknown entries of ``info.json`` are dropped when it goes on recording."""
 ACTION, STATE = "action", "observation.state"
+KINDS = ("action_kinds", "observation_kinds")
 INDICES = ("timestamp", "frame_index", "episode_index", "index")
 """Columns of every frame that its place is checked by."""
 
@@ -182,7 +185,10 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
     if layout.state.key != STATE or not file.is_file():
         return tuple(names.index(name) if name in names else None for name in layout.action.names)
     try:
-        told = json.loads(file.read_text())["state_of_action"]
+        content = json.loads(file.read_text())
+        if isinstance(content, dict) and "state_of_action" not in content and content.keys() & set(KINDS):
+            return tuple(names.index(name) if name in names else None for name in layout.action.names)
+        told = content["state_of_action"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} cannot be read: {error!r}", '{"state_of_action": [...]}', "remove it, or write the data set again"
@@ -196,6 +202,23 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
             change="correct it, or remove the file: actions are then relative to the states of their names",
         )
     return tuple(told)
+
+
+def declared_kinds(layout: Layout) -> tuple[Dimensions, Dimensions]:
+    """Those of the action and of the state, as `OURS` says them; linear where it says nothing.
+
+    Raises:
+        DataError: There are no such kinds.
+    """
+    file = layout.root / OURS
+    try:
+        told = json.loads(file.read_text()) if file.is_file() else {}
+        action, state = (Dimensions.of(*told.get(key, ())) for key in KINDS)
+    except (OSError, ValueError, AttributeError, TypeError, SpecError) as error:
+        raise DataError(
+            f"{file} with kinds that cannot be used: {error}", "a word per dimension", "see docs/dimensions.md"
+        ) from error
+    return action, state if layout.state.key == STATE else LINEAR
 
 
 def pyarrow_parquet() -> ModuleType:

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, video
-from segue.data.lerobot.layout import INDICES, STATE, Feature, Layout, pyarrow_parquet, read_layout, state_of_action
+from segue.data.lerobot.layout import (
+    INDICES,
+    KINDS,
+    STATE,
+    Feature,
+    Layout,
+    declared_kinds,
+    pyarrow_parquet,
+    read_layout,
+    state_of_action,
+)
 from segue.data.pictures import Pictures
 from segue.errors import DataError
 
@@ -77,6 +87,7 @@ def load(root: str | Path, *, state: str = STATE, cameras: Sequence[str] = ()) -
         observation_names=layout.state.names,
         action_names=layout.action.names,
         state_of_action=state_of_action(layout),
+        **dict(zip(KINDS, declared_kinds(layout), strict=True)),
         source=f"LeRobot {layout.version}, {layout.root.name}",
         pictures={key: Pictures.of(store) for key, store in stores.items()},
     )
