@@ -90,7 +90,7 @@ def linear(growth: float, offset: float) -> StatePredictor:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[growth - 1, 1.0]], dtype=torch.float64))
         layer.bias.fill_(offset)
-    made.network = nn.Sequential(layer)
+    made.linear = layer  # the network adds nothing yet
     return made.double()
 
 

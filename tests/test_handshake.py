@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from segue.core.chunk import PolicySpec
@@ -63,7 +62,7 @@ def test_what_is_accepted_fits_into_little_memory() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        replace(SPEC, horizon=5000), replace(SPEC, dt=np.nan), replace(SPEC, cameras={"front": (5000, 5)}),
+        replace(SPEC, horizon=5000), replace(SPEC, cameras={"front": (5000, 5)}),
         replace(SPEC, cameras={"front": (0, 5)}), replace(SPEC, action_names=()),
     ],
 )  # fmt: skip

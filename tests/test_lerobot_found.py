@@ -14,7 +14,6 @@ import pytest
 
 from point_mass import demonstrations
 from segue.data import files
-from segue.data.choice import parsed
 from segue.data.lerobot import layout, reader, writer
 from segue.data.origin import Instructions
 from segue.errors import DataError
@@ -352,20 +351,6 @@ def test_episodes_of_an_archive_are_chosen_and_left_out_too(tmp_path: Path) -> N
     np.testing.assert_array_equal(found.action, whole.select([0, 2]).action)
     assert found.origin.notes == ("episode 1 is left out: action is not finite at step 1",)
     np.testing.assert_array_equal(files.load(tmp_path / "a.npz", episodes=[2]).action, whole.select([2]).action)
-
-
-@pytest.mark.parametrize(("text", "expected"), [("3", (3,)), ("0-2,7", (0, 1, 2, 7)), (" 1 , 0 ", (1, 0))])
-def test_spans_of_episodes_are_read(text: str, expected: tuple[int, ...]) -> None:
-    assert parsed(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-1", "0-99999999999", "1.5", "\u00b2"])
-def test_other_words_are_no_episodes(text: str) -> None:
-    with pytest.raises(DataError, match="--episodes"):
-        parsed(text)
-
-
-# what the robot was told, and what is not read
 
 
 def test_instructions_and_robot_type_are_kept(root: Path, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def _episodes(
                 console.print("; ".join(map(str, grants)), highlight=False)
             started = time.monotonic()
             ending = executor.run(
-                seconds - driven, lambda last=last: robot.outcome().finished or executor.counts.ticks >= last
+                max(seconds - driven, 0.0), lambda last=last: robot.outcome().finished or executor.counts.ticks >= last
             )
         driven += time.monotonic() - started
         if ending is not Ending.DONE:

@@ -23,21 +23,19 @@ import contextlib
 import errno
 import hmac
 import logging
-import math
 import os
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from websockets import ConnectionClosed
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
-from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
 
 from segue.core.chunk import ChunkPolicy, is_stateless, surprise_of
@@ -45,6 +43,7 @@ from segue.core.observation import Cameras, Observation, Observed
 from segue.errors import SegueError, SpecError, WireError
 from segue.runtime import messages, pictures, wire
 from segue.runtime.address import Address
+from segue.runtime.floods import BoundedConnection, Sparing
 from segue.runtime.handshake import Card, encode_card
 from segue.runtime.messages import Question
 from segue.runtime.plan import Handover
@@ -52,68 +51,12 @@ from segue.runtime.plan import Handover
 MAX_CLIENTS: Final = 16
 MOST_REFUSED: Final = 16
 """Messages in a row that cannot be accepted; then the connection is closed."""
-_MOST_PIECES: Final = 256
-"""Pings, pongs and pieces of messages in a second; no client has use for more."""
-_QUIET: Final = 1.0
-"""Between two lines in the log about the same [s]."""
 _OPEN_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 1.0
 
 _log = logging.getLogger("segue.server")
 _connections = logging.getLogger("segue.server.connections")
 _connections.setLevel(logging.CRITICAL)  # that strangers send nonsense is no news
-
-
-class _Sparing:
-    """The log, once in `_QUIET` seconds about each thing, with how often it has happened since it was last told.
-
-    A line costs as much as many messages do, and whoever sends a message decides whether there is one.
-
-    Args:
-        now: Time [s].
-    """
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._told: dict[str, float] = {}
-        self._since: Counter[str] = Counter()
-
-    def tell(self, what: str, which: str = "", *, traceback: bool = False) -> None:
-        """Note that something has happened.
-
-        Args:
-            what: Out of a short list.
-            which: This one.
-            traceback: Of the exception that is being handled.
-        """
-        self._since[what] += 1
-        now = self._now()
-        if now - self._told.get(what, -math.inf) < _QUIET:
-            return
-        times = f" ({self._since[what]} times since the last line)" if self._since[what] > 1 else ""
-        self._told[what], self._since[what] = now, 0
-        said = f"{what}{': ' if which else ''}{which}{times}"
-        _log.log(logging.ERROR if traceback else logging.INFO, "%s", said, exc_info=traceback)
-
-
-class _Connection(ServerConnection):
-    """A connection that ends when its peer keeps the server busy below the level of messages.
-
-    Pings are answered and pieces of messages gathered without anybody here being asked.
-    """
-
-    _pieces, _second = 0, 0
-
-    def process_event(self, event: Any) -> None:
-        """Of websockets: a frame has come."""
-        super().process_event(event)
-        if not isinstance(event, Frame) or (event.fin and event.opcode in DATA_OPCODES):
-            return
-        second = int(self.loop.time())
-        self._pieces = self._pieces + 1 if second == self._second else 1
-        self._second = second
-        if self._pieces == _MOST_PIECES:
-            self.transport.abort()
 
 
 class _Newest:
@@ -183,7 +126,7 @@ class PolicyServer:
         self.stateless = is_stateless(policy)
         self.max_clients = max_clients if self.stateless else 1
         self._turn = asyncio.Lock()
-        self._say = _Sparing()
+        self._say = Sparing(_log)
         self._server: Server | None = None
 
     async def __aenter__(self) -> "PolicyServer":
@@ -192,7 +135,8 @@ class PolicyServer:
         how: dict[str, Any] = {
             "process_request": self._admit, "origins": [None], "compression": None, "server_header": None,
             "open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "max_size": self.max_frame,
-            "max_queue": 2, "logger": _connections, "ssl": self.address.tls, "create_connection": _Connection,
+            "max_queue": 2, "logger": _connections, "ssl": self.address.tls,
+            "create_connection": partial(BoundedConnection, say=self._say),
         }  # fmt: skip
         try:
             self._server = await self._listen(how)
