@@ -4,6 +4,7 @@ import builtins
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -311,3 +312,8 @@ def test_of_many_names_an_error_shows_those_that_are_close() -> None:
     assert "did you mean 'pick-place'?" in str(error)
     every = UnknownNameError("task", "nothing-like-it", [*(f"number-{number}" for number in range(30)), "pick-place"])
     assert "number-29" in str(every)
+
+
+def test_help_waits_for_nothing_that_only_commands_need() -> None:
+    loaded = "import sys, segue.cli; print(*({'numpy', 'torch', 'segue.data.files'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "\n"

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from segue.commands import options
-from segue.commands.reading import Reading
 from segue.commands.recordings_cli import recordings
 from segue.errors import SegueError
 
@@ -74,6 +73,7 @@ def train(
 ) -> None:
     """Train a policy on demonstrations; an interrupted run goes on where it stopped."""
     from segue.commands.evaluation import train_command
+    from segue.commands.reading import Reading
 
     train_command(
         console, task, data, family, objective, out,
@@ -107,6 +107,7 @@ def train_autoencoder(
 ) -> None:
     """Train an autoencoder of action chunks, and print what it loses on held-out episodes."""
     from segue.commands.autoencoder import train_autoencoder_command
+    from segue.commands.reading import Reading
 
     train_autoencoder_command(
         console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
@@ -134,6 +135,7 @@ def train_predictor(
 ) -> None:
     """Train a predictor of states under actions, and print how far off it is on held-out episodes."""
     from segue.commands.predictor import train_predictor_command
+    from segue.commands.reading import Reading
 
     train_predictor_command(
         console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),

@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from segue.commands import options
-from segue.commands.reading import Reading
 
 recordings = typer.Typer()
 console = Console()
@@ -27,6 +26,7 @@ def check(
     horizon: Horizon = 32,
 ) -> None:
     """Say whether demonstrations can be used, what is wrong with them if not, and what would spoil a training."""
+    from segue.commands.reading import Reading
     from segue.commands.recordings import check_command
 
     check_command(
@@ -49,6 +49,7 @@ def metrics(
     first: Annotated[int, typer.Option(min=0, help="step of the first seam", show_default="--every")] = 0,
 ) -> None:
     """Measure how smooth recorded episodes are."""
+    from segue.commands.reading import Reading
     from segue.commands.recordings import metrics_command
 
     metrics_command(
@@ -89,6 +90,7 @@ def convert(
     fill_missing: options.FillMissing = False,
 ) -> None:
     """Write demonstrations as a data set that LeRobot opens, and say what is kept and what is dropped."""
+    from segue.commands.reading import Reading
     from segue.commands.recordings import convert_command
 
     reading = Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras)

@@ -214,7 +214,9 @@ class Executor:
                 watchdog.feed()
             if now - start >= seconds and not self._stop:
                 self._stop, self._why = True, Ending.TIME
-            if now - self._fresh > self._standstill and not self._let_go:
+            if now - self._fresh > self._standstill and not self._let_go:  # the machine stood still
+                self._held_since = None
+                self.counts.standstills += 1
                 self._forget_plan()
             ending = self._step(now, now - deadline)
             if watchdog is not None and watchdog.fired:
@@ -340,8 +342,7 @@ class Executor:
     def _paused(self) -> bool:
         """Whether this slot is somebody else's."""
         if self._pause and not self._let_go:
-            self._let_go = True
-            self.conversation.reset()
+            self._forget_plan()
         if not self._let_go or self.ladder.state is not State.HOLD or self._unsent is not None:
             return False
         if self._pause:
@@ -373,9 +374,8 @@ class Executor:
         return None
 
     def _forget_plan(self) -> None:
-        """The machine stood still: come to rest, and go on from there with a plan that is asked for anew."""
-        self._let_go, self._held_since = True, None
-        self.counts.standstills += 1
+        """Come to rest, and go on from there with a plan that is asked for anew."""
+        self._let_go = True
         self.conversation.reset()
 
     def _say_slow(self) -> None:

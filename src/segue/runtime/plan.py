@@ -311,9 +311,8 @@ class Plan:
         numbers = are_real(actions)
         if numbers:
             with np.errstate(over="ignore"):  # what does not fit becomes infinite
-                actions = np.array(
-                    actions, np.float32
-                )  # a copy: the caller may receive the next chunk in the same memory
+                # A copy: the caller may receive the next chunk in the same memory.
+                actions = np.array(actions, np.float32)
         if not numbers or not np.isfinite(actions).all():
             self._asked_at = None
             return Delivery.REFUSED
