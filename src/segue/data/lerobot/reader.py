@@ -54,8 +54,8 @@ def load(
     choice.some(found, str(layout.root))
     stores = images.scratch(sum(span.length for span in found), sizes)
     footage = {key: video.Footage(key, layout.fps) for key in filmed}
-    gathered = _Gathered()
-    for file, here in by_file(found).items():
+    gathered, files = _Gathered(), by_file(found)
+    for file, here in files.items():
         rows = None
         with choice.trying([span.episode for span, _ in here]):
             rows = _Rows(file, layout)
@@ -79,7 +79,7 @@ def load(
                 wanted.decode(file, stores[key])
     kept = [span for span in found if span.episode not in choice.left_out]
     choice.some(kept, str(layout.root))
-    starts = {span.episode: first for here in by_file(found).values() for span, first in here}
+    starts = {span.episode: first for here in files.values() for span, first in here}
     shown = np.concatenate([starts[span.episode] + np.arange(span.length) for span in kept])
     told, words = gathered.instructions(layout, kept)
     return Episodes(
