@@ -6,6 +6,7 @@ from math import ceil, inf
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import Dimensions, Kind
 from segue.runtime.limits import JointLimits
 
 RELATIVE = 1e-9
@@ -13,6 +14,11 @@ RELATIVE = 1e-9
 
 def names(joints: int) -> tuple[str, ...]:
     return tuple(f"joint {index}" for index in range(joints))
+
+
+def moving(limits: JointLimits) -> NDArray[np.bool_]:
+    """Which dimensions are at rest at zero. (joints,)"""
+    return np.isin(np.arange(len(limits.names)), limits.kinds.moves)
 
 
 def excess(commands: NDArray, limits: JointLimits, dt: float) -> dict[str, float]:
@@ -28,7 +34,7 @@ def excess(commands: NDArray, limits: JointLimits, dt: float) -> dict[str, float
             / np.max(np.subtract(limits.high, limits.low))
         )
     }
-    moves = np.array(limits.displacement)
+    moves = moving(limits)
     ticks = len(commands) - 3
     for order, name in enumerate(("velocity", "acceleration", "jerk"), start=1):
         most = np.array(getattr(limits, name)) * dt**order
@@ -51,7 +57,7 @@ def assert_inside(commands: NDArray, limits: JointLimits, dt: float, before: NDA
 
 def at_rest(start: NDArray, limits: JointLimits) -> NDArray:
     """Three commands [3, joints] of a robot that rests; displacements are zero."""
-    return np.repeat(np.where(limits.displacement, 0.0, start)[None], 3, axis=0)
+    return np.repeat(np.where(moving(limits), 0.0, start)[None], 3, axis=0)
 
 
 def random_limits(rng: np.random.Generator, joints: int, displacements: float = 0.2) -> tuple[JointLimits, float]:
@@ -74,7 +80,7 @@ def random_limits(rng: np.random.Generator, joints: int, displacements: float = 
         velocity=some_unlimited(spread(-1.3, 1.3)),
         acceleration=some_unlimited(spread(-0.5, 2)),
         jerk=some_unlimited(spread(-0.3, 3.7)),
-        displacement=tuple(moves.tolist()),
+        kinds=Dimensions(tuple(Kind("displacement") if each else Kind() for each in moves)),
     )
     return limits, float(rng.choice([0.001, 0.005, 0.02, 0.1]))
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import point_mass
 from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_continue
+from segue.core.dimensions import Dimensions
 from segue.data.resample import at_high_rate, cubic, held, linear
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
@@ -58,7 +59,7 @@ def test_a_continuation_in_periods_keeps_the_timing_possible(known: int, delay: 
 
 
 def test_the_chunk_starts_from_the_last_executed_action_and_displacements_keep_their_sum() -> None:
-    policy = ExpandedPolicy(Recorded(CHUNK), F, linear, summed=(1,))
+    policy = ExpandedPolicy(Recorded(CHUNK), F, linear, kinds=Dimensions.of("linear", "displacement"))
     previous = np.array([-3.0, 9.0], np.float32)
     found = policy.next_chunk(
         np.zeros(1, np.float32), Continuation(8, np.zeros((0, 2), np.float32), 0, 4, previous=previous)
@@ -70,7 +71,7 @@ def test_the_chunk_starts_from_the_last_executed_action_and_displacements_keep_t
 def test_the_policy_below_is_asked_at_its_own_rate() -> None:
     below = Recorded(CHUNK)
     prefix = np.stack([np.arange(10), np.ones(10)], axis=1).astype(np.float32)
-    policy = ExpandedPolicy(below, F, held, summed=(1,))
+    policy = ExpandedPolicy(below, F, held, kinds=Dimensions.of("linear", "displacement"))
     policy.next_chunk(np.zeros(1, np.float32), Continuation(8, prefix, 3, 6, np.ones(10, np.int64)))
     (asked,) = below.asked
     np.testing.assert_array_equal(asked.prefix, [[3, 4], [7, 4]])
@@ -135,7 +136,7 @@ def test_a_past_of_whole_periods_is_told_and_another_is_not(steps: int) -> None:
     """Targets are those at the end of each period, displacements what its steps add up to."""
     executed = np.arange(2 * steps, dtype=np.float32).reshape(steps, 2)
     asked = Continuation(24, executed[:0], 0, 4, past=Past(np.ones(1, np.float32), executed))
-    past = at_periods(asked, F, summed=(1,)).past
+    past = at_periods(asked, F, kinds=Dimensions.of("linear", "displacement")).past
     assert (past is None) == (steps % F > 0)
     if past is not None:
         assert past.state.tolist() == [1]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from limit_oracle import assert_inside, at_rest, names, random_limits, wild
+from limit_oracle import assert_inside, at_rest, moving, names, random_limits, wild
+from segue.core.dimensions import Dimensions
 from segue.errors import SpecError
 from segue.runtime.joint import Limit
 from segue.runtime.ladder import WELL, Cause, Command, Health, Ladder, State
@@ -152,7 +153,7 @@ def test_a_pose_is_taken_over_at_rest_only() -> None:
 
 
 def test_displacements_start_and_go_on_at_zero() -> None:
-    limits = replace(LIMITS, displacement=(True, False))
+    limits = replace(LIMITS, kinds=Dimensions.of("displacement", "linear"))
     ladder = Ladder(limits, DT, [0.7, 0.7])
     assert ladder.step(None).values.tolist() == [0.0, 0.7]
     ladder.rebase([0.2, -0.5])
@@ -210,7 +211,7 @@ def assert_safe(seed: int, joints: int, ticks: int) -> None:
     assert_inside(values, limits, dt, before)
     moved = np.array([each.state in (State.RUN, State.DEGRADED) for each in commands])
     rests = np.array([each.state in (State.HOLD, State.FAULT) for each in commands])
-    same = (np.diff(values, axis=0, prepend=before[-1:]) == 0) | (np.array(limits.displacement) & (values == 0))
+    same = (np.diff(values, axis=0, prepend=before[-1:]) == 0) | (moving(limits) & (values == 0))
     assert same[rests].all(), "zero velocity in HOLD and FAULT"
     assert same[np.flatnonzero(rests[1:] & ~rests[:-1])].all(), "and in the step before"
     usable = np.array([each is not None and each.shape == (joints,) and np.isfinite(each).all() for each in given])

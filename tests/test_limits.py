@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limit_oracle import assert_inside, at_rest, excess, names, random_limits, wild
+from limit_oracle import assert_inside, at_rest, excess, moving, names, random_limits, wild
+from segue.core.dimensions import Dimensions, Kind
 from segue.errors import SpecError
 from segue.runtime.joint import Limit
 from segue.runtime.limiter import Limiter, Saturation
@@ -17,10 +18,14 @@ from segue.runtime.limits import UNLIMITED, JointLimits
 DT = 0.02
 
 
+def kinds_of(joints: int, displacement: bool) -> Dimensions:
+    return Dimensions((Kind("displacement" if displacement else "linear"),) * joints)
+
+
 def limits_of(joints: int = 1, displacement: bool = False, **changed: float) -> JointLimits:
     speeds = {"velocity": 2.0, "acceleration": 10.0, "jerk": 200.0} | changed
     return JointLimits.uniform(
-        names(joints), [-1.0] * joints, [1.0] * joints, unit="rad", displacement=displacement, **speeds
+        names(joints), [-1.0] * joints, [1.0] * joints, unit="rad", kinds=kinds_of(joints, displacement), **speeds
     )
 
 
@@ -42,9 +47,9 @@ def run(limiter: Limiter, wanted: list[list[float]]) -> np.ndarray:
         ("jerk", (1.0, 1.0, 1.0), "3 values of jerk"),
         ("high", (1.0, 90.0), "joint 'joint 1' reaches 90 rad(.|\n)*degrees"),
         ("low", (-500.0, -1.0), "looks like degrees"),
-        ("units", ("rad", "deg"), "joint 'joint 1' in 'deg'"),
+        ("units", ("rad", "grad"), "joint 'joint 1' in 'grad'"),
         ("names", ("joint 0", "joint 0"), "none twice"),
-        ("displacement", (False,), "1 values of displacement"),
+        ("kinds", Dimensions.of("velocity"), "1 joint kinds"),
     ],
 )
 def test_fault_27_limits_that_make_no_sense_are_refused(field: str, value: tuple, message: str) -> None:
@@ -210,7 +215,7 @@ def test_a_stop_ends_at_rest_inside_of_the_limits(seed: int) -> None:
         commands.append(limiter.stop())
     assert limiter.at_rest
     assert_inside(np.array(commands), limits, dt, before)
-    moves = np.array(limits.displacement)
+    moves = moving(limits)
     assert (limiter.values[moves] == 0).all()
     assert limiter.stop().tolist() == np.asarray(commands[-1]).tolist() if len(commands) > 40 else True
 
@@ -224,7 +229,7 @@ def test_every_joint_arrives_exactly_where_it_is_wanted(seed: int) -> None:
     run(limiter, list(wild(rng, limits, dt, 20)))
     joint = limiter._joints[0]
     target = float(rng.uniform(*joint.range))
-    span = 0.0 if joint.displacement else (joint.high - joint.low) / joint.ceiling
+    span = 0.0 if joint.moves else (joint.high - joint.low) / joint.ceiling
     most = 4 * (span + (joint.ceiling - joint.floor) / joint.acceleration + joint.most + 10)
     for _ in range(int(min(most, 20_000))):
         limiter.step([target])
@@ -235,7 +240,7 @@ def test_every_joint_arrives_exactly_where_it_is_wanted(seed: int) -> None:
 def test_a_displacement_stops_at_zero_and_a_gripper_stays() -> None:
     limits = JointLimits(
         names=("x", "gripper"), units=("m", "1"), low=(-0.01, -1.0), high=(0.01, 1.0), velocity=(1.0, UNLIMITED),
-        acceleration=(2.0, UNLIMITED), jerk=(50.0, UNLIMITED), displacement=(True, False),
+        acceleration=(2.0, UNLIMITED), jerk=(50.0, UNLIMITED), kinds=Dimensions.of("displacement", "gripper"),
     )  # fmt: skip
     limiter = Limiter(limits, DT, [0.0, -1.0])
     commands = run(limiter, [[0.01, 1.0]] * 40)

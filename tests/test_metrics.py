@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import Seam, overlap_rmse, seam_jump
 from segue.core.smoothness import jerk, nldlj, nsparc, speed
 from segue.data.episodes import Episodes
@@ -42,6 +43,7 @@ TOOL = replace(
     action_low=np.full(3, -1, np.float32),
     action_high=np.full(3, 1, np.float32),
     command="velocity",
+    action_kinds=Dimensions.of("displacement", "displacement", "gripper"),
 )
 SUCCESS, FAILURE = Outcome(True, 1.0, True), Outcome(False, 0.25, False)
 
@@ -214,12 +216,12 @@ def test_displacements_are_summed_up_and_the_gripper_is_no_motion():
     commands = np.tile([0.5, 0.0, 1.0], (10, 1))
     path = commanded_path(commands, np.array([0.5, 1.0, 1.0]), TOOL)
     np.testing.assert_allclose(path, np.stack([np.arange(1.0, 11), np.zeros(10)], axis=1))
-    assert TOOL.motion == TOOL.displacements == (0, 1)
+    assert TOOL.motion == TOOL.kinds.moves == (0, 1)
 
 
 def test_every_target_position_is_part_of_the_path():
-    gripping = replace(ARM, action_names=("target 0", "gripper"))
-    assert (gripping.motion, gripping.displacements) == ((0, 1), ())
+    gripping = replace(ARM, action_names=("target 0", "gripper"))  # names decide nothing
+    assert (gripping.motion, gripping.kinds.moves) == ((0, 1), ())
 
 
 def test_a_hold_repeats_targets_and_commands_no_displacement():
@@ -313,3 +315,25 @@ def test_demonstrations_are_clipped_as_a_rollout_is():
     wild = replace(demonstrations(), action=np.tile([[3.0, -3.0], [7.0, -7.0]], (25, 1)).astype(np.float32))
     assert demonstration_metrics(wild, ARM)["jerk_command"] > 0
     assert demonstration_metrics(wild, narrow)["jerk_command"] == 0
+
+
+def test_seams_and_paths_of_angles_are_those_of_the_motion():
+    turned = replace(
+        ARM, action_low=np.full(2, -np.pi, np.float32), action_high=np.full(2, np.pi, np.float32),
+        action_kinds=Dimensions.of("angle", "angle"),
+    )  # fmt: skip
+    steady = np.stack([2.5 + 0.02 * np.arange(60), -2.5 - 0.03 * np.arange(60)], axis=1)
+    wrapped = (steady + np.pi) % (2 * np.pi) - np.pi
+    scale = np.ones(2)
+    path = commanded_path(wrapped, scale, turned)
+    np.testing.assert_allclose(np.diff(path, axis=0), np.diff(steady, axis=0), atol=1e-9)
+    seam = Seam(33, 30, wrapped[30:40], wrapped[30:50] + 2 * np.pi)
+    assert overlap_rmse(seam, scale, 0, turned.kinds) == pytest.approx(0, abs=1e-9)
+    for step in range(2, 58):
+        assert seam_jump(wrapped, step, scale, turned.kinds) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_base_and_an_arm_have_one_path():
+    mobile = replace(ARM, action_kinds=Dimensions.of("linear", "velocity"))
+    path = commanded_path(np.tile([0.5, 0.3], (4, 1)), np.ones(2), mobile)
+    np.testing.assert_allclose(path, np.stack([np.full(4, 0.5), 0.3 * DT * np.arange(1, 5)], axis=1))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from point_mass import demonstrations
+from segue.core.dimensions import Dimensions
 from segue.data.episodes import Episodes
 from segue.data.resample import cubic, held, linear
 from segue.errors import DataError, SpecError
@@ -60,7 +61,7 @@ def test_deviation_is_the_mean_absolute_error_in_the_unit_of_the_group() -> None
 
 def test_displacements_are_compared_as_the_path_that_they_add_up_to() -> None:
     early, late = chunk(np.array([1, 0, 0, 0])), chunk(np.array([0, 0, 0, 1]))
-    assert deviation(early, late, Group("x", (0,), "m", summed=True)) == pytest.approx(3 / 4)
+    assert deviation(early, late, Group("x", (0,), "m", kind="displacement")) == pytest.approx(3 / 4)
     assert deviation(early, late, X) == pytest.approx(2 / 4)
 
 
@@ -104,7 +105,7 @@ def test_differences_of_a_cubic_per_step_and_per_second() -> None:
     assert roughness(chunk(5 * time**2), X, 2) == pytest.approx(10)
     assert roughness(chunk(5 * time**3), X, 3) == pytest.approx(30)
     assert roughness(chunk(5 * time**3), X, 3, dt=0.1) == pytest.approx(30e3)
-    assert roughness(chunk(7 * time), Group("x", (0,), "m", summed=True), 2) == pytest.approx(7)
+    assert roughness(chunk(7 * time), Group("x", (0,), "m", kind="displacement"), 2) == pytest.approx(7)
 
 
 def test_the_norm_is_over_the_dimensions_of_a_group() -> None:
@@ -232,7 +233,10 @@ def test_noisy_displacements_are_off_by_as_much_at_every_knot_at_either_rate() -
     rest, scale = at_rest(4000, 2 * FACTOR, 1), np.array([SIGMA])
     paths = [
         np.cumsum(chunks, axis=1)[:, FACTOR - 1 :: FACTOR, 0].std(axis=0)
-        for chunks in (noisy(rest, scale, 0), noisy_knots(rest, scale, FACTOR, held, 1, summed=(0,)))
+        for chunks in (
+            noisy(rest, scale, 0),
+            noisy_knots(rest, scale, FACTOR, held, 1, kinds=Dimensions.of("displacement", *["linear"] * 2)),
+        )
     ]
     for path in paths:
         np.testing.assert_allclose(path, SIGMA * np.sqrt([FACTOR, 2 * FACTOR]), rtol=0.05)

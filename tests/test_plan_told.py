@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from driven import HORIZON, NAMES, Cell, cell
 from segue.core.chunk import Array
+from segue.core.dimensions import Dimensions
 from segue.errors import SpecError, TimingError
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.limits import JointLimits
@@ -181,10 +182,17 @@ def follow_up(made: Cell) -> list[tuple[Array, Array]]:
     return pairs
 
 
-@pytest.mark.parametrize(("velocity", "displacement"), [(0.5, False), (0.5, True), (50.0, False)])
-def test_the_last_action_is_the_one_that_limits_have_let_through(velocity: float, displacement: bool) -> None:
+@pytest.mark.parametrize(("velocity", "kind"), [(0.5, "linear"), (0.5, "displacement"), (50.0, "linear")])
+def test_the_last_action_is_the_one_that_limits_have_let_through(velocity: float, kind: str) -> None:
     limits = JointLimits.uniform(
-        NAMES, (-2, -2), (2, 2), unit="rad", velocity=velocity, acceleration=1000.0, jerk=1e6, displacement=displacement
+        NAMES,
+        (-2, -2),
+        (2, 2),
+        unit="rad",
+        velocity=velocity,
+        acceleration=1000.0,
+        jerk=1e6,
+        kinds=Dimensions.of(kind, kind),
     )
     pairs = follow_up(cell(limits=limits))
     assert len(pairs) > 10

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from point_mass import SPEC, PointMass, demonstrations
 from segue import cli
 from segue.core.chunk import nothing_to_continue
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.envs.tasks import Task, task
 from segue.errors import DataError, SpecError, TimingError, UnknownNameError
 from segue.evaluation import rates_report, rates_run, results, sweep
@@ -67,7 +68,7 @@ def names(found: list[Row]) -> set[str]:
 
 
 def test_every_family_has_every_form_that_it_can_have() -> None:
-    found, missing = rows(rates_for(task("adroit-door"), DOOR, delay=0.08), DOOR, ())
+    found, missing = rows(rates_for(task("adroit-door"), DOOR, delay=0.08), DOOR, LINEAR)
     common = {"direct", "held", "linear", "cubic", "latent", "latent-rtr"}
     assert names(found) == {
         *(f"{family}-{form}" for family in ("flow", "diffusion", "regression") for form in common),
@@ -84,7 +85,9 @@ def test_every_family_has_every_form_that_it_can_have() -> None:
 
 
 def test_displacements_have_no_linear_row_and_a_wide_network_no_wider_one() -> None:
-    found, missing = rows(rates_for(task("metaworld/pick-place"), 4, delay=0.08), 4, (0, 1, 2))
+    found, missing = rows(
+        rates_for(task("metaworld/pick-place"), 4, delay=0.08), 4, Dimensions.of(*["displacement"] * 3, "gripper")
+    )
     assert not {name for name in names(found) if name.endswith(("linear", "wide"))}
     assert {each.row for each in missing if "held displacement" in each.why} >= {"flow: low rate, linear"}
     assert {name for name in names(found) if name.startswith("bins")} == {"bins-direct", "bins-held", "bins-latent"}
@@ -107,7 +110,7 @@ def test_the_delay_is_whole_periods_near_the_seconds_that_were_asked_for(
 
 def test_families_can_be_left_out_and_must_exist() -> None:
     some = replace(RATES, families=("regression",))
-    wanted = rows(some, 2, ())[0]
+    wanted = rows(some, 2, LINEAR)[0]
     assert {row.family for row in wanted} == {"regression"}
     trained = {job.family for _, jobs in rates_run._trainings(some, wanted, [Path("a")]) for job in jobs}
     assert trained == {"", "regression"}
@@ -133,7 +136,7 @@ def test_families_without_a_row_are_refused_before_training(tmp_path: Path) -> N
 
 
 def test_every_row_is_measured_along_episodes_and_in_the_simulator(content: dict[str, Any]) -> None:
-    wanted = names(rows(RATES, 2, ())[0])
+    wanted = names(rows(RATES, 2, LINEAR)[0])
     assert {row["name"] for row in content["rates"]["rows"]} == wanted
     assert {cell["method"] for cell in content["cells"]} == {
         *wanted, *(row + rates_run.SYNC for row in wanted if row.endswith(("direct", "held", "linear", "latent")))
@@ -250,7 +253,7 @@ def test_other_results_have_no_such_tables(content: dict[str, Any]) -> None:
 
 
 def test_latent_policies_are_trained_after_their_autoencoder() -> None:
-    spread = rates_run._trainings(RATES, rows(RATES, 2, ())[0], [Path("a"), Path("b")])
+    spread = rates_run._trainings(RATES, rows(RATES, 2, LINEAR)[0], [Path("a"), Path("b")])
     (first, direct), (second, latent) = spread
     assert "autoencoder" in first
     assert "latent" in second
@@ -285,5 +288,5 @@ def test_actions_are_measured_in_physical_units(name: str, first: str, unit: str
     found = groups(robot)
     assert (found[0].name, found[0].unit) == (first, unit)
     assert sorted(i for group in found for i in group.dimensions) == list(range(len(robot.spec.action_names)))
-    assert robot.spec.displacements == summed
-    assert found[0].summed == bool(summed)
+    assert robot.spec.kinds.moves == summed
+    assert (found[0].kind == "displacement") == bool(summed)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from point_mass import PointMass, demonstrations
 from segue import cli
+from segue.core.dimensions import Dimensions
 from segue.core.smoothness import jerk, normalised
 from segue.data.episodes import Episodes
 from segue.data.lerobot import reader, writer
@@ -99,7 +100,8 @@ def test_a_recorder_is_a_simulator_and_keeps_what_was_commanded() -> None:
 
 
 def test_a_held_displacement_is_none_but_for_the_gripper() -> None:
-    spec = replace(PointMass().spec, command="velocity", action_names=("move x", "gripper"))
+    kinds = Dimensions.of("displacement", "gripper")
+    spec = replace(PointMass().spec, action_names=("move x", "pinch"), action_kinds=kinds)
     robot = Recorder(PointMass())
     robot.spec = spec
     robot.reset(0)

@@ -321,7 +321,12 @@ def test_a_tone_stands_where_it_belongs_in_the_spectrum() -> None:
 def test_displacements_become_a_path_without_the_gripper() -> None:
     commands = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
     trace = Trace("a", 0, (0, 0), commands, (), None)
-    task = {"command": "velocity", "action_names": ["x", "gripper"]}
+    task = {
+        "command": "velocity",
+        "action_names": ["x", "gripper"],
+        "action_kinds": ["displacement", "gripper"],
+        "dt": 0.1,
+    }
     assert trace.path(np.ones(2), task).tolist() == [[1.0], [3.0], [6.0]]
     assert trace.jump(np.ones(2)) == 0
     assert trace.steps(np.ones(2)).tolist() == [0, 0]

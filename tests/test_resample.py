@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segue.core.dimensions import Dimensions
 from segue.data.episodes import Episodes
 from segue.data.resample import at_high_rate, at_low_rate, cubic, every_phase, held, linear, subsample
 from segue.errors import DataError
@@ -31,7 +32,7 @@ def episodes(lengths: tuple[int, ...]) -> Episodes:
 
 
 def test_a_period_sees_its_start_and_commands_what_is_in_force_at_its_end() -> None:
-    low = subsample(episodes((9, 4)), 4, summed=(1,))
+    low = subsample(episodes((9, 4)), 4, kinds=Dimensions.of("linear", "displacement"))
     np.testing.assert_array_equal(low.observation[:, 0], [0, 4, 9])
     np.testing.assert_array_equal(low.action, [[3, 4], [7, 4], [12, 4]])
     np.testing.assert_array_equal(low.ends, [2, 3])
@@ -70,7 +71,7 @@ def test_every_phase_sees_each_frame_that_a_period_can_start_at_once(lengths: li
 @given(factors, st.integers(1, 6), st.integers(0, 5))
 def test_the_displacement_of_whole_periods_is_preserved(factor: int, periods: int, rest: int) -> None:
     steps = np.random.default_rng(factor).normal(size=(periods * factor + min(rest, factor - 1), 2))
-    low = at_low_rate(steps, factor, summed=(0, 1))
+    low = at_low_rate(steps, factor, kinds=Dimensions.of("displacement", "displacement"))
     assert low.shape == (periods, 2)
     whole = steps[: periods * factor].reshape(periods, factor, 2).sum(1)
     np.testing.assert_allclose(low, whole, atol=1e-5)
@@ -81,10 +82,14 @@ def test_the_displacement_of_whole_periods_is_preserved(factor: int, periods: in
 def test_the_way_back_keeps_knots_and_sums(interpolation, factor: int, periods: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     chunk, previous = rng.normal(size=(periods, 3)), rng.normal(size=3)
-    high = at_high_rate(chunk, factor, interpolation, previous=previous, summed=(1, 2))
+    high = at_high_rate(
+        chunk, factor, interpolation, previous=previous, kinds=Dimensions.of("linear", "displacement", "displacement")
+    )
     assert high.shape == (periods * factor, 3)
     assert high.dtype == np.float32
-    np.testing.assert_allclose(at_low_rate(high, factor, summed=(1, 2)), chunk, atol=1e-4)
+    np.testing.assert_allclose(
+        at_low_rate(high, factor, kinds=Dimensions.of("linear", "displacement", "displacement")), chunk, atol=1e-4
+    )
 
 
 @INTERPOLATIONS
@@ -112,24 +117,28 @@ def test_polynomials_come_back_to_the_last_step(
 @given(factor=factors, periods=st.integers(3, 6))
 def test_a_displacement_that_grows_steadily_comes_back(factor: int, periods: int) -> None:
     steps = (1 + 0.1 * np.arange(periods * factor))[:, None]
-    low = at_low_rate(steps, factor, summed=(0,))
-    np.testing.assert_allclose(at_high_rate(low, factor, cubic, summed=(0,)), steps, rtol=1e-4)
+    low = at_low_rate(steps, factor, kinds=Dimensions.of("displacement"))
+    np.testing.assert_allclose(at_high_rate(low, factor, cubic, kinds=Dimensions.of("displacement")), steps, rtol=1e-4)
 
 
 def test_a_held_displacement_is_a_straight_path() -> None:
     chunk = np.array([[4.0], [-2.0]])
     straight = [[1], [1], [1], [1], [-0.5], [-0.5], [-0.5], [-0.5]]
-    np.testing.assert_allclose(at_high_rate(chunk, 4, held, summed=(0,)), straight)
-    np.testing.assert_allclose(at_high_rate(chunk, 4, linear, summed=(0,)), straight)
+    np.testing.assert_allclose(at_high_rate(chunk, 4, held, kinds=Dimensions.of("displacement")), straight)
+    np.testing.assert_allclose(at_high_rate(chunk, 4, linear, kinds=Dimensions.of("displacement")), straight)
 
 
 def test_many_chunks_at_once_are_the_chunks_one_by_one() -> None:
     rng = np.random.default_rng(0)
     chunks, previous = rng.normal(size=(4, 5, 3)), rng.normal(size=(4, 3))
     for interpolation in (held, linear, cubic):
-        together = at_high_rate(chunks, 3, interpolation, previous=previous, summed=(2,))
+        together = at_high_rate(
+            chunks, 3, interpolation, previous=previous, kinds=Dimensions.of("linear", "linear", "displacement")
+        )
         for chunk, before, expected in zip(chunks, previous, together, strict=True):
-            alone = at_high_rate(chunk, 3, interpolation, previous=before, summed=(2,))
+            alone = at_high_rate(
+                chunk, 3, interpolation, previous=before, kinds=Dimensions.of("linear", "linear", "displacement")
+            )
             np.testing.assert_allclose(alone, expected, atol=1e-6)
 
 
@@ -140,7 +149,37 @@ def test_without_a_previous_action_the_first_target_is_held() -> None:
 
 def test_factor_one_changes_nothing() -> None:
     recorded = episodes((5, 6))
-    low = subsample(recorded, 1, summed=(1,))
+    low = subsample(recorded, 1, kinds=Dimensions.of("linear", "displacement"))
     np.testing.assert_array_equal(low.action, recorded.action)
     np.testing.assert_array_equal(low.ends, recorded.ends)
     assert replace(low, source="").dt == recorded.dt
+
+
+def test_an_angle_is_interpolated_the_shorter_way_round_and_a_switch_is_held() -> None:
+    kinds = Dimensions.of("angle:360", "binary", "velocity")
+    chunk = np.array([[170.0, 0, 0.1], [-170, 1, 0.3], [-150, 0, 0.3]])
+    for interpolation in (held, linear, cubic):
+        high = at_high_rate(chunk, 4, interpolation, previous=np.array([150.0, 0, 0.1]), kinds=kinds)
+        assert ((high[:, 0] >= 150) & (high[:, 0] <= 210)).all()
+        assert high[:, 1].tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 4
+        np.testing.assert_allclose(high[:, 2].reshape(3, 4).mean(1), chunk[:, 2], atol=1e-6)
+        low = at_low_rate(high, 4, kinds)
+        np.testing.assert_allclose(Dimensions.of("angle:360").difference(low[:, :1], chunk[:, :1]), 0, atol=1e-3)
+        np.testing.assert_allclose(low[:, 1:], chunk[:, 1:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "periods"),
+    [
+        ([0, 1, 1, 1, 0, 0, 0, 0], [1, 0]),
+        ([1, 1, 1, 1, 1, 0, 1, 1], [1, 0]),
+        ([0, 0, 1, 1, 1, 1, 0, 0], [1, 0]),
+        ([0, 0, 0, 0, 0, 0, 0, 0], [0, 0]),
+    ],
+)
+def test_a_short_close_of_a_gripper_is_not_lost_at_the_low_rate(steps: list[int], periods: list[int]) -> None:
+    one = np.array(steps, np.float64)[:, None]
+    assert at_low_rate(one, 4, Dimensions.of("binary"))[:, 0].tolist() == periods
+    both = at_low_rate(np.stack([one, 1 - one]), 4, Dimensions.of("binary"))
+    assert (both[0] != both[1]).all()
+    assert at_low_rate(one[:3], 4, Dimensions.of("binary")).shape == (0, 1)

@@ -20,6 +20,7 @@ from linked import PATIENCE
 from segue.commands import policy_process, robot
 from segue.commands.robot import LATENCIES, Motion, check_fits, plan_for, run_command
 from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_continue, surprise_of
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.envs import tasks
 from segue.envs.tasks import Task
 from segue.errors import CheckpointError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
@@ -211,9 +212,10 @@ def test_a_plan_starts_from_the_measured_inference() -> None:
 
 
 def test_displacements_have_limits_as_displacements_and_grippers_as_positions() -> None:
-    spec = replace(FAST, command="velocity", action_names=("dx", "gripper"))
-    assert Motion().limits(spec).displacement == (True, False)
-    assert Motion().limits(FAST).displacement == (False, False)
+    spec = replace(FAST, action_names=("dx", "pinch"), action_kinds=Dimensions.of("displacement", "gripper"))
+    assert Motion().limits(spec).kinds.moves == (0,)
+    assert Motion().limits(replace(FAST, command="velocity")).kinds.moves == (0, 1)
+    assert Motion().limits(FAST).kinds == LINEAR
     assert set(Motion().limits(FAST).jerk) == {inf}
 
 

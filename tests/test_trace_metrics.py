@@ -10,6 +10,7 @@ import pytest
 
 import point_mass
 from segue.core.chunk import Continuation
+from segue.core.dimensions import Dimensions
 from segue.envs.robot import RobotSpec
 from segue.errors import DataError
 from segue.evaluation import trace_metrics as measured
@@ -21,7 +22,8 @@ from segue.runtime.trace import Trace, read
 from traced import EXECUTION_HORIZON, HORIZON, Run, towards
 
 SCALES = Scales(np.array([0.3, 0.5]), 0.4)
-VELOCITY = replace(point_mass.SPEC, command="velocity", action_names=("x", "gripper"))
+GRIPPING = Dimensions.of("displacement", "gripper")
+VELOCITY = replace(point_mass.SPEC, command="velocity", action_names=("x", "gripper"), action_kinds=GRIPPING)
 
 
 class Towards:

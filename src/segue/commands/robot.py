@@ -73,7 +73,7 @@ class Motion:
             velocity=(self.velocity,) * n,
             acceleration=(self.acceleration,) * n,
             jerk=(self.jerk,) * n,
-            displacement=tuple(i in spec.displacements for i in range(n)),
+            kinds=spec.kinds,
         )
 
 
@@ -170,12 +170,13 @@ def _check_numbers(seconds: float, rate: float | None) -> None:
 
 
 def check_fits(hello: Hello, spec: RobotSpec) -> None:
-    """Raise `SpecError` unless a policy was made for this robot: names, in their order, cameras, the control period."""
+    """Raise `SpecError` unless a policy was made for this robot: names and their order, kinds, cameras, period."""
     policy, change = hello.spec, "run the policy of this task"
     check_names("observation", policy.observation_names, spec.observation_names, "a policy", spec.name, change)
     check_names("action", policy.action_names, spec.action_names, "a policy", spec.name, change)
     check_cameras(policy.cameras, spec.cameras, spec.name, change)
     check_period(policy.dt, spec.dt, spec.name, change)
+    policy.action_kinds.check_fits(spec.kinds, spec.action_names)
 
 
 def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, trigger_text: str) -> Plan:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Array, Cameras
 from segue.errors import SpecError, TimingError
 
@@ -137,10 +138,12 @@ class PolicySpec:
         observation_names: One per observation dimension.
         action_names: One per action dimension.
         cameras: Pictures that it sees beside the state; without any, observations are plain arrays.
+        action_kinds: What each action dimension is.
+        observation_kinds: What each observation dimension is.
 
     Raises:
-        SpecError: A horizon or a period that is none. Both come from files and peers, and what is no number would be
-            equal to every other in a comparison.
+        SpecError: A horizon or a period that is none, or not one kind per dimension. Horizon and period come from files
+            and peers, and what is no number would be equal to every other in a comparison.
     """
 
     horizon: int
@@ -148,6 +151,8 @@ class PolicySpec:
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
     cameras: Cameras = field(default_factory=dict)
+    action_kinds: Dimensions = LINEAR
+    observation_kinds: Dimensions = LINEAR
 
     def __post_init__(self) -> None:
         check_whole("horizon", self.horizon)
@@ -157,6 +162,8 @@ class PolicySpec:
                 expected="1 step or more, and a positive control period",
                 change="correct the checkpoint's configuration, or what the policy says of itself",
             )
+        self.action_kinds.check("action", self.action_names)
+        self.observation_kinds.check("observation", self.observation_names)
 
 
 class ChunkPolicy(Protocol):

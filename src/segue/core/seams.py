@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.smoothness import Array, Real, jerk, normalised, straddling
 
 MODE_SWITCH = 0.5
@@ -48,7 +49,7 @@ def rms(difference: Real) -> float:
     return float(np.sqrt(np.mean(np.square(difference)))) if difference.size else float("nan")
 
 
-def overlap_rmse(seam: Seam, scale: Real, first: int) -> float:
+def overlap_rmse(seam: Seam, scale: Real, first: int, kinds: Dimensions = LINEAR) -> float:
     """How far the new chunk is from the old plan where both speak [standard deviations].
 
         sqrt( mean over positions j in [first, known) and dimensions of ((new[j] - old[j]) / scale)^2 )
@@ -57,25 +58,26 @@ def overlap_rmse(seam: Seam, scale: Real, first: int) -> float:
         seam: The two chunks.
         scale: Shape (action,), standard deviation of the demonstrations' actions, robot units.
         first: 0 for the whole overlap; ``seam.delay`` for the free overlap, where the robot executes the new chunk.
+        kinds: What each dimension is: an angle is off by the shorter way round.
 
     Returns:
         NaN when the chunks share no position from ``first`` on.
     """
     known = min(len(seam.old), len(seam.new))
-    return rms(normalised(seam.new[first:known] - seam.old[first:known], scale))
+    return rms(normalised(kinds.difference(seam.new[first:known], seam.old[first:known]), scale))
 
 
-def mode_switch(seam: Seam, scale: Real, threshold: float = MODE_SWITCH) -> bool:
+def mode_switch(seam: Seam, scale: Real, threshold: float = MODE_SWITCH, kinds: Dimensions = LINEAR) -> bool:
     """Whether the new chunk follows another plan than the old one.
 
     True when `overlap_rmse` over the free overlap exceeds ``threshold`` standard deviations of the demonstrations.
     The threshold is a convention: one plan sampled twice can pass it where the demonstrations themselves scatter,
     so that counts compare methods on one task, not tasks. False without a free overlap.
     """
-    return overlap_rmse(seam, scale, seam.delay) > threshold
+    return overlap_rmse(seam, scale, seam.delay, kinds) > threshold
 
 
-def seam_jump(commands: Real, step: int, scale: Real) -> float:
+def seam_jump(commands: Real, step: int, scale: Real, kinds: Dimensions = LINEAR) -> float:
     """The step across a seam, net of the step that was to be expected there [standard deviations].
 
         jump = a[k] - a[k-1] - ((a[k-1] - a[k-2]) + (a[k+1] - a[k])) / 2
@@ -88,13 +90,14 @@ def seam_jump(commands: Real, step: int, scale: Real) -> float:
         commands: Shape (steps, action), the executed actions, robot units.
         step: k, the first step executed from the new chunk.
         scale: Shape (action,), robot units.
+        kinds: What each dimension is.
 
     Returns:
         NaN unless two commands before and two commands from ``step`` on were executed.
     """
     if step < 2 or step + 2 > len(commands):
         return float("nan")
-    a = normalised(commands[step - 2 : step + 2], scale)
+    a = normalised(kinds.continuous(commands[step - 2 : step + 2]), scale)
     return rms(a[2] - a[1] - ((a[1] - a[0]) + (a[3] - a[2])) / 2)
 
 

@@ -13,9 +13,10 @@ from segue.data.pictures import PREFIX, mapped
 from segue.errors import DataError
 
 REQUIRED = ("observation", "action", "episode_ends", "dt")
-OPTIONAL = ("observation_names", "action_names", "state_of_action", "source", "instructions", "robot_type")
+_KINDS = ("action_kinds", "observation_kinds")
+OPTIONAL = ("observation_names", "action_names", "state_of_action", *_KINDS, "source", "instructions", "robot_type")
 INSTRUCTION = "instruction"
-_WORDS = ("observation_names", "action_names", "source", "instructions", "robot_type")
+_WORDS = ("observation_names", "action_names", *_KINDS, "source", "instructions", "robot_type")
 
 
 def _check_keys(path: Path, keys: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ A file is a NumPy ``.npz`` archive without pickled objects:
     action_names       (action,) str                   optional
     state_of_action    (action,) int                   optional; index of the observation that measures the same
                                                        quantity as the action, -1 for none
+    action_kinds       (action,) str                   optional; linear, angle, ... (`segue.core.dimensions`)
+    observation_kinds  (observation,) str              optional
     source             () str                          optional; where it comes from, licence
     instructions       (instructions,) str             optional; what the robot was told, in words; with
     instruction        (frames,) int                   which of them each frame has
@@ -30,12 +32,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Cameras, Observed, seen
 from segue.data import archive
 from segue.data.choice import Choice
 from segue.data.origin import Instructions, Origin
 from segue.data.pictures import PREFIX, Pictures, add
-from segue.errors import DataError
+from segue.errors import DataError, SpecError
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ class Episodes:
         pictures: What each camera saw, by its name; a picture per frame.
         instructions: What the robot was told in each frame; None where that is not known.
         origin: What is known of them beside that.
+        action_kinds: What each action dimension is.
+        observation_kinds: What each observation dimension is.
 
     Raises:
         DataError: The parts do not fit together, or a value is not finite.
@@ -71,6 +76,8 @@ class Episodes:
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
     instructions: Instructions | None = None
     origin: Origin = field(default_factory=Origin)
+    action_kinds: Dimensions = LINEAR
+    observation_kinds: Dimensions = LINEAR
 
     def __post_init__(self) -> None:
         _check_frames("observation", self.observation)
@@ -81,6 +88,8 @@ class Episodes:
         _check_names("observation", self.observation_names, self.observation.shape[1])
         _check_names("action", self.action_names, self.action.shape[1])
         _check_state_of_action(self.state_of_action, self.action.shape[1], self.observation.shape[1])
+        _check_kinds("observation", self.observation_kinds, self.observation_names)
+        _check_kinds("action", self.action_kinds, self.action_names)
         for name, values, dimensions in (
             ("observation", self.observation, self.observation_names),
             ("action", self.action, self.action_names),
@@ -226,6 +235,20 @@ def _check_names(kind: str, names: tuple[str, ...], size: int) -> None:
         raise DataError(f"{kind} names used twice: {', '.join(twice)}", "one name per dimension", "rename them")
 
 
+def _check_kinds(what: str, kinds: Dimensions, names: tuple[str, ...]) -> None:
+    if kinds.kinds and len(kinds.kinds) != len(names):
+        raise DataError(
+            f"{len(kinds.kinds)} {what} kinds for {len(names)} dimensions", "one kind each", "complete the kinds"
+        )
+
+
+def _kinds(path: str | Path, arrays: Mapping[str, NDArray], key: str) -> Dimensions:
+    try:
+        return Dimensions.of(*map(str, np.atleast_1d(arrays.get(key, np.zeros(0, np.str_)))))
+    except SpecError as error:
+        raise DataError(f"{key} in {path}: {error.got}", error.expected, error.change) from error
+
+
 def _check_state_of_action(state_of_action: tuple[int | None, ...], actions: int, observations: int) -> None:
     if len(state_of_action) != actions:
         raise DataError(
@@ -289,6 +312,8 @@ def load(path: str | Path, *, episodes: Sequence[int] | None = None, skip_bad: b
         )
         if with_instructions
         else None,
+        action_kinds=_kinds(path, arrays, "action_kinds"),
+        observation_kinds=_kinds(path, arrays, "observation_kinds"),
         origin=Origin(robot_type=str(arrays["robot_type"].item()) if "robot_type" in arrays else None),
     )
     return usable(found, choice, str(path))
@@ -366,4 +391,6 @@ def _optional(episodes: Episodes) -> dict[str, NDArray]:
     words = (
         {} if told is None else {"instructions": np.array(told.texts, dtype=np.str_), archive.INSTRUCTION: told.rows}
     )
+    kinds = {"action_kinds": episodes.action_kinds, "observation_kinds": episodes.observation_kinds}
+    words |= {key: np.array(each.words, dtype=np.str_) for key, each in kinds.items() if each.words}
     return words if robot is None else {**words, "robot_type": np.array(robot, dtype=np.str_)}

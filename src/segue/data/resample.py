@@ -5,18 +5,22 @@ low rate    period          0       |       1       | ...
 observation           o0              o4                             seen at the start of a period
 target                            a3              a7                 in force at the end of it
 displacement          a0+a1+a2+a3     a4+a5+a6+a7                    what it adds up to
+velocity            the mean of the steps
+binary              the value that differs from the period before, if it occurs: a short close is not lost
 
 back        knots -1              3               7                  -1: the action in force before the chunk
                       held:   a3 a3 a3 a3     a7 a7 a7 a7
                       linear and cubic pass through the knots; every step lies between two of them
+            angles and rotations go the shorter way round; binary dimensions are held
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.data.episodes import Episodes
 from segue.data.origin import joined
 from segue.data.pictures import together
@@ -29,14 +33,16 @@ Interpolation = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 (..., periods * factor, action) over the steps of the chunk."""
 
 
-def at_low_rate(actions: Real, factor: int, summed: Sequence[int] = ()) -> Float:
+def at_low_rate(actions: Real, factor: int, kinds: Dimensions = LINEAR) -> Float:
     """Actions of whole periods; steps after the last whole period are left out.
 
     Args:
         actions: Shape (..., steps, action), high rate.
         factor: Steps per period.
-        summed: Dimensions that command a displacement per step: a period covers what its steps add up to, in the same
-            unit. The others command a target, of which the one in force at the end of the period is taken.
+        kinds: What each dimension is. Of a displacement per step a period covers what its steps add up to, in the same
+            unit; of a velocity it is the mean. Of a binary dimension it is the value that differs from the one of the
+            period before, if it occurs at all. The others command a target, of which the one in force at the end of
+            the period is taken.
 
     Returns:
         Shape (..., steps // factor, action).
@@ -44,12 +50,28 @@ def at_low_rate(actions: Real, factor: int, summed: Sequence[int] = ()) -> Float
     periods = actions.shape[-2] // factor
     steps = actions[..., : periods * factor, :].reshape(*actions.shape[:-2], periods, factor, actions.shape[-1])
     low = np.array(steps[..., -1, :], np.float32)
-    columns = list(summed)
+    columns = list(kinds.moves)
     low[..., columns] = steps[..., columns].sum(-2)
+    low[..., list(kinds.named("velocity"))] /= factor
+    for index in kinds.named("binary"):
+        low[..., index] = _switched(np.asarray(steps[..., index], np.float32))
     return low
 
 
-def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequence[int] = ()) -> Episodes:
+def _switched(steps: Float) -> Float:
+    """The value of each period of a binary dimension. (..., periods, factor) -> (..., periods)."""
+    values = np.array(steps[..., -1])
+    before = steps[..., :1, 0][..., 0] if steps.shape[-2] else values
+    for period in range(steps.shape[-2]):
+        now = steps[..., period, :]
+        other = now != before[..., None]
+        last = now.shape[-1] - 1 - np.argmax(other[..., ::-1], axis=-1)
+        found = np.take_along_axis(now, last[..., None], axis=-1)[..., 0]
+        before = values[..., period] = np.where(other.any(-1), found, before)
+    return values
+
+
+def subsample(episodes: Episodes, factor: int, *, phase: int = 0, kinds: Dimensions | None = None) -> Episodes:
     """Demonstrations as they would have been recorded at a rate that is ``factor`` times lower.
 
     Observations are those at the start of each period. At most ``factor - 1`` frames at the end of an episode make no
@@ -60,7 +82,7 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequen
         episodes: Demonstrations.
         factor: Steps per period, at least 1.
         phase: Frame of each episode at which its first period starts, in [0, factor).
-        summed: See `at_low_rate`.
+        kinds: See `at_low_rate`; those of the demonstrations if not given.
 
     Raises:
         DataError: Factor or phase out of range, or no episode has a whole period.
@@ -77,7 +99,9 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequen
         if periods:
             frames = np.arange(start, start + periods * factor)
             rows.append(frames[::factor])
-            actions.append(at_low_rate(episodes.action[frames], factor, summed))
+            actions.append(
+                at_low_rate(episodes.action[frames], factor, episodes.action_kinds if kinds is None else kinds)
+            )
             lengths.append(periods)
     if not lengths:
         raise DataError(
@@ -96,7 +120,7 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, summed: Sequen
     )
 
 
-def every_phase(episodes: Episodes, factor: int, *, summed: Sequence[int] = ()) -> Episodes:
+def every_phase(episodes: Episodes, factor: int, *, kinds: Dimensions | None = None) -> Episodes:
     """All ``factor`` subsamplings of the demonstrations, one after the other.
 
     A policy of the low rate then learns from as many observations as one of the high rate, and from observations at
@@ -104,7 +128,7 @@ def every_phase(episodes: Episodes, factor: int, *, summed: Sequence[int] = ()) 
     """
     longest = int(np.diff(episodes.ends, prepend=0).max())
     phases = [phase for phase in range(factor) if phase == 0 or longest >= phase + factor]
-    parts = [subsample(episodes, factor, phase=phase, summed=summed) for phase in phases]
+    parts = [subsample(episodes, factor, phase=phase, kinds=kinds) for phase in phases]
     return replace(
         parts[0],
         observation=np.concatenate([part.observation for part in parts]),
@@ -148,7 +172,7 @@ def at_high_rate(
     interpolation: Interpolation,
     *,
     previous: Real | None = None,
-    summed: Sequence[int] = (),
+    kinds: Dimensions = LINEAR,
 ) -> Float:
     """A chunk of the low rate as actions of the high rate.
 
@@ -162,19 +186,24 @@ def at_high_rate(
         interpolation: `held`, `linear` or `cubic`.
         previous: Shape (..., action): the action in force in the step before the chunk. None where there was none:
             the first period then holds the chunk's own first target (linear), or eases out of it (cubic).
-        summed: Dimensions that command displacements, see `at_low_rate`.
+        kinds: What each dimension is, see `at_low_rate`.
 
     Returns:
         Shape (..., periods * factor, action).
     """
     chunk = np.asarray(chunk, np.float64)
     first = chunk[..., 0, :] if previous is None else np.asarray(previous, np.float64)
-    actions = interpolation(np.concatenate([first[..., None, :], chunk], axis=-2), factor)
-    columns = list(summed)
+    knots = kinds.continuous(np.concatenate([first[..., None, :], chunk], axis=-2))
+    actions = interpolation(knots, factor)
+    if kinds.steps:
+        actions = kinds.stepped(actions, held(knots, factor))
+    actions = kinds.proper(actions)
+    columns = list(kinds.moves)
     if columns:
         path = np.cumsum(chunk[..., columns], axis=-2)
         start = np.zeros_like(path[..., :1, :])
         through = linear if interpolation is held else interpolation
         walked = through(np.concatenate([start, path], axis=-2), factor)
         actions[..., columns] = np.diff(walked, axis=-2, prepend=start)
+        actions[..., list(kinds.named("velocity"))] *= factor
     return actions.astype(np.float32)

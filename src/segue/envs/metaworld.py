@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import Dimensions
 from segue.envs import mujoco_model
 from segue.envs.robot import Array, Outcome, RobotSpec
 from segue.errors import MissingExtraError, SpecError, UnknownNameError
@@ -149,6 +150,7 @@ def _spec(task: str, second: bool) -> RobotSpec:
         dt=0.0125,
         observation_names=(*now, *(f"{name} before" for name in now), *(f"goal {axis}" for axis in "xyz")),
         action_names=("move x", "move y", "move z", "gripper"),
+        action_kinds=Dimensions.of("displacement", "displacement", "displacement", "gripper"),
         action_low=-np.ones(4, np.float32),
         action_high=np.ones(4, np.float32),
         command="velocity",

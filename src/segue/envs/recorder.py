@@ -76,8 +76,10 @@ def recorded(spec: RobotSpec, episodes: list[list[tuple[Observed, Array]]], sour
     if not kept:
         raise DataError("recordings without a single command", "at least one", "let the robot move first")
     anchors = [
-        spec.observation_names.index(name) if spec.command == "position" and name in spec.observation_names else None
-        for name in spec.action_names
+        spec.observation_names.index(name)
+        if spec.command == "position" and name in spec.observation_names and index not in spec.kinds.moves
+        else None
+        for index, name in enumerate(spec.action_names)
     ]
     return Episodes(
         observation=np.stack([state_of(observed) for frames in kept for observed, _ in frames]),
@@ -87,6 +89,8 @@ def recorded(spec: RobotSpec, episodes: list[list[tuple[Observed, Array]]], sour
         observation_names=spec.observation_names,
         action_names=spec.action_names,
         state_of_action=tuple(anchors),
+        action_kinds=spec.kinds,
+        observation_kinds=spec.observation_kinds,
         source=source,
         pictures={
             name: Pictures.of(np.stack([observed.pictures[name] for frames in kept for observed, _ in frames]))  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeVar, get_args, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions, Kind
 from segue.core.observation import Array, Cameras, Observed, check_pictures, state_of
 from segue.errors import SpecError
 
@@ -29,12 +30,14 @@ class RobotSpec:
         action_names: One per action dimension.
         action_low: Shape (action,), robot units.
         action_high: Shape (action,), robot units.
-        command: What an action commands: a target position, or a displacement per step.
+        command: What an action commands where its kind does not say it: a target position, or a displacement per step.
         pose_names: One per dimension of the measured motion, unit included.
         cameras: Pictures that it sees beside the state; without any, it observes plain arrays.
+        action_kinds: What each action dimension is; all the same, as ``command`` says, where nothing is said.
+        observation_kinds: What each observation dimension is.
 
     Raises:
-        SpecError: Names, limits or period do not fit together.
+        SpecError: Names, kinds, limits or period do not fit together.
     """
 
     name: str
@@ -46,6 +49,8 @@ class RobotSpec:
     command: Command
     pose_names: tuple[str, ...]
     cameras: Cameras = field(default_factory=dict)
+    action_kinds: Dimensions = LINEAR
+    observation_kinds: Dimensions = LINEAR
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.dt) and self.dt > 0):
@@ -54,6 +59,8 @@ class RobotSpec:
             names = getattr(self, f"{kind}_names")
             if not names or len(set(names)) != len(names):
                 raise SpecError(f"{kind} names {names}", "at least one, none twice", "name every dimension once")
+        self.action_kinds.check("action", self.action_names)
+        self.observation_kinds.check("observation", self.observation_names)
         shape = (len(self.action_names),)
         if self.action_low.shape != shape or self.action_high.shape != shape:
             raise SpecError(
@@ -66,31 +73,38 @@ class RobotSpec:
                 raise SpecError(
                     f"limits [{low}, {high}] of action {name!r}", "finite, lower < upper", "correct the limits"
                 )
+        for index, period in self.action_kinds.angles:
+            if not np.isclose(self.action_high[index] - self.action_low[index], period, rtol=1e-5):
+                raise SpecError(
+                    f"limits [{self.action_low[index]}, {self.action_high[index]}] of {self.action_names[index]!r}, an "
+                    f"angle of period {period:g}",
+                    "one period: an angle has no end stops",
+                    "correct range and period, or declare a joint with end stops as linear",
+                )
         if self.command not in get_args(Command):
             raise SpecError(f"command {self.command!r}", " or ".join(get_args(Command)), "say what an action commands")
 
     @property
-    def displacements(self) -> tuple[int, ...]:
-        """Action dimensions that command a displacement per step, at rest when it is zero.
-
-        A gripper is none of them: its command is a force or an opening, and its sum over time is no position.
-        """
-        moves = self.command == "velocity"
-        return tuple(i for i, name in enumerate(self.action_names) if moves and "gripper" not in name)
+    def kinds(self) -> Dimensions:
+        """What each action dimension is, whichever way it was said."""
+        if self.action_kinds.kinds or self.command == "position":
+            return self.action_kinds
+        return Dimensions((Kind("displacement"),) * len(self.action_names))
 
     @property
     def motion(self) -> tuple[int, ...]:
-        """Action dimensions that make up the commanded path: the displacements, or all where targets are commanded."""
-        return self.displacements if self.command == "velocity" else tuple(range(len(self.action_names)))
+        """Action dimensions that make up the commanded path.
+
+        A gripper is none of them: its command is a force or an opening, and its sum over time is no position.
+        """
+        return self.kinds.motion(len(self.action_names))
 
     def held(self, last: NDArray[Real]) -> NDArray[Real]:
-        """What a hold commands after a command (..., action): the same targets and gripper, and no displacement."""
-        held = np.array(last)
-        held[..., self.displacements] = 0
-        return held
+        """What a hold commands after a command (..., action): the same targets, and no displacement or velocity."""
+        return self.kinds.held(np.array(last))
 
     def clip(self, action: NDArray) -> Array:
-        """The action inside the limits. Shape (action,).
+        """The action inside the limits, angles turned into them. Shape (action,).
 
         Raises:
             SpecError: The action has another shape or is not finite; neither can be repaired by clipping.
@@ -107,7 +121,7 @@ class RobotSpec:
             raise SpecError(
                 f"action {name!r} is not finite", "finite actions", "check the policy's output before it is sent"
             )
-        return np.clip(action, self.action_low, self.action_high)
+        return np.clip(self.kinds.wrapped(action, self.action_low), self.action_low, self.action_high)
 
 
 @dataclass(frozen=True)

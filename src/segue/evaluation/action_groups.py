@@ -4,7 +4,7 @@ import numpy as np
 
 from segue.envs.adroit_door import AdroitDoor
 from segue.envs.metaworld import STEP, MetaWorld
-from segue.envs.robot import Simulator
+from segue.envs.robot import RobotSpec, Simulator
 from segue.evaluation.open_loop import Group
 
 
@@ -23,10 +23,26 @@ def groups(simulator: Simulator) -> tuple[Group, ...]:
             Group("fingers", tuple(range(fingers, 1 + len(joints))), "deg", scale=degrees[fingers - 1 :]),
         )
     if isinstance(simulator, MetaWorld):
-        return (Group("tool", (0, 1, 2), "mm", scale=1000 * STEP, summed=True), Group("gripper", (3,), "effort"))
+        return (Group("tool", (0, 1, 2), "mm", "displacement", scale=1000 * STEP), Group("gripper", (3,), "effort"))
     names = simulator.spec.action_names
     if names[:3] == ("target x", "target y", "target z") and simulator.spec.command == "position":
         position = Group("tool", (0, 1, 2), "mm", scale=1000)
         tilt = tuple(range(3, len(names)))
         return (position, Group("tilt", tilt, "rad", "angle")) if tilt else (position,)
-    return (Group("motion", simulator.spec.motion, "robot units", summed=simulator.spec.command == "velocity"),)
+    return _by_kind(simulator.spec)
+
+
+def _by_kind(spec: RobotSpec) -> tuple[Group, ...]:
+    """The motion in robot units, a group for each kind; angles in radians."""
+    kinds = spec.kinds.each(len(spec.action_names))
+    found = dict.fromkeys(kinds[index] for index in spec.motion)
+    return tuple(
+        Group(
+            "motion" if len(found) == 1 else f"motion, {kind}",
+            tuple(index for index in spec.motion if kinds[index] == kind),
+            "rad" if kind.period else "robot units",
+            kind.name,
+            scale=2 * np.pi / kind.period if kind.period else 1.0,
+        )
+        for kind in found
+    )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import seam_jump
 from segue.core.smoothness import normalised, power_spectrum
 from segue.errors import MissingExtraError
@@ -352,11 +353,11 @@ class Trace:
 
     def path(self, scale: Array, task: Mapping[str, Any]) -> Array:
         """The path that the commands describe, as `metrics.commanded_path` has it. Shape (steps, motion)."""
-        actions = normalised(self.commands, scale)
-        if task["command"] == "position":
-            return actions
-        moving = [index for index, name in enumerate(task["action_names"]) if "gripper" not in name]
-        return np.cumsum(actions[:, moving], axis=0)
+        size = self.commands.shape[1]
+        said = task.get("action_kinds") or (["displacement"] * size if task["command"] == "velocity" else [])
+        kinds = Dimensions.of(*said)
+        actions = normalised(kinds.continuous(self.commands), scale)
+        return kinds.added_up(actions, task["dt"])[:, kinds.motion(size)]
 
 
 def read_traces(results: Mapping[str, Any]) -> list[Trace]:

@@ -2,7 +2,8 @@
 
 Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation; a
 dimension that stands still in them has a floor for one, see `scale_of_motion`.
-Commands become a path first: a target position is a point of it, displacements are summed up.
+Commands become a path first: a target position is a point of it, an angle the nearest one to the point before, and
+displacements are summed up.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import (
     Seam,
     acceleration_jump,
@@ -176,20 +178,20 @@ def _path_metrics(path: Array, dt: float) -> dict[str, float]:
 
 def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
     """The measures at seams. ``path`` is the commanded path, one point per command."""
-    seams, scale, dt = record.seams, record.scale, record.spec.dt
+    seams, scale, dt, kinds = record.seams, record.scale, record.spec.dt, record.spec.kinds
 
     def mean(measure: Callable[[Seam], float]) -> float:
         return mean_of_defined([measure(seam) for seam in seams])
 
     free = [seam for seam in seams if len(seam.old) > seam.delay]
     return {
-        "overlap_rmse": mean(lambda seam: overlap_rmse(seam, scale, 0)),
-        "overlap_rmse_free": mean(lambda seam: overlap_rmse(seam, scale, seam.delay)),
-        "seam_jump": mean(lambda seam: seam_jump(record.commands, seam.step, scale)),
+        "overlap_rmse": mean(lambda seam: overlap_rmse(seam, scale, 0, kinds)),
+        "overlap_rmse_free": mean(lambda seam: overlap_rmse(seam, scale, seam.delay, kinds)),
+        "seam_jump": mean(lambda seam: seam_jump(record.commands, seam.step, scale, kinds)),
         "seam_velocity_jump": mean(lambda seam: velocity_jump(path, seam.step, dt)),
         "seam_acceleration_jump": mean(lambda seam: acceleration_jump(path, seam.step, dt)),
         "seam_ratio": seam_ratio(path, [seam.step for seam in seams]),
-        "mode_switches": float(sum(mode_switch(seam, scale) for seam in free)) if free else float("nan"),
+        "mode_switches": float(sum(mode_switch(seam, scale, kinds=kinds) for seam in free)) if free else float("nan"),
     }
 
 
@@ -202,8 +204,8 @@ def mean_of_defined(values: Real | list[float]) -> float:
 
 def commanded_path(commands: Real, scale: Real, spec: RobotSpec) -> Array:
     """The path that the commands describe, one point per command. Shape (steps, motion), normalised units."""
-    actions = normalised(commands, scale)[:, spec.motion]
-    return actions if spec.command == "position" else np.cumsum(actions, axis=0)
+    actions = normalised(spec.kinds.continuous(commands), scale)
+    return spec.kinds.added_up(actions, spec.dt)[:, spec.motion]
 
 
 def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
@@ -224,12 +226,22 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 
 def action_scale(episodes: Episodes) -> Array:
     """Standard deviation of the demonstrations' actions, robot units, see `scale_of_motion`. Shape (action,)."""
-    return scale_of_motion(episodes.action, episodes.ends)
+    return scale_of_motion(turned(episodes.action, episodes.action_kinds), episodes.ends)
+
+
+def turned(values: Real, kinds: Dimensions) -> Real:
+    """Values with angles near their mean on the circle. (frames, dimension), to the bit where nothing turns."""
+    return kinds.near(values, kinds.mean(values)) if kinds.kinds else values
+
+
+def spread(values: Real, kinds: Dimensions) -> Array:
+    """Standard deviation per dimension, of angles about their mean on the circle. (frames, dimension)."""
+    return np.std(turned(values, kinds), axis=0, dtype=np.float64)
 
 
 def observation_scale(episodes: Episodes) -> Array:
     """Standard deviation of the demonstrations' observed states, robot units. Shape (observation,)."""
-    return np.std(episodes.observation, axis=0, dtype=np.float64)
+    return spread(episodes.observation, episodes.observation_kinds)
 
 
 def prediction_error(predicted: Real, observed: Real, scale: Real) -> float:
@@ -275,7 +287,8 @@ def demonstration_metrics(episodes: Episodes, spec: RobotSpec) -> dict[str, floa
     as in a rollout, and ``jerk_measured`` and ``hesitation`` of the pose; means over episodes, NaN where undefined.
     """
     scale, dt = action_scale(episodes), episodes.dt
-    clipped = np.clip(episodes.action, spec.action_low, spec.action_high)
+    turned = spec.kinds.wrapped(episodes.action, spec.action_low)
+    clipped = np.clip(turned, spec.action_low, spec.action_high)
     paths = [commanded_path(commands, scale, spec) for commands in np.split(clipped, episodes.ends[:-1])]
     smoothness = [_path_metrics(path, dt) for path in paths]
     poses, cruise = _poses(episodes, spec) or [], cruise_speed(episodes, spec)

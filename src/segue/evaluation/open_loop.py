@@ -10,24 +10,20 @@ arXiv 2605.24931, section 5, with differences: angles are unwrapped instead of c
 rotations have an error of their own, and a difference per step is also given per second.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from segue.core.chunk import Array as Actions
 from segue.core.chunk import Continuation
+from segue.core.dimensions import LINEAR, SIZES, Dimensions, KindName, kind
 from segue.core.observation import stacked
 from segue.core.smoothness import Array, Real
 from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import DataError, SpecError
 from segue.policies.chunk_policy import BatchChunkPolicy
-
-Kind = Literal["linear", "angle", "rotation-6d", "quaternion"]
-_SIZES: dict[Kind, int | None] = {"linear": None, "angle": None, "rotation-6d": 6, "quaternion": 4}
 
 
 @dataclass(frozen=True)
@@ -38,21 +34,19 @@ class Group:
         name: For people.
         dimensions: Indices of the action dimensions.
         unit: Of the physical quantity.
-        kind: ``linear``; ``angle`` in radians, which wraps; ``rotation-6d``, the first two columns of a rotation
-            matrix one after the other; ``quaternion``, the scalar anywhere, of either sign.
+        kind: What all of them are, see `segue.core.dimensions`; angles are in radians once they are scaled. Of
+            displacements the sum since the start of the chunk is measured.
         scale: How much of the unit one robot unit is, one for all or one per dimension.
-        summed: Whether actions are displacements, of which the sum since the start of the chunk is measured.
     """
 
     name: str
     dimensions: tuple[int, ...]
     unit: str
-    kind: Kind = "linear"
+    kind: KindName = "linear"
     scale: float | tuple[float, ...] = 1.0
-    summed: bool = False
 
     def __post_init__(self) -> None:
-        size = _SIZES[self.kind]
+        size = SIZES.get(self.kind)
         if not self.dimensions or (size is not None and len(self.dimensions) != size):
             raise SpecError(
                 got=f"group {self.name!r} of kind {self.kind} with {len(self.dimensions)} dimensions",
@@ -63,7 +57,12 @@ class Group:
     def of(self, actions: Real) -> Array:
         """The group's path in its unit. (..., steps, action) -> (..., steps, dimensions), float64."""
         path = np.asarray(actions, np.float64)[..., list(self.dimensions)] * np.asarray(self.scale)
-        return np.cumsum(path, axis=-2) if self.summed else path
+        return np.cumsum(path, axis=-2) if self.kind == "displacement" else path
+
+    @property
+    def kinds(self) -> Dimensions:
+        """Of the path that `of` gives; a sum of displacements is a position."""
+        return LINEAR if self.kind == "displacement" else Dimensions((kind(self.kind),) * len(self.dimensions))
 
 
 def deviation(predicted: Real, actual: Real, group: Group) -> float:
@@ -77,12 +76,7 @@ def deviation(predicted: Real, actual: Real, group: Group) -> float:
         group: What is compared.
     """
     one, other = group.of(predicted), group.of(actual)
-    if group.kind == "quaternion":
-        other = np.where(np.sum(one * other, axis=-1, keepdims=True) < 0, -other, other)
-    error = one - other
-    if group.kind == "angle":
-        error = (error + np.pi) % (2 * np.pi) - np.pi
-    return float(np.mean(np.abs(error)))
+    return float(np.mean(np.abs(group.kinds.difference(one, other))))
 
 
 def geodesic(predicted: Real, actual: Real, group: Group) -> float:
@@ -125,11 +119,7 @@ def roughness(chunks: Real, group: Group, order: int, dt: float = 1.0) -> float:
     path = group.of(chunks)
     if path.shape[-2] <= order:
         return float("nan")
-    if group.kind == "angle":
-        path = np.unwrap(path, axis=-2)
-    if group.kind == "quaternion":
-        turned = np.sum(path[..., 1:, :] * path[..., :-1, :], axis=-1, keepdims=True) < 0
-        path[..., 1:, :] *= np.where(np.cumsum(turned, axis=-2) % 2, -1, 1)
+    path = group.kinds.continuous(path)
     return float(np.mean(np.linalg.norm(np.diff(path, n=order, axis=-2), axis=-1))) / dt**order
 
 
@@ -259,7 +249,7 @@ def noisy(truth: Demonstrated, scale: Real, seed: int) -> Array:
 
 
 def noisy_knots(
-    truth: Demonstrated, scale: Real, factor: int, interpolation: Interpolation, seed: int, summed: Sequence[int] = ()
+    truth: Demonstrated, scale: Real, factor: int, interpolation: Interpolation, seed: int, kinds: Dimensions = LINEAR
 ) -> Real:
     """The truth at the low rate with white noise on every knot, back at the high rate.
 
@@ -276,12 +266,12 @@ def noisy_knots(
         factor: High over low rate.
         interpolation: How the knots are connected.
         seed: Of the noise.
-        summed: Dimensions that command displacements.
+        kinds: What each action dimension is.
 
     Returns:
         Shape (chunks, horizon, action).
     """
-    knots = Demonstrated(at_low_rate(truth.chunks, factor, summed).astype(np.float64), truth.previous)
+    knots = Demonstrated(at_low_rate(truth.chunks, factor, kinds).astype(np.float64), truth.previous)
     scale = np.array(scale, np.float64)
-    scale[list(summed)] *= np.sqrt(factor)
-    return at_high_rate(noisy(knots, scale, seed), factor, interpolation, previous=truth.previous, summed=summed)
+    scale[list(kinds.named("displacement"))] *= np.sqrt(factor)
+    return at_high_rate(noisy(knots, scale, seed), factor, interpolation, previous=truth.previous, kinds=kinds)

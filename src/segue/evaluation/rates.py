@@ -11,12 +11,13 @@ is worth beyond being shorter shows.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from segue.core.chunk import check_timing
+from segue.core.dimensions import Dimensions
 from segue.data.resample import Interpolation, cubic, held, linear
 from segue.envs.tasks import Task
 from segue.errors import SpecError, UnknownNameError
@@ -159,31 +160,31 @@ def quick(rates: Rates) -> Rates:
     return replace(rates, updates=120, autoencoder_updates=240, batch=64, episodes=rates.episodes // 8)
 
 
-Serve = Callable[[Policy, Rates, Sequence[int]], ServingPolicy]
+Serve = Callable[[Policy, Rates, Dimensions], ServingPolicy]
 
 
-def _plain(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+def _plain(policy: Policy, rates: Rates, kinds: Dimensions) -> ServingPolicy:
     return ContinuingPolicy(policy, Naive())
 
 
 def _expanded(interpolation: Interpolation) -> Serve:
-    def serve(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
-        return ExpandedPolicy(_plain(policy, rates, summed), rates.factor, interpolation, summed=summed)
+    def serve(policy: Policy, rates: Rates, kinds: Dimensions) -> ServingPolicy:
+        return ExpandedPolicy(_plain(policy, rates, kinds), rates.factor, interpolation, kinds=kinds)
 
     return serve
 
 
-def _refined(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+def _refined(policy: Policy, rates: Rates, kinds: Dimensions) -> ServingPolicy:
     assert isinstance(policy, LatentPolicy)
-    return FinishedPolicy(_plain(policy, rates, summed), ReuseThenRefine(partial(refine, policy.autoencoder)))
+    return FinishedPolicy(_plain(policy, rates, kinds), ReuseThenRefine(partial(refine, policy.autoencoder)))
 
 
-def _continued(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
+def _continued(policy: Policy, rates: Rates, kinds: Dimensions) -> ServingPolicy:
     return ContinuingPolicy(policy, Legato())
 
 
-def _rounded(policy: Policy, rates: Rates, summed: Sequence[int]) -> ServingPolicy:
-    return _plain(in_bfloat16(policy), rates, summed)
+def _rounded(policy: Policy, rates: Rates, kinds: Dimensions) -> ServingPolicy:
+    return _plain(in_bfloat16(policy), rates, kinds)
 
 
 def in_bfloat16(policy: Policy) -> Policy:
@@ -296,20 +297,20 @@ class NotApplicable:
     why: str
 
 
-def rows(rates: Rates, actions: int, summed: Sequence[int]) -> tuple[list[Row], list[NotApplicable]]:
+def rows(rates: Rates, actions: int, kinds: Dimensions) -> tuple[list[Row], list[NotApplicable]]:
     """The rows of a task, and what is left out.
 
     Args:
         rates: Settings.
         actions: Number of action dimensions.
-        summed: Dimensions that command displacements.
+        kinds: What each action dimension is.
     """
     found: list[Row] = []
     missing: list[NotApplicable] = []
     for family in rates.families:
         for form in FORMS.values():
             row = Row(family, form.name)
-            why = _why_not(row, form, rates, actions, summed)
+            why = _why_not(row, form, rates, actions, kinds)
             if family not in form.families:
                 continue
             if why:
@@ -321,10 +322,10 @@ def rows(rates: Rates, actions: int, summed: Sequence[int]) -> tuple[list[Row], 
     return found, missing
 
 
-def _why_not(row: Row, form: Form, rates: Rates, actions: int, summed: Sequence[int]) -> str | None:
+def _why_not(row: Row, form: Form, rates: Rates, actions: int, kinds: Dimensions) -> str | None:
     if form.objective == "legato" and row.family != "flow":
         return "Legato steers a velocity field, which only flow policies have"
-    if form.name == "linear" and summed:
+    if form.name == "linear" and kinds.moves:
         return "a straight path is the held displacement: see that row"
     scores = rates.horizon * actions * rates.bins
     if row.family == "bins" and scores > MOST_SCORES:

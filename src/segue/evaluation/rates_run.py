@@ -57,8 +57,8 @@ class Training:
 def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
     """Train what is missing, measure every row, write ``out / results.json``; returns its path."""
     robot = simulators(rates.task, 1)[0]
-    actions, summed = len(robot.spec.action_names), robot.spec.displacements
-    wanted, missing = rows(rates, actions, summed)
+    actions, kinds = len(robot.spec.action_names), robot.spec.kinds
+    wanted, missing = rows(rates, actions, kinds)
     if not wanted:
         raise SpecError(
             got=f"families {', '.join(rates.families)} on {rates.task}",
@@ -128,8 +128,8 @@ def train(job: Training) -> None:
         return
     learned, horizon = held_out(episodes, rates.held_out_every)[0], rates.horizon
     if job.space == "low":
-        summed = simulators(rates.task, 1)[0].spec.displacements
-        learned, horizon = every_phase(learned, rates.factor, summed=summed), horizon // rates.factor
+        kinds = simulators(rates.task, 1)[0].spec.kinds
+        learned, horizon = every_phase(learned, rates.factor, kinds=kinds), horizon // rates.factor
     learner = rates.wide if job.space == "wide" else rates.learners[job.family]
     recipe = Recipe(
         horizon=horizon,
@@ -159,7 +159,7 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
     form = FORMS[row.form]
     robot, settings = simulators(rates.task, rates.episodes), task(rates.task)
     policy = checkpoint.load(folder / f"{row.family}-{row.space}" / row.objective).policy()
-    serving = form.serve(policy, rates, robot[0].spec.displacements)
+    serving = form.serve(policy, rates, robot[0].spec.kinds)
     unseen = held_out(settings.demonstrations(), rates.held_out_every)[1]
     walked = walk(serving, unseen, rates.horizon, rates.execution_horizon, rates.delay, seed=seed)
     units = scales(rates.task)
@@ -173,7 +173,7 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
         records = rollout(serving, robot, seeds, timing, units)
         cells.append(result({"method": name, "delay": rates.delay, "training_seed": seed}, timing, seeds, records))
     error = walked.predicted - walked.actual
-    jumps = [seam_jump(seam, 2, units.action) for seam in walked.seams]
+    jumps = [seam_jump(seam, 2, units.action, robot[0].spec.kinds) for seam in walked.seams]
     return {
         "row": row.name,
         "training_seed": seed,
@@ -250,13 +250,13 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
     with torch.no_grad():
         decoded = refine(codec, torch.as_tensor(truth.chunks, dtype=torch.float32)).double().numpy()
     scale = np.array(next(found for found in measured if found["row"].endswith("-direct"))["rms"])
-    summed = simulators(rates.task, 1)[0].spec.displacements
+    kinds = simulators(rates.task, 1)[0].spec.kinds
     connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
-    if summed:
+    if kinds.moves:
         del connected["linear"]  # the same as held
 
     def knots(how: Interpolation, noise: Real) -> Real:
-        return noisy_knots(truth, noise, rates.factor, how, 0, summed)
+        return noisy_knots(truth, noise, rates.factor, how, 0, kinds)
 
     chunks: dict[str, Real] = {
         "demonstrations": truth.chunks,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import seam_jump, seam_ratio
 from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed, still
 from segue.data.episodes import Episodes
-from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined
+from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined, spread, turned
 from segue.evaluation.statistics import Interval, Sample, mean_interval
 
 
@@ -41,9 +42,9 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         every: Steps executed from each chunk, where that is known and constant: adds the measures at seams.
         first: Step of the first seam in each episode, after that of step 0.
     """
-    moves, dt = _moving(episodes.action, episodes), episodes.dt
-    scale = action_scale(episodes)[moves]
-    paths = np.split(normalised(episodes.action[:, moves], scale), episodes.ends[:-1])
+    moves, dt = _moving(episodes.action, episodes.action_kinds, episodes), episodes.dt
+    scale = action_scale(episodes)
+    paths = _paths(episodes.action, scale, episodes.action_kinds, moves, episodes)
     speeds = [speed(path, dt) for path in paths]
     cruise = float(np.median(np.concatenate(speeds))) if speeds else float("nan")
     found = [
@@ -54,14 +55,12 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         _measured("Hesitation of the commands", "", [_share(each < HESITATION * cruise) for each in speeds]),
     ]
     if every is not None:
-        commands = np.split(episodes.action[:, moves], episodes.ends[:-1])
-        found += _seam_measures(paths, commands, scale, every, first)
+        found += _seam_measures(paths, episodes, moves, every, first)
     columns = [index for index in episodes.state_of_action if index is not None]
     if columns:
-        states = episodes.observation[:, columns]
-        states = states[:, _moving(states, episodes)]
-        observed = normalised(states, np.std(states, axis=0))
-        states = np.split(observed, episodes.ends[:-1])
+        observed, kinds = episodes.observation[:, columns], _kinds_of_states(episodes, columns)
+        scale_of_states = spread(observed, kinds) if kinds.kinds else np.std(observed, axis=0)
+        states = _paths(observed, scale_of_states, kinds, _moving(observed, kinds, episodes), episodes)
         found += [
             _measured("NSPARC of the state", "", [nsparc(speed(path, dt), dt) for path in states]),
             _measured("NLDLJ of the state", "", [nldlj(speed(path, dt), dt) for path in states]),
@@ -70,23 +69,37 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
     return found
 
 
-def _moving(values: Real, episodes: Episodes) -> NDArray[np.bool_]:
+def _moving(values: Real, kinds: Dimensions, episodes: Episodes) -> NDArray[np.bool_]:
     """Dimensions that do not stand still beside the others. Shape (dimension,)."""
-    return ~still(values, episodes.ends)
+    return ~still(turned(values, kinds), episodes.ends)
 
 
 def standing(episodes: Episodes) -> list[str]:
     """Names of the action dimensions that are left out, as they stand still."""
-    moves = _moving(episodes.action, episodes)
+    moves = _moving(episodes.action, episodes.action_kinds, episodes)
     return [name for name, counts in zip(episodes.action_names, moves, strict=True) if not counts]
 
 
+def _paths(values: Real, scale: Real, kinds: Dimensions, moves: NDArray[np.bool_], episodes: Episodes) -> list[Array]:
+    """The path of each episode in the dimensions that move, normalised; angles go on without a jump."""
+    return [normalised(kinds.continuous(each), scale)[:, moves] for each in np.split(values, episodes.ends[:-1])]
+
+
+def _kinds_of_states(episodes: Episodes, columns: Sequence[int]) -> Dimensions:
+    """What the states are that actions are named after; rotations only as plain numbers, of which some may be named."""
+    return episodes.observation_kinds.without_rotations().part(columns)
+
+
 def _seam_measures(
-    paths: Sequence[Array], commands: Sequence[Real], scale: Real, every: int, first: int
+    paths: Sequence[Array], episodes: Episodes, moves: NDArray[np.bool_], every: int, first: int
 ) -> list[Measured]:
+    scale, kinds = action_scale(episodes)[moves], episodes.action_kinds
+    if not moves.all():  # of a rotation, some numbers may stand still: the others count as plain numbers
+        kinds = kinds.without_rotations().part(np.flatnonzero(moves).tolist())
+    commands = np.split(episodes.action[:, moves], episodes.ends[:-1])
     steps = [list(range(first or every, len(each), every)) for each in commands]
     jumps = [
-        mean_of_defined(np.array([seam_jump(each, step, scale) for step in seams]))
+        mean_of_defined(np.array([seam_jump(each, step, scale, kinds) for step in seams]))
         for each, seams in zip(commands, steps, strict=True)
     ]
     ratios = [seam_ratio(path, seams) for path, seams in zip(paths, steps, strict=True)]
@@ -95,10 +108,9 @@ def _seam_measures(
 
 def roughest(episodes: Episodes, count: int = 3) -> list[tuple[str, float]]:
     """The action dimensions with the largest share of the squared commanded jerk, and that share."""
-    moves = _moving(episodes.action, episodes)
+    moves = _moving(episodes.action, episodes.action_kinds, episodes)
     names = [name for name, counts in zip(episodes.action_names, moves, strict=True) if counts]
-    path = normalised(episodes.action[:, moves], action_scale(episodes)[moves])
-    pieces = np.split(path, episodes.ends[:-1])
+    pieces = _paths(episodes.action, action_scale(episodes), episodes.action_kinds, moves, episodes)
     power = np.sum([np.sum(np.diff(piece, n=3, axis=0) ** 2, axis=0) for piece in pieces], axis=0)
     if not power.sum() > 0:
         return []

@@ -76,6 +76,7 @@ def build(
             "horizon": rows[0]["horizon"],
             "action_names": list(spec.action_names),
             "command": spec.command,
+            "action_kinds": list(spec.kinds.words),
             "pose_names": list(spec.pose_names),
         },
         "demonstrations": {

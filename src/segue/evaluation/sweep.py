@@ -262,7 +262,9 @@ def _json(value: float) -> float | None:
 
 
 def _trace(record: EpisodeRecord) -> dict[str, Any]:
-    jumps = [(seam_jump(record.commands, seam.step, record.scale), seam.step) for seam in record.seams]
+    jumps = [
+        (seam_jump(record.commands, seam.step, record.scale, record.spec.kinds), seam.step) for seam in record.seams
+    ]
     worst = max((jump for jump in jumps if np.isfinite(jump[0])), default=(0.0, 0))[1]
     return {
         "commands": np.round(record.commands, 3).tolist(),

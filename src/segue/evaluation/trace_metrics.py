@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import Dimensions
 from segue.core.seams import Seam
 from segue.core.smoothness import NEVER_MOVES, Array, Real, scale_of_motion
 from segue.envs.robot import Outcome, RobotSpec
@@ -45,6 +46,8 @@ def robot_header(spec: RobotSpec, scale: Real | None = None, cruise_speed: float
         "action_low": np.asarray(spec.action_low, float).tolist(),
         "action_high": np.asarray(spec.action_high, float).tolist(),
         "command": spec.command,
+        "action_kinds": list(spec.action_kinds.words),
+        "observation_kinds": list(spec.observation_kinds.words),
         "pose_names": list(spec.pose_names),
         "scale": None if scale is None else np.asarray(scale, float).tolist(),
         "cruise_speed": None if cruise_speed is None or not np.isfinite(cruise_speed) else float(cruise_speed),
@@ -70,13 +73,15 @@ def robot_spec(trace: Trace) -> RobotSpec:
             action_high=np.asarray(robot["action_high"], np.float32),
             command=robot["command"],
             pose_names=tuple(map(str, robot["pose_names"])),
+            action_kinds=Dimensions.of(*robot.get("action_kinds", ())),
+            observation_kinds=Dimensions.of(*robot.get("observation_kinds", ())),
         )
         if len(spec.action_names) != actions:
             raise ValueError(f"{len(spec.action_names)} names for {actions} actions")
         if robot.get("scale") is not None and np.asarray(robot["scale"], float).shape != spec.action_low.shape:
             raise ValueError("a scale of another shape than the actions")
         float(robot.get("cruise_speed") or 0)
-    except (AssertionError, KeyError, TypeError, ValueError, ZeroDivisionError, SpecError) as error:
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, SpecError) as error:
         raise DataError(
             got=f"a trace whose header says of its robot: {robot!r:.200} ({error})",
             expected="names, limits and period, as `segue run` writes them",

@@ -145,7 +145,9 @@ def _drawings(summary: RunSummary, records: Sequence[EpisodeRecord]) -> dict[str
 def _worst_seam(records: Sequence[EpisodeRecord]) -> tuple[EpisodeRecord, int] | None:
     """Episode and step of the largest jump."""
     jumps = [
-        (seam_jump(each.commands, seam.step, each.scale), each, seam.step) for each in records for seam in each.seams
+        (seam_jump(each.commands, seam.step, each.scale, each.spec.kinds), each, seam.step)
+        for each in records
+        for seam in each.seams
     ]
     jumps = [jump for jump in jumps if not math.isnan(jump[0])]
     return max(jumps, key=lambda jump: jump[0])[1:] if jumps else None

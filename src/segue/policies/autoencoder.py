@@ -159,7 +159,17 @@ class ChunkAutoencoder(nn.Module):
 
     @classmethod
     def for_episodes(cls, config: AutoencoderConfig, episodes: Episodes) -> "ChunkAutoencoder":
-        """Fresh weights, normalisation fitted to the demonstrated actions."""
+        """Fresh weights, normalisation fitted to the demonstrated actions.
+
+        Raises:
+            SpecError: An action is an angle or a quaternion, whose numbers jump where nothing moves.
+        """
+        if episodes.action_kinds.angles or episodes.action_kinds.quaternions:
+            raise SpecError(
+                got=f"an autoencoder of actions of the kinds {', '.join(episodes.action_kinds.words)}",
+                expected="actions whose numbers change as little as what they mean",
+                change="train a policy in action space, or record rotations as rotation-6d",
+            )
         return cls(config, Normalizer.fit(episodes.action))
 
     @property

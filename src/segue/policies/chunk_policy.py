@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
 from segue.policies.observation import Seen, of_one, on_device
-from segue.policies.policy import Observed, Policy
+from segue.policies.policy import KindedUnits, Observed, Policy, PolicyConfig
 from segue.strategies.hooks import Prefix, Strategy
 
 
@@ -72,7 +73,14 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
         delay=integers([c.delay for c in continuations]),
         votes=torch.as_tensor(votes, device=policy.units.device),
         stride=policy.units.stride,
+        kinds=policy.units.kinds if isinstance(policy.units, KindedUnits) else LINEAR,
     )
+
+
+def _kinds_of(config: PolicyConfig) -> tuple[Dimensions, Dimensions]:
+    """Those of actions and of observations; linear for a policy that does not say them."""
+    actions, observations = (Dimensions.of(*getattr(config, f"{each}_kinds", ())) for each in ("action", "observation"))
+    return actions, observations
 
 
 class ContinuingPolicy:
@@ -109,7 +117,8 @@ class ContinuingPolicy:
     def spec(self) -> PolicySpec:
         """That of the policy."""
         config = self.policy.config
-        return PolicySpec(config.horizon, config.dt, config.observation_names, config.action_names, config.cameras)
+        names = config.observation_names, config.action_names
+        return PolicySpec(config.horizon, config.dt, *names, config.cameras, *_kinds_of(config))
 
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
         """Actions (horizon, action) in robot units for a state (observation,), or an `Observation` with pictures."""
@@ -137,7 +146,7 @@ class ContinuingPolicy:
             )
             actions = units.to_robot(chunk, observation)
             if self.finishing is not None:
-                actions = finished(self.finishing, actions, continuations)
+                actions = finished(self.finishing, actions, continuations, self.spec.action_kinds)
             return actions.cpu().numpy()
 
     def reset(self) -> None:
@@ -147,7 +156,9 @@ class ContinuingPolicy:
         """Nothing is held."""
 
 
-def finished(strategy: Strategy, actions: Tensor, continuations: Sequence[Continuation]) -> Tensor:
+def finished(
+    strategy: Strategy, actions: Tensor, continuations: Sequence[Continuation], kinds: Dimensions = LINEAR
+) -> Tensor:
     """Actions (batch, horizon, action) in robot units after the strategy's finishing hook."""
     horizon, device = actions.shape[1], actions.device
     prefix = Prefix(
@@ -155,6 +166,7 @@ def finished(strategy: Strategy, actions: Tensor, continuations: Sequence[Contin
         known=torch.tensor([min(c.known, horizon) for c in continuations], device=device),
         delay=torch.tensor([c.delay for c in continuations], device=device),
         votes=torch.as_tensor(np.stack([_votes(c, horizon) for c in continuations]), device=device),
+        kinds=kinds,
     )
     return strategy.hooks(prefix).finish(actions)
 
@@ -203,7 +215,7 @@ class FinishedPolicy:
         return self._finished(self.policy.next_chunks(observations, free, generators), continuations)
 
     def _finished(self, actions: Array, continuations: Sequence[Continuation]) -> Array:
-        return finished(self.strategy, torch.as_tensor(actions), continuations).numpy()
+        return finished(self.strategy, torch.as_tensor(actions), continuations, self.spec.action_kinds).numpy()
 
     def reset(self) -> None:
         """Reset the policy below."""

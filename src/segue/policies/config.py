@@ -59,6 +59,8 @@ class FamilyConfig(ABC):
         network: Name of the network.
         network_settings: Its settings, where they differ from the defaults.
         vision: How it looks at pictures; None for a policy of the state alone.
+        action_kinds: The word of each action dimension's kind (`segue.core.dimensions`); empty where all are linear.
+        observation_kinds: That of each observation dimension.
     """
 
     horizon: int
@@ -69,6 +71,8 @@ class FamilyConfig(ABC):
     network: str = "mlp"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
     vision: Vision | None = None
+    action_kinds: tuple[str, ...] = field(default=(), kw_only=True)
+    observation_kinds: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def cameras(self) -> Cameras:

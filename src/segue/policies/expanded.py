@@ -11,22 +11,23 @@ import numpy as np
 import torch
 
 from segue.core.chunk import Array, Continuation, PolicySpec, is_stateless
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Observed
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ServingPolicy
 
 
-def at_periods(continuation: Continuation, factor: int, summed: Sequence[int] = ()) -> Continuation:
+def at_periods(continuation: Continuation, factor: int, kinds: Dimensions = LINEAR) -> Continuation:
     """A continuation counted in periods of ``factor`` steps.
 
     Of the prefix only whole periods are kept. A period that is committed in part counts as committed. A past of other
     than whole periods is forgotten: nothing that is predicted in periods can be compared with it.
     """
-    prefix, past = at_low_rate(continuation.prefix, factor, summed), continuation.past
+    prefix, past = at_low_rate(continuation.prefix, factor, kinds), continuation.past
     if past is not None:
         whole = len(past.executed) % factor == 0
-        past = replace(past, executed=at_low_rate(past.executed, factor, summed)) if whole else None
+        past = replace(past, executed=at_low_rate(past.executed, factor, kinds)) if whole else None
     return replace(
         continuation,
         start=continuation.start // factor,
@@ -49,21 +50,22 @@ class ExpandedPolicy:
         policy: Of the low rate.
         factor: High over low rate.
         interpolation: `held`, `linear` or `cubic` of `segue.data.resample`.
-        summed: Action dimensions that command displacements.
+        kinds: What each action dimension is; as the policy says if not given.
     """
 
     def __init__(
-        self, policy: ServingPolicy, factor: int, interpolation: Interpolation, *, summed: Sequence[int] = ()
+        self, policy: ServingPolicy, factor: int, interpolation: Interpolation, *, kinds: Dimensions | None = None
     ) -> None:
         if factor < 1:
             raise SpecError(f"a factor of {factor}", "at least 1", "give the high rate over the low one")
-        self.policy, self.factor, self.interpolation, self.summed = policy, factor, interpolation, tuple(summed)
+        self.policy, self.factor, self.interpolation = policy, factor, interpolation
+        self.kinds = policy.spec.action_kinds if kinds is None else kinds
 
     @property
     def spec(self) -> PolicySpec:
         """That of the policy below, at the higher rate."""
         below = self.policy.spec
-        return replace(below, horizon=below.horizon * self.factor, dt=below.dt / self.factor)
+        return replace(below, horizon=below.horizon * self.factor, dt=below.dt / self.factor, action_kinds=self.kinds)
 
     @property
     def stateless(self) -> bool:
@@ -72,7 +74,7 @@ class ExpandedPolicy:
 
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         """Actions (horizon, action) of the higher rate."""
-        low = self.policy.next_chunk(observation, at_periods(continuation, self.factor, self.summed))
+        low = self.policy.next_chunk(observation, at_periods(continuation, self.factor, self.kinds))
         return self._expanded(low[None], [continuation])[0]
 
     def next_chunks(
@@ -82,7 +84,7 @@ class ExpandedPolicy:
         generators: Sequence[torch.Generator],
     ) -> Array:
         """Actions (batch, horizon, action) of the higher rate."""
-        below = [at_periods(each, self.factor, self.summed) for each in continuations]
+        below = [at_periods(each, self.factor, self.kinds) for each in continuations]
         return self._expanded(self.policy.next_chunks(observations, below, generators), continuations)
 
     def _expanded(self, low: Array, continuations: Sequence[Continuation]) -> Array:
@@ -93,7 +95,7 @@ class ExpandedPolicy:
                 for chunk, each in zip(low, continuations, strict=True)
             ]
         )
-        return at_high_rate(low, self.factor, self.interpolation, previous=previous, summed=self.summed)
+        return at_high_rate(low, self.factor, self.interpolation, previous=previous, kinds=self.kinds)
 
     def reset(self) -> None:
         """Reset the policy below."""

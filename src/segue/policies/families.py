@@ -92,7 +92,7 @@ def config_for(
     if autoencoder is not None:
         _check_autoencoder(autoencoder, episodes, horizon, relative)
         names = latent_names(autoencoder.latent)
-        latent = {"action_names": names, "relative_to": (None,) * len(names)}
+        latent = {"action_names": names, "relative_to": (None,) * len(names), "action_kinds": ()}
         fields |= {"horizon": horizon // autoencoder.stride, **latent}
     try:
         return _family(family).config(**fields, **settings)
@@ -151,8 +151,13 @@ def _fitted(config: FamilyConfig, episodes: Episodes, chunks: Array) -> Policy:
 def description(policy: Policy) -> dict[str, Any]:
     """What checkpoints say about a policy beside its weights: family, configuration, autoencoder if there is one."""
     if isinstance(policy, LatentPolicy):
-        return {**description(policy.policy), "autoencoder": asdict(policy.autoencoder.config)}
-    return {"family": policy.config.family, "policy": asdict(policy.config)}  # type: ignore[call-overload]
+        return {**description(policy.policy), "autoencoder": _said(policy.autoencoder.config)}
+    return {"family": policy.config.family, "policy": _said(policy.config)}
+
+
+def _said(config: Any) -> dict[str, Any]:
+    """A configuration as JSON; kinds only where they are not all linear, as in files from before there were kinds."""
+    return {name: value for name, value in asdict(config).items() if value or not name.endswith("_kinds")}
 
 
 def blank(described: Mapping[str, Any]) -> Policy:
@@ -167,6 +172,8 @@ def blank(described: Mapping[str, Any]) -> Policy:
     kind, fields = _family(described["family"]), dict(described["policy"])
     for name in ("observation_names", "action_names", "relative_to"):
         fields[name] = tuple(fields[name])
+    for name in ("action_kinds", "observation_kinds"):
+        fields[name] = tuple(fields.get(name, ()))
     if fields.get("vision") is not None:
         fields["vision"] = Vision.from_json(fields["vision"])
     config = kind.config(**fields)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from segue.core.dimensions import Dimensions
 from segue.core.flow import unguided
 from segue.core.observation import Cameras
 from segue.errors import SpecError
@@ -143,6 +144,16 @@ class SeeingUnits(Units, Protocol):
 
     def augmented(self, observation: Observed, generator: torch.Generator) -> Observed:
         """What is trained on in place of an observation, such as pictures that are cut out anywhere."""
+        ...
+
+
+@runtime_checkable
+class KindedUnits(Units, Protocol):
+    """Units that say what a dimension of a chunk is; without, all of them are linear."""
+
+    @property
+    def kinds(self) -> Dimensions:
+        """In policy units, one per dimension of a position."""
         ...
 
 

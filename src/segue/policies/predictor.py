@@ -224,7 +224,7 @@ class PredictivePolicy:
         actions = np.stack(whole)
         if self.finishing is None:
             return actions
-        return finished(self.finishing, torch.as_tensor(actions), continuations).numpy()
+        return finished(self.finishing, torch.as_tensor(actions), continuations, self.spec.action_kinds).numpy()
 
     def reset(self) -> None:
         """Reset the policy below."""

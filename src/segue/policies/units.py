@@ -2,6 +2,9 @@
 
 Robot units stay outside: observations are normalised on the way in, and actions both ways, anchored to the observation
 at hand where they are relative to it.
+
+What a dimension is (`segue.core.dimensions`) is seen to at this door: inside, an angle or a rotation is a path of plain
+numbers without a jump, which begins near the state that it is relative to, or near the mean of the demonstrations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.chunk import Array
+from segue.core.dimensions import Dimensions
 from segue.core.observation import Encoded, Observation, state_of
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
@@ -21,6 +25,9 @@ from segue.policies.config import FamilyConfig, Vision
 from segue.policies.encoders import settled
 from segue.policies.normalizer import Normalizer
 from segue.policies.sight import Sight
+
+_RELATIVE = ("linear", "angle", "gripper")
+"""Kinds of actions that are learned relative to a state."""
 
 
 class NormalizedUnits(nn.Module):
@@ -41,6 +48,9 @@ class NormalizedUnits(nn.Module):
         super().__init__()
         self.observation, self.action = observation, action
         self._names, self._relative_to = config.observation_names, config.relative_to
+        self._actions, self._observations = (
+            Dimensions.of(*words) for words in (config.action_kinds, config.observation_kinds)
+        )
         self.chunk_shape = config.horizon, len(config.action_names)
         self.sight = None if config.vision is None else Sight(config.vision)
         self.context = len(config.observation_names) + (0 if self.sight is None else self.sight.features)
@@ -54,6 +64,9 @@ class NormalizedUnits(nn.Module):
             observations: Shape (frames, observation).
             chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
         """
+        kinds = Dimensions.of(*config.observation_kinds)
+        if kinds.kinds:
+            observations = kinds.near(observations, kinds.mean(observations).astype(np.float32))
         units = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
         if units.sight is not None:
             units.sight.encoder.start()
@@ -78,7 +91,7 @@ class NormalizedUnits(nn.Module):
         """
         if isinstance(observation, Encoded):
             return self._context(observation.context)
-        state = self.observation(self._state(observation))
+        state = self.observation(self._observations.near(self._state(observation), self.observation.mean))
         return state if self.sight is None else torch.cat([state, self.sight(observation)], dim=1)
 
     def state(self, context: Tensor) -> Tensor:
@@ -91,11 +104,21 @@ class NormalizedUnits(nn.Module):
 
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
         """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
-        return self.action(shifted(actions, self._state(observation), self._relative_to, -1))
+        state = self._state(observation)
+        if self._actions.kinds:
+            actions = self._actions.continuous(actions, anchors_of(self.action.mean, state, self._relative_to))
+        return self.action(shifted(actions, state, self._relative_to, -1))
 
     def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
         """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
-        return shifted(self.action.inverse(chunk), self._state(observation), self._relative_to, 1)
+        return self._actions.proper(shifted(self.action.inverse(chunk), self._state(observation), self._relative_to, 1))
+
+    @property
+    def kinds(self) -> Dimensions:
+        """What each dimension of a chunk is, in policy units."""
+        if not self._actions.kinds:
+            return self._actions
+        return self._actions.without_rotations().scaled(self.action.scale.tolist())
 
     def _state(self, observation: Any) -> Tensor:
         state = state_of(observation)
@@ -141,11 +164,32 @@ def shifted(actions: Tensor, observation: Tensor, relative_to: Sequence[int | No
     return actions
 
 
+def anchors_of(mean: Tensor, observation: Tensor, relative_to: Sequence[int | None]) -> Tensor:
+    """What the first action of a chunk is near to: the observation that it is relative to, or the mean.
+
+    Args:
+        mean: Shape (action,), of the actions, robot units.
+        observation: Shape (batch, observation), robot units.
+        relative_to: See `shifted`.
+
+    Returns:
+        Shape (batch, action).
+    """
+    near = mean.expand(len(observation), -1).clone()
+    for action, index in enumerate(relative_to):
+        if index is not None:
+            near[:, action] = observation[:, index]
+    return near
+
+
 def demonstrated_chunks(episodes: Episodes, horizon: int, relative_to: Sequence[int | None]) -> Array:
     """All windows of the demonstrations as a policy sees them before normalisation. (frames, horizon, action)."""
     anchors = [0 if index is None else index for index in relative_to]
     relative = np.array([index is not None for index in relative_to])
-    chunks = Windows(episodes, horizon).actions
+    chunks, kinds = Windows(episodes, horizon).actions, episodes.action_kinds
+    if kinds.kinds:
+        mean = kinds.mean(episodes.action).astype(np.float32)
+        chunks = kinds.continuous(chunks, np.where(relative, episodes.observation[:, anchors], mean))
     return chunks - (episodes.observation[:, anchors] * relative)[:, None]
 
 
@@ -154,15 +198,22 @@ def described(episodes: Episodes, *, relative: bool, vision: Mapping[str, Any] |
 
     Args:
         episodes: Demonstrations; they name the observation that each action can be relative to.
-        relative: Learn actions relative to the observed state, where the demonstrations name one.
+        relative: Learn actions relative to the observed state, where the demonstrations name one and a difference to it
+            is one of plain numbers: those of linear dimensions, angles and grippers.
         vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
     """
-    anchors: Sequence[int | None] = episodes.state_of_action if relative else [None] * len(episodes.action_names)
+    kinds = episodes.action_kinds.each(len(episodes.action_names))
+    anchors = [
+        index if relative and kind.name in _RELATIVE else None
+        for index, kind in zip(episodes.state_of_action, kinds, strict=True)
+    ]
     return {
         "dt": episodes.dt,
         "observation_names": tuple(episodes.observation_names),
         "action_names": tuple(episodes.action_names),
         "relative_to": tuple(anchors),
+        "action_kinds": episodes.action_kinds.words,
+        "observation_kinds": episodes.observation_kinds.words,
         "vision": _vision(episodes, vision or {}) if episodes.pictures else None,
     }
 

@@ -1,7 +1,7 @@
 """What a policy server says of itself when a client connects, and whether a client can live with it.
 
     {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras, handover,
-                    revision}}
+                    revision, action_kinds, observation_kinds}}
 
 The frame is openpi's metadata: whatever else a server tells its clients stands beside it, and openpi's clients are
 handed it as it is. Names come in their order, which is part of what is agreed: a robot whose joints are listed
@@ -16,6 +16,7 @@ from msgspec import Meta
 from msgspec.msgpack import Decoder
 
 from segue.core.chunk import PolicySpec
+from segue.core.dimensions import Dimensions
 from segue.errors import SpecError
 from segue.runtime import wire
 from segue.runtime.plan import Handover
@@ -50,6 +51,8 @@ class _Card(msgspec.Struct):
     cameras: Annotated[dict[_Name, tuple[_Size, _Size]], Meta(max_length=_MOST_CAMERAS)] = {}
     handover: Handover = Handover.CONTINUE
     revision: Annotated[int, Meta(ge=0)] = 0
+    action_kinds: Annotated[tuple[str, ...], Meta(max_length=wire.MAX_DIMENSION)] = ()
+    observation_kinds: Annotated[tuple[str, ...], Meta(max_length=wire.MAX_DIMENSION)] = ()
 
 
 _VERSION, _CARD = Decoder(_Version), Decoder(_Card)
@@ -111,7 +114,8 @@ def encode_card(card: Card) -> bytes:
     """The frame that greets a client."""
     spec = card.spec
     content = _Card(PROTOCOL, spec.horizon, spec.dt, spec.observation_names, spec.action_names, card.model, card.hash,
-                    dict(spec.cameras), card.handover, card.revision)  # fmt: skip
+                    dict(spec.cameras), card.handover, card.revision, spec.action_kinds.words,
+                    spec.observation_kinds.words)  # fmt: skip
     return wire.encode({"segue": msgspec.to_builtins(content)}, checksum=True)
 
 
@@ -119,7 +123,7 @@ def decode_card(frame: bytes | str) -> Card | None:
     """Who a server is, or None: it does not speak of Segue, a plain openpi server.
 
     Raises:
-        SpecError: It speaks another version, or of sizes that nobody could send.
+        SpecError: It speaks another version, of sizes that nobody could send, or of unknown kinds of dimensions.
         WireError: Malformed, or numbers out of range.
     """
     raw = wire.entries(frame, values=_VALUES).get("segue")
@@ -133,13 +137,14 @@ def decode_card(frame: bytes | str) -> Card | None:
             change="install the same version of Segue on both sides",
         )
     card = wire.read(_CARD, raw, "segue")
-    spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names, card.cameras)
+    kinds = Dimensions.of(*card.action_kinds), Dimensions.of(*card.observation_kinds)
+    spec = PolicySpec(card.horizon, card.dt, card.observation_names, card.action_names, card.cameras, *kinds)
     return Card(spec, card.model, card.hash, card.handover, card.revision)
 
 
 def check_spec(got: PolicySpec, expected: PolicySpec) -> None:
     """Raise `SpecError` unless two specifications agree, naming what does not; names and their order are part of it."""
-    for name in ("horizon", "dt", "observation_names", "action_names", "cameras"):
+    for name in ("horizon", "dt", "observation_names", "action_names", "cameras", "action_kinds", "observation_kinds"):
         theirs, ours = getattr(got, name), getattr(expected, name)
         if theirs == ours:
             continue
@@ -150,5 +155,6 @@ def check_spec(got: PolicySpec, expected: PolicySpec) -> None:
             foreign, missing = sorted(set(theirs) - set(ours))[:4], sorted(set(ours) - set(theirs))[:4]
             theirs, ours = f"{len(theirs)} {name}, with {foreign}", f"{len(ours)}, with {missing}"
         else:
+            theirs, ours = (getattr(each, "words", each) or "all linear" for each in (theirs, ours))
             theirs = f"{name} {theirs}"
         raise SpecError(f"a server with {theirs}", f"{ours}", "connect to the server of the policy for this robot")

@@ -14,6 +14,7 @@ from segue.runtime.limits import JointLimits
 _ROOT_STEPS = 30
 _ROOT_WIDTH = 1e-9  # of the largest jerk
 _BEYOND = 0.01  # of the range
+_TURNS = 1000  # that an angle is expected to count to
 
 
 class Limit(Enum):
@@ -46,18 +47,27 @@ class Joint:
     """
 
     def __init__(self, limits: JointLimits, index: int, dt: float) -> None:
-        self.name, self.displacement = limits.names[index], limits.displacement[index]
-        low, high, speed = limits.low[index], limits.high[index], limits.velocity[index] * dt
-        if self.displacement:
+        kind = limits.kinds.each(len(limits.names))[index]
+        self.name, self.moves, self.period = limits.names[index], kind.rests_at_zero, kind.period
+        self.binary = kind.name == "binary"  # jumps from one value to the other, whatever is said of its speed
+        order = 0 if kind.name == "velocity" else 1  # of the time in a command's first difference
+        most = (inf,) * 3 if self.binary else (limits.velocity[index], limits.acceleration[index], limits.jerk[index])
+        low, high, speed = limits.low[index], limits.high[index], most[0] * dt**order
+        if self.moves:
             self.low, self.high = -inf, inf
             self.floor, self.ceiling = max(low, -speed), min(high, speed)
+        elif self.period:
+            self.low, self.high = -inf, inf
+            self.ceiling = min(speed, self.period / 2)  # nothing is further off than that, the shorter way round
+            self.floor = -self.ceiling
+            low, high = -_TURNS * self.period, _TURNS * self.period
         else:
             self.low, self.high = low, high
             self.ceiling = min(speed, high - low)
             self.floor = -self.ceiling
-        self.range = (self.floor, self.ceiling) if self.displacement else (self.low, self.high)
-        self.acceleration = min(limits.acceleration[index] * dt**2, self.ceiling - self.floor)
-        self.jerk = min(limits.jerk[index] * dt**3, 2 * self.acceleration)
+        self.range = (self.floor, self.ceiling) if self.moves else (self.low, self.high)
+        self.acceleration = min(most[1] * dt ** (order + 1), self.ceiling - self.floor)
+        self.jerk = min(most[2] * dt ** (order + 2), 2 * self.acceleration)
         self.most = self.acceleration / self.jerk  # the acceleration limit in units of the jerk: m of `braking`
         self.peak_weight = 0.5 / self.jerk
         self.room_weights = (0.5 / self.acceleration, 1.5 * self.most + 3)
@@ -88,7 +98,7 @@ class Joint:
         """Whether braking from this state stays inside of the range."""
         peak = abs(v) + self.peak_weight * a * a
         room = peak * (self.room_weights[0] * peak + self.room_weights[1])
-        if self.displacement or self.low + room <= p <= self.high - room:
+        if self.moves or self.low + room <= p <= self.high - room:
             return True  # a quick upper bound, see docs/limits.md
         unit, most, margin = self.jerk, self.most, self._margin(v, a)
         above, below = highest(v / unit, a / unit, most), lowest(v / unit, a / unit, most)
@@ -108,7 +118,7 @@ class Joint:
         Args:
             wanted: Finite.
             drift: Change of the wanted command since the last step, taken to go on.
-            p: Position that was commanded last; 0 for displacements.
+            p: Position that was commanded last; 0 where a command is a displacement or a velocity.
             v: Velocity of the last step.
             a: Acceleration of the last step.
             behind: Whether the last command was not the wanted one.
@@ -119,7 +129,7 @@ class Joint:
         """
         low, high = self.range
         reachable = min(max(wanted, low), high)
-        limit = None if reachable == wanted else Limit.VELOCITY if self.displacement else Limit.POSITION
+        limit = None if reachable == wanted else Limit.VELOCITY if self.moves else Limit.POSITION
         velocity = reachable - p
         acceleration = velocity - v
         obstacle = self.obstacle(reachable, velocity, acceleration, acceleration - a)
@@ -140,9 +150,9 @@ class Joint:
 
     def _overshoots(self, velocity: float, acceleration: float, drift: float) -> bool:
         """Whether being where it is wanted with this velocity does not allow to stay with it from the next step on."""
-        change = drift if self.displacement else drift - velocity
+        change = drift if self.moves else drift - velocity
         possible = abs(change) <= self.acceleration and abs(change - acceleration) <= self.jerk
-        return not (possible and (self.displacement or abs(change) <= self.jerk))
+        return not (possible and (self.moves or abs(change) <= self.jerk))
 
     def _towards(self, wanted: float, drift: float, p: float, v: float, a: float) -> float:
         """Acceleration of this step, in units of the jerk, that approaches what is wanted and leaves room to brake."""
@@ -150,7 +160,7 @@ class Joint:
         v, a = v / unit, a / unit
         least = max(a - 1, -self.most, -hold(v - self.floor / unit))
         greatest = min(a + 1, self.most, hold(self.ceiling / unit - v))
-        if self.displacement:
+        if self.moves:
             missing = wanted / unit - v
             return min(max(hold(missing) - hold(-missing), least), greatest)
         x = self._approach((p - wanted) / unit, drift / unit, v, a, least, greatest)

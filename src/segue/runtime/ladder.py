@@ -129,7 +129,8 @@ class Ladder:
     Args:
         limits: What each joint may do.
         dt: Control period [s].
-        start: What the robot is at, at rest. Shape (action,), see `Limiter.restart`; displacements are taken as zero.
+        start: What the robot is at, at rest. Shape (action,), see `Limiter.restart`; displacements and
+            velocities are taken as zero.
 
     Raises:
         SpecError: See `Limiter`.
@@ -220,7 +221,7 @@ class Ladder:
 
 
 def _at_rest(limits: JointLimits, pose: Sequence[float]) -> Sequence[float]:
-    """The pose, and no displacement."""
+    """The pose, and no displacement or velocity."""
     if len(pose) != len(limits.names):
         return pose  # refused by the limiter
-    return [0.0 if moves else value for moves, value in zip(limits.displacement, pose, strict=True)]
+    return [0.0 if index in limits.kinds.moves else value for index, value in enumerate(pose)]

@@ -13,7 +13,7 @@ There are three cases, for each joint alone:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import inf, isfinite, remainder, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,12 @@ class Limiter:
         self._inside = np.zeros((2, 4, len(self._joints)), bool)
         self._above, self._below = self._inside
         self._now, self._new = _States(len(self._joints)), _States(len(self._joints))
-        self._fixed = ~np.array(limits.displacement) if any(limits.displacement) else None
+        moves = [joint.moves for joint in self._joints]
+        self._fixed = ~np.array(moves) if any(moves) else None
+        self._kinds = limits.kinds
+        self._binary = tuple(index for index, joint in enumerate(self._joints) if joint.binary)
+        self._meant_otherwise = bool(limits.kinds.angles or limits.kinds.quaternions or self._binary)
+        self._within = tuple(index for index, _ in limits.kinds.angles if isfinite(limits.low[index]))
         self._origin = np.zeros(len(self._joints))  # zero stays where the position is not known
         self.restart(start)
 
@@ -84,8 +89,8 @@ class Limiter:
         taken as the largest from which it can. The acceleration is taken as zero.
 
         Args:
-            start: Measured positions; for displacements, the displacement of the last step. Shape (action,).
-            velocity: Measured [unit/s], at rest if not given; not used for displacements. Shape (action,).
+            start: Measured positions; for displacements and velocities, those of the last step. Shape (action,).
+            velocity: Measured [unit/s], at rest if not given; not used for those. Shape (action,).
 
         Raises:
             SpecError: Wrong length, not finite, or further outside of a limit than that. Nothing is changed.
@@ -94,7 +99,7 @@ class Limiter:
         speeds = [0.0] * len(start) if velocity is None else self._numbers("velocity", velocity)
         values = [joint.enter(p) for joint, p in zip(self._joints, start, strict=True)]
         moving = [
-            p if joint.displacement else joint.stoppable(p, v * self.dt)
+            p if joint.moves else joint.stoppable(p, v * self.dt)
             for joint, p, v in zip(self._joints, values, speeds, strict=True)
         ]
         self._now.all[:] = values, moving, [0.0] * len(values), [0.0] * len(values)
@@ -114,7 +119,7 @@ class Limiter:
     @property
     def values(self) -> NDArray[np.float64]:
         """The last command. Shape (action,)."""
-        return self._now.commands.copy()
+        return self._sent(self._now.commands.copy())
 
     @property
     def at_rest(self) -> bool:
@@ -137,7 +142,11 @@ class Limiter:
             self._numbers("action", wanted)
         now, new = self._now, self._new
         new.commands[:] = wanted
+        if self._meant_otherwise:
+            self._as_meant(new.commands, now.commands)
         np.subtract(new.commands, self._positions(), new.velocities)
+        for index in self._binary:
+            new.velocities[index] = 0.0
         np.subtract(new.velocities, now.velocities, new.accelerations)
         np.subtract(new.accelerations, now.accelerations, new.jerks)
         np.less_equal(self._least, new.all, self._above)
@@ -147,10 +156,33 @@ class Limiter:
         else:
             self._wanted, self.saturated = None, ()
         self._now, self._new = new, now
-        return new.commands.copy()
+        values = new.commands.copy()
+        return self._sent(values) if self._within else values
+
+    def _as_meant(self, wanted: NDArray[np.float64], last: NDArray[np.float64]) -> None:
+        """Wanted commands in the words that are the nearest to the last ones, written over what was wanted."""
+        for index, period in self._kinds.angles:
+            turn = float(wanted[index] - last[index])
+            if isfinite(turn) and abs(turn) > period / 2:
+                wanted[index] = last[index] + remainder(turn, period)
+        for group in self._kinds.quaternions:
+            if np.dot(wanted[group], last[group]) < 0:
+                np.negative(wanted[group], wanted[group])
+        for index in self._binary:
+            low, high = self.limits.low[index], self.limits.high[index]
+            above = wanted[index] - (low + high) / 2
+            if isfinite(above):
+                wanted[index] = high if above > 0 else low if above < 0 else last[index]
+
+    def _sent(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same commands, angles in the range that they are to be given in."""
+        for index in self._within:
+            low, period = self.limits.low[index], self._joints[index].period
+            values[index] = min(low + (values[index] - low) % period, self.limits.high[index])
+        return values
 
     def _positions(self) -> NDArray[np.float64]:
-        """Where the joints were commanded to be last; 0 for displacements. Not to be kept."""
+        """Where the joints were commanded to be last; 0 where that is not known. Not to be kept."""
         if self._fixed is None:
             return self._now.commands
         np.copyto(self._origin, self._now.commands, where=self._fixed)
@@ -168,6 +200,8 @@ class Limiter:
             p, v, a = positions[index], velocities[index], accelerations[index]
             if not isfinite(w):
                 self._numbers("action", wanted)
+            if index in self._binary:
+                continue
             if index not in self._behind and _is_free(self._rows[index], w, p, v, a):
                 continue
             w, v, a, late, limit = joint.follow(w, w - before[index], p, v, a, index in self._behind)
@@ -219,7 +253,9 @@ def _box(joint: Joint) -> tuple[tuple[float, ...], tuple[float, ...]]:
     come close to the ends of its range: u is the speed whose room is a share of the range, or the largest speed.
     """
     low, high, fastest, most, jerk, c0, c1, c2 = _row(joint)
-    if not joint.displacement:
+    if joint.binary:
+        return (low, -inf, -inf, -inf), (high, inf, inf, inf)
+    if not joint.moves:
         fastest = min(fastest, (sqrt(c2 * c2 + 4 * c1 * _ROOM * (high - low)) - c2) / (2 * c1))
     room = fastest * (c1 * fastest + c2) / _ROUNDING
     speed = fastest * _ROUNDING - c0 * most * most

@@ -5,20 +5,25 @@
 Velocity, acceleration and jerk may be `UNLIMITED`, but somebody has to say so. Units are given so that mistakes are
 found which can be found: a joint with a range of 180 "radians" was written down in degrees. A range of 10 degrees
 that is passed as 10 radians cannot be told from an honest one.
+
+A joint without end stops is an angle (`segue.core.dimensions`): its commands count on from turn to turn where its range
+is `UNLIMITED`, and stay in its range where that is one period, such as -pi to pi.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, isnan, pi
+from math import inf, isclose, isfinite, isnan, pi
 from typing import Literal, get_args
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError
 
 UNLIMITED = inf
-Unit = Literal["rad", "m", "1"]
+Unit = Literal["rad", "deg", "m", "1"]
 
-# Beyond these a value was most likely given in degrees, or in millimetres: (unit meant, range, velocity).
-_PLAUSIBLE: dict[str, tuple[str, float, float]] = {"rad": ("degrees", 4 * pi, 100.0), "m": ("millimetres", 50.0, 50.0)}
+# Beyond these a value was most likely given in degrees, or in millimetres: (unit meant, range, velocity). A joint of
+# several turns is an honest one: its range may be eight of them to either side.
+_PLAUSIBLE: dict[str, tuple[str, float, float]] = {"rad": ("degrees", 16 * pi, 100.0), "m": ("millimetres", 50.0, 50.0)}
 
 
 @dataclass(frozen=True)
@@ -27,18 +32,20 @@ class JointLimits:
 
     Attributes:
         names: Of the dimensions, as in the robot's specification and in its order.
-        units: Of a command: "rad", "m", or "1" for one without a unit (a gripper opening, a normalised command).
-        low: Lowest command [unit].
-        high: Highest command [unit].
+        units: Of a command: "rad", "deg", "m", or "1" for one without a unit (a gripper opening, a normalised command).
+        low: Lowest command [unit]; of a binary dimension, the lower one of its two values.
+        high: Highest command [unit]; of a binary dimension, the higher one of its two values.
         velocity: Largest speed [unit/s].
         acceleration: Largest acceleration [unit/s^2].
         jerk: Largest jerk [unit/s^3].
-        displacement: Whether a command is a displacement per control step. Such a dimension is at rest when its command
-            is zero, and its position is not known here: ``low`` and ``high`` bound the displacement, `velocity` is
-            displacement / dt. Otherwise a command is a target position, at rest when it no longer changes.
+        kinds: What each dimension is. A command is a target position, at rest when it no longer changes, except of
+            displacements per control step and of velocities, which are at rest when they are zero and whose position is
+            not known here: ``low`` and ``high`` bound the displacement or velocity itself. An angle has no end stops.
+            A binary dimension has no limits but its two values.
 
     Raises:
-        SpecError: Another number of values than names, inverted, NaN, zero, negative, or implausible in its unit.
+        SpecError: Another number of values than names, inverted, NaN, zero, negative, implausible in its unit, or
+            against the kind of its dimension.
     """
 
     names: tuple[str, ...]
@@ -48,18 +55,19 @@ class JointLimits:
     velocity: tuple[float, ...]
     acceleration: tuple[float, ...]
     jerk: tuple[float, ...]
-    displacement: tuple[bool, ...]
+    kinds: Dimensions = LINEAR
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names):
             raise SpecError(f"joint names {self.names}", "at least one, none twice", "name every dimension once")
-        for field in ("units", "low", "high", "velocity", "acceleration", "jerk", "displacement"):
+        for field in ("units", "low", "high", "velocity", "acceleration", "jerk"):
             if len(getattr(self, field)) != len(self.names):
                 raise SpecError(
                     f"{len(getattr(self, field))} values of {field}",
                     f"{len(self.names)}, one per joint: {', '.join(self.names)}",
                     "give the limits in the order of the robot's action names",
                 )
+        self.kinds.check("joint", self.names)
         for joint in range(len(self.names)):
             self._check(joint)
 
@@ -74,7 +82,7 @@ class JointLimits:
         velocity: float,
         acceleration: float,
         jerk: float,
-        displacement: bool = False,
+        kinds: Dimensions = LINEAR,
     ) -> "JointLimits":
         """Ranges per joint, as a robot's specification has them, and everything else the same for all joints.
 
@@ -86,7 +94,7 @@ class JointLimits:
             velocity: [unit/s]
             acceleration: [unit/s^2]
             jerk: [unit/s^3]
-            displacement: See `displacement`.
+            kinds: See `kinds`.
         """
         n = len(names)
         return cls(
@@ -97,23 +105,26 @@ class JointLimits:
             velocity=(float(velocity),) * n,
             acceleration=(float(acceleration),) * n,
             jerk=(float(jerk),) * n,
-            displacement=(displacement,) * n,
+            kinds=kinds,
         )
 
     def _check(self, joint: int) -> None:
         name, unit = self.names[joint], self.units[joint]
         low, high = self.low[joint], self.high[joint]
         if unit not in get_args(Unit):
+            raise SpecError(f"joint {name!r} in {unit!r}", "one of " + ", ".join(get_args(Unit)), "convert its limits")
+        kind = self.kinds.each(len(self.names))[joint]
+        if kind.name == "angle":
+            self._check_turns(joint, kind.period)
+        elif not (isfinite(low) and isfinite(high) and low < high):
             raise SpecError(
-                f"joint {name!r} in {unit!r}", "one of " + ", ".join(get_args(Unit)), "convert its limits to SI units"
+                f"range [{low}, {high}] {unit} of joint {name!r}",
+                "finite, lower < upper",
+                "correct the range, or declare an angle, which may be UNLIMITED",
             )
-        if not (isfinite(low) and isfinite(high) and low < high):
+        if kind.rests_at_zero and not low < 0 < high:
             raise SpecError(
-                f"range [{low}, {high}] {unit} of joint {name!r}", "finite, lower < upper", "correct the range"
-            )
-        if self.displacement[joint] and not low < 0 < high:
-            raise SpecError(
-                f"range [{low}, {high}] of displacement {name!r}",
+                f"range [{low}, {high}] of {kind.name} {name!r}",
                 "zero inside: at zero the joint is at rest",
                 "allow both directions, or declare a command that is a target position",
             )
@@ -127,6 +138,16 @@ class JointLimits:
                 )
         self._check_plausible(joint)
 
+    def _check_turns(self, joint: int, period: float) -> None:
+        low, high = self.low[joint], self.high[joint]
+        if (low, high) == (-inf, inf) or (isfinite(low) and isclose(high - low, period, rel_tol=1e-5)):
+            return
+        raise SpecError(
+            f"range [{low}, {high}] {self.units[joint]} of joint {self.names[joint]!r}, an angle of period {period:g}",
+            "one period, or from -UNLIMITED to UNLIMITED: an angle has no end stops",
+            "correct range and period, or declare a joint with end stops as linear",
+        )
+
     def _check_plausible(self, joint: int) -> None:
         name, unit = self.names[joint], self.units[joint]
         if unit not in _PLAUSIBLE:
@@ -134,7 +155,7 @@ class JointLimits:
         meant, largest, fastest = _PLAUSIBLE[unit]
         widest = max(-self.low[joint], self.high[joint])
         velocity = self.velocity[joint]
-        if widest > largest:
+        if isfinite(widest) and widest > largest:
             raise SpecError(
                 f"joint {name!r} reaches {widest:g} {unit}",
                 f"at most {largest:.4g} {unit}: this looks like {meant}",

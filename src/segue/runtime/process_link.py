@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from segue.core.chunk import PolicySpec
+from segue.core.dimensions import Dimensions
 from segue.core.observation import Observed
 from segue.errors import PolicyError, SpecError
 from segue.runtime.channel import Channel, Sizes, anonymous_file, pack_request, unpack_answer
@@ -351,10 +352,11 @@ def hello_from_line(text: bytes) -> Hello:
         inference = float(value["inference"])
         if not 0 <= inference < math.inf:
             raise ValueError(f"an inference of {inference} s")
+        kinds = (Dimensions.of(*spec.get(key, ())) for key in ("action_kinds", "observation_kinds"))
         return Hello(
-            PolicySpec(int(spec["horizon"]), float(spec["dt"]), observations, actions, cameras),
+            PolicySpec(int(spec["horizon"]), float(spec["dt"]), observations, actions, cameras, *kinds),
             Handover(value["handover"]),
             inference,
         )
-    except (ValueError, KeyError, TypeError, SpecError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
         raise _Lost(f"said something else than a policy process says ({text[:80]!r})") from error

@@ -166,6 +166,8 @@ def spec_to_json(spec: PolicySpec) -> dict[str, Any]:
         "observation_names": list(spec.observation_names),
         "action_names": list(spec.action_names),
         "cameras": dict(spec.cameras),
+        "action_kinds": list(spec.action_kinds.words),
+        "observation_kinds": list(spec.observation_kinds.words),
     }
 
 

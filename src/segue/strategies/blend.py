@@ -16,8 +16,13 @@ def _overlap(prefix: Prefix) -> Tensor:
 
 def _mixed(prefix: Prefix, share: Tensor) -> Hooks:
     """Plain sampling; ``share`` of the new chunk, per control step (batch, horizon), the rest of the previous one."""
-    new_share = per_position(share, prefix.stride)[..., None]
-    return Hooks(no_weights(prefix), finish=lambda new: new_share * new + (1 - new_share) * prefix.reference)
+    of_new = per_position(share, prefix.stride)[..., None]
+    return _blended(prefix, 1 - of_new, of_new)
+
+
+def _blended(prefix: Prefix, of_old: Tensor, of_new: Tensor) -> Hooks:
+    """Plain sampling, and a mixture of both chunks as the kinds of their dimensions have it."""
+    return Hooks(no_weights(prefix), finish=lambda new: prefix.kinds.blend(prefix.reference, new, of_old, of_new))
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class CrossFade:
     def hooks(self, prefix: Prefix) -> Hooks:
         """Plain sampling; a position-wise mixture afterwards."""
         old = prefix.weights(self.ramp, "linear")[..., None]
-        return Hooks(no_weights(prefix), finish=lambda new: (1 - old) * new + old * prefix.reference)
+        return _blended(prefix, old, 1 - old)
 
 
 AVERAGES = (TemporalEnsembling, WeightedBlend, CrossFade)

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.flow import Guide, unguided
 from segue.core.weights import Shape, per_position, schedule
 
@@ -29,6 +30,8 @@ class Prefix:
         delay: Shape (batch,), integer: committed control steps d.
         votes: Shape (batch, horizon), integer: chunks that have already spoken about a control step.
         stride: Control steps per position; more than one for latent policies.
+        kinds: What each dimension is, in the units of the reference. What is made of the reference and of another chunk
+            is made with their arithmetic.
     """
 
     reference: Tensor
@@ -36,6 +39,7 @@ class Prefix:
     delay: Tensor
     votes: Tensor
     stride: int = 1
+    kinds: Dimensions = LINEAR
 
     @property
     def horizon(self) -> int:

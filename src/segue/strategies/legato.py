@@ -50,13 +50,16 @@ class Legato:
         weights = prefix.weights(self.ramp, self.shape)
         w = weights[..., None]
 
+        def off(actions: Tensor) -> Tensor:
+            return prefix.kinds.difference(prefix.reference, actions)
+
         def guide(field: Field, x: Tensor, step: Step) -> Tensor:
             velocity = field(x, step.t)
             if step.last:
                 return velocity
-            return velocity + self.gain * w * (prefix.reference - estimate(x, step.t, velocity)) / step.h
+            return velocity + self.gain * w * off(estimate(x, step.t, velocity)) / step.h
 
-        return Hooks(weights, guide=guide, finish=lambda new: new + self.fade * w * (prefix.reference - new))
+        return Hooks(weights, guide=guide, finish=lambda new: prefix.kinds.add(new, self.fade * w * off(new)))
 
 
 @dataclass(frozen=True)

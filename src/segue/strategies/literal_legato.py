@@ -58,7 +58,7 @@ class LiteralLegato:
                     change="sample with that many steps, or train a `legato` policy, which takes any number",
                 )
             f = field(x, step.t)
-            return f if step.last else f + w * (prefix.reference - (x + step.h * f)) / step.h
+            return f if step.last else f + w * prefix.kinds.difference(prefix.reference, x + step.h * f) / step.h
 
         return Hooks(weights, guide=guide)
 

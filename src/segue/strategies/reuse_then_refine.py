@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError
 from segue.strategies.hooks import Hooks, Prefix, no_weights
 
@@ -66,7 +67,7 @@ class Fixed:
 class Adjustment(Protocol):
     """What is made of a refined chunk that is to stay closer to the spliced one. reused has shape (batch,)."""
 
-    def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, /) -> Tensor:
+    def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, kinds: Dimensions = LINEAR, /) -> Tensor:
         """Shape (batch, horizon, action)."""
         ...
 
@@ -85,11 +86,11 @@ class Window:
         if self.steps < 1:
             raise SpecError(got=f"a window of {self.steps} steps", expected="at least 1", change="raise the steps")
 
-    def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, /) -> Tensor:
+    def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, kinds: Dimensions = LINEAR, /) -> Tensor:
         """``share refined + (1 - share) spliced``; the seam lies between the last reused position and the next."""
         distance = (_positions(refined) - (reused[:, None] - 0.5)).abs()
         share = (1 - (distance - 0.5) / self.steps).clamp(min=0).to(refined.dtype)[..., None]
-        return share * refined + (1 - share) * spliced
+        return kinds.blend(spliced, refined, 1 - share, share)
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,14 @@ class Anchor:
         if not 0 <= self.decay < 1:
             raise SpecError(got=f"decay {self.decay}", expected="in [0, 1)", change="let the offset die away")
 
-    def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, /) -> Tensor:
+    def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, kinds: Dimensions = LINEAR, /) -> Tensor:
         """``refined + decay^(position - last) (spliced - refined)[last]`` from the last reused position on."""
         last = reused - 1
         index = last.clamp(min=0)[:, None, None].expand(-1, 1, refined.shape[2])
-        offset = (spliced - refined).gather(1, index)
+        offset = kinds.difference(spliced, refined).gather(1, index)
         age = _positions(refined) - last[:, None]
         share = torch.where((age >= 0) & (last >= 0)[:, None], self.decay ** age.clamp(min=0).to(refined.dtype), 0.0)
-        return refined + share[..., None] * offset
+        return kinds.add(refined, share[..., None] * offset)
 
 
 def _positions(actions: Tensor) -> Tensor:
@@ -169,10 +170,10 @@ class ReuseThenRefine:
 
         @torch.no_grad()
         def finish(new: Tensor) -> Tensor:
-            spliced = splice(prefix.reference, new, reused)
-            refined = self.refine(spliced)
+            spliced = splice(prefix.kinds.near(prefix.reference, new), new, reused)
+            refined = prefix.kinds.stepped(self.refine(spliced), spliced)
             for adjust in self.adjustments:
-                refined = adjust(refined, spliced, reused)
+                refined = adjust(refined, spliced, reused, prefix.kinds)
             return torch.where((prefix.known > 0)[:, None, None], refined, new)
 
         return Hooks(no_weights(prefix), finish=finish)

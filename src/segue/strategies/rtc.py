@@ -80,7 +80,9 @@ class RTC:
         mask = prefix.weights(None, self.shape)[..., None]
 
         def guide(field: Field, x: Tensor, step: Step) -> Tensor:
-            velocity, correction = self.jacobian(field, x, step.t, lambda guess: mask * (prefix.reference - guess))
+            velocity, correction = self.jacobian(
+                field, x, step.t, lambda guess: mask * prefix.kinds.difference(prefix.reference, guess)
+            )
             return velocity + guidance_gain(step.t, self.clip) * correction
 
         return Hooks(no_weights(prefix), guide=guide)

@@ -8,16 +8,19 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.data import foreign
 from segue.data.lerobot.features import ACTION, ACTIONS, STATE, STATES, Feature, find
-from segue.errors import DataError, MissingExtraError
+from segue.errors import DataError, MissingExtraError, SpecError
 
 __all__ = ["ACTION", "INDICES", "INFO", "OURS", "STATE", "TASK", "Feature", "Layout", "is_data_set", "read_layout"]
 
 INFO = Path("meta/info.json")
 OURS = Path("meta/segue.json")
-"""What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action. It lets a
-file of ours be; unknown entries of ``info.json`` are dropped when it goes on recording."""
+"""What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action, and the
+words of ``"action_kinds"`` and ``"observation_kinds"`` (`segue.core.dimensions`), all optional. It lets a file of ours
+be; unknown entries of ``info.json`` are dropped when it goes on recording."""
+KINDS = ("action_kinds", "observation_kinds")
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 """v2.0 and v2.1 differ in statistics alone, which are not read."""
 INDICES = ("timestamp", "frame_index", "episode_index", "index")
@@ -173,6 +176,8 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
         return tuple(names.index(name) if name in names else None for name in layout.action.names)
     content = foreign.parsed(file, foreign.text(file))
     told = content.get("state_of_action") if isinstance(content, dict) else None
+    if isinstance(content, dict) and told is None and content.keys() & set(KINDS):
+        return tuple(names.index(name) if name in names else None for name in layout.action.names)
     if told is None:
         raise DataError(
             f"{file} cannot be read", '{"state_of_action": [...]}', "remove it, or write the data set again"
@@ -186,6 +191,23 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
             change="correct it, or remove the file: actions are then relative to the states of their names",
         )
     return tuple(told)
+
+
+def declared_kinds(layout: Layout) -> tuple[Dimensions, Dimensions]:
+    """Those of the action and of the state, as `OURS` says them; linear where it says nothing.
+
+    Raises:
+        DataError: There are no such kinds.
+    """
+    file = layout.root / OURS
+    try:
+        told = foreign.parsed(file, foreign.text(file)) if file.is_file() else {}
+        action, state = (Dimensions.of(*told.get(key, ())) for key in KINDS)
+    except (OSError, ValueError, AttributeError, TypeError, SpecError) as error:
+        raise DataError(
+            f"{file} with kinds that cannot be used: {error}", "a word per dimension", "see docs/dimensions.md"
+        ) from error
+    return action if layout.action.keys == (ACTION,) else LINEAR, state if layout.state.keys == (STATE,) else LINEAR
 
 
 def pyarrow_parquet() -> ModuleType:

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from segue.data.choice import Choice
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, instructions, tables, video
-from segue.data.lerobot.layout import INDICES, TASK, Feature, Layout, read_layout, state_of_action
+from segue.data.lerobot.layout import (
+    INDICES,
+    KINDS,
+    TASK,
+    Feature,
+    Layout,
+    declared_kinds,
+    read_layout,
+    state_of_action,
+)
 from segue.data.lerobot.places import Span, by_file, spans
 from segue.data.origin import Instructions, Origin
 from segue.data.pictures import Pictures
@@ -90,6 +99,7 @@ def load(
         observation_names=layout.state.names,
         action_names=layout.action.names,
         state_of_action=state_of_action(layout),
+        **dict(zip(KINDS, declared_kinds(layout), strict=True)),
         source=f"LeRobot {layout.version}, {layout.root.name}",
         pictures={key: Pictures(store, shown) for key, store in stores.items()},
         instructions=told,

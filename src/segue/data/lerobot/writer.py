@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segue.core.observation import Cameras
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, statistics
-from segue.data.lerobot.layout import ACTION, INFO, OURS, STATE, pyarrow_parquet
+from segue.data.lerobot.layout import ACTION, INFO, KINDS, OURS, STATE, pyarrow_parquet
 from segue.data.origin import Instructions
 from segue.errors import DataError
 
@@ -123,7 +123,9 @@ def _write(episodes: Episodes, root: Path, fps: int, robot_type: str | None) -> 
         "features": _features(episodes),
     }
     (root / INFO).write_text(json.dumps(info, indent=4))
-    (root / OURS).write_text(json.dumps({"state_of_action": episodes.state_of_action}))
+    kinds = zip(KINDS, (episodes.action_kinds.words, episodes.observation_kinds.words), strict=True)
+    ours = {"state_of_action": episodes.state_of_action, **{key: words for key, words in kinds if words}}
+    (root / OURS).write_text(json.dumps(ours))
     stats = {key: statistics.of_vectors(np.concatenate([each[key] for each in everything])) for key in everything[0]}
     stats |= {feature(key): statistics.of_pictures(counted, episodes.frames) for key, counted in seen.items()}
     (root / "meta/stats.json").write_text(json.dumps(stats, indent=4))
