@@ -115,7 +115,7 @@ def earlier(path: Path, *, updates: str = "40", **settings: Any) -> Path:
     return results.write(json.loads(json.dumps(built)), path / "results.json")
 
 
-ASKED = {"task": "point", "delays": [0, 4], "training_seeds": [0, 1], "episodes": 2, "updates": 40}
+ASKED = {"task": "point", "delays": [0, 4], "training_seeds": [0, 1], "episodes": 2, "updates": 40, "drawn": ""}
 
 
 def test_rows_of_earlier_results_stand_beside_new_ones_and_say_their_commit(tmp_path: Path) -> None:
@@ -127,7 +127,14 @@ def test_rows_of_earlier_results_stand_beside_new_ones_and_say_their_commit(tmp_
 
 @pytest.mark.parametrize(
     "changed",
-    [{"task": "other"}, {"delays": [0, 8]}, {"training_seeds": [0, 1, 2]}, {"episodes": 3}, {"updates": 41}],
+    [
+        {"task": "other"},
+        {"delays": [0, 8]},
+        {"training_seeds": [0, 1, 2]},
+        {"episodes": 3},
+        {"updates": 41},
+        {"drawn": "Jitter(4)"},
+    ],
 )
 def test_rows_at_another_budget_or_not_in_full_do_not(tmp_path: Path, changed: dict[str, Any]) -> None:
     assert results.rows_of(earlier(tmp_path), [METHODS["naive"]], {**ASKED, **changed}) == {}

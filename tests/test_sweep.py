@@ -11,8 +11,8 @@ from rich.console import Console
 from point_mass import SPEC, PointMass, demonstrations, recipe
 from segue.envs.tasks import Task, task
 from segue.errors import CheckpointError, SpecError, TimingError
-from segue.evaluation import bench, results, sweep
-from segue.evaluation.delays import Fixed
+from segue.evaluation import bench, results, sweep, table
+from segue.evaluation.delays import DelayModel, Fixed, HeavyTail, Jitter
 from segue.evaluation.methods import METHODS, PREDICTED, PREDICTOR, method, objective
 from segue.evaluation.sweep import FIRST_SEED, Cell, Parts, parts_of, run_cells
 from segue.training import checkpoint
@@ -229,6 +229,26 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
     content = extended("naive", "predictive", "rtc:predictor=learned")
     assert content["budget"]["updates per policy"] == "8 and 4"
     assert [each["name"] for each in content["methods"]] == ["naive", "predictive", "rtc:predictor=learned"]
+
+
+@pytest.mark.usefixtures("point")
+def test_rows_of_delays_drawn_otherwise_do_not_stand_in_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "pool", _InThisProcess)
+
+    def extended(delay: DelayModel) -> dict[str, Any]:
+        asked = bench.Comparison("point", (method("naive"),), (delay,), recipe(8), 1, 1, 3)
+        path = bench.run(asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command=str(delay), console=QUIET,
+                         extend=True)  # fmt: skip
+        return results.read(path)
+
+    assert "delays drawn" not in extended(Fixed(2))["budget"]
+    jittering = extended(Jitter(2, 1))
+    assert jittering["budget"]["delays drawn"] == "Jitter(steps=2, spread=1)"
+    assert "Jitter(steps=2, spread=1)" in table.facts(jittering, table.summarise(jittering))
+    assert {cell["commit"] for cell in extended(HeavyTail(2))["cells"] if "commit" in cell} == set(), "made anew"
+    assert all("commit" in cell for cell in extended(HeavyTail(2))["cells"]), "kept"
 
 
 class _InThisProcess:
