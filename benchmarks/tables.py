@@ -46,7 +46,7 @@ def block(path: Path, name: str) -> str:
     if name.startswith(RATES):
         facts = ", ".join(rates_report.facts(content))
         return f"{origin}: {facts}.\n\n{rates_report.markdown(content, summary)}"
-    facts = ", ".join(fact for fact in table.facts(content, summary) if fact)
+    facts = ", ".join(table.facts(content, summary))
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS
     shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics])

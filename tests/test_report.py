@@ -213,6 +213,18 @@ def test_drawings_follow_the_page_and_their_panels_are_all_there(html: str, resu
     assert html.count('aria-label="Power spectrum') == 2
 
 
+def test_the_first_picture_shows_the_default_beside_naive_execution(
+    html: str, results: dict[str, Any], tmp_path: Path
+) -> None:
+    first = html.index('aria-label="Success under delay against inference delay"')
+    assert html.index("steps of delay: ") < first < html.index("<table")
+    others = {**results, "methods": [each for each in results["methods"] if each["name"] != "naive"]}
+    others["cells"] = [cell for cell in results["cells"] if cell["method"] != "naive"]
+    others["traces"] = [trace for trace in results["traces"] if trace["method"] != "naive"]
+    without = write_report(others, tmp_path / "without.html").read_text(encoding="utf-8")
+    assert "under delay" not in without
+
+
 def test_every_metric_is_explained(html: str) -> None:
     text = Page(html).text
     for metric in METRICS.values():

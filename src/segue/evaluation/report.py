@@ -3,7 +3,7 @@
 import base64
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from segue.evaluation.table import (
     summarise,
     unit,
 )
-from segue.evaluation.verdict import among, duels, headline, verdict
+from segue.evaluation.verdict import PLAIN, among, duels, headline, verdict
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -38,6 +38,7 @@ except ImportError as error:
 Array = NDArray[np.floating]
 
 MAIN = ("success", "completion_time", "jerk_measured", "seam_jump")
+AT_FIRST = ("success", "mode_switches", "seam_jump")
 AGAINST_DELAY = ("success", "completion_time", "jerk_measured", "seam_jump", "mode_switches", "hesitation")
 SHORT = {"completion_time": "Time", "jerk_measured": "Jerk", "seam_jump": "Jump"}
 ROWS = 3  # action dimensions in the panels of executed actions: more do not fit a screen
@@ -84,6 +85,7 @@ def render(results: Mapping[str, Any], videos: Mapping[str, Path | bytes]) -> st
         title=results["title"],
         facts=facts(results, summary),
         headline=headline(summary),
+        difference=_difference(summary, looks),
         verdict=verdict(summary),
         level=f"{CONFIDENCE:.0%}".replace("%", " %"),
         delays=summary.delays,
@@ -105,6 +107,7 @@ def _method(method: Mapping[str, Any], symbol: str) -> dict[str, Any]:
         "name": method["name"],
         "label": method["label"],
         "default": bool(method.get("default")),
+        "plain": method["name"] == PLAIN,
         "policy": method.get("policy", ""),
         "settings": settings or "none",
         "citation": method.get("citation") or "–",
@@ -212,7 +215,11 @@ def _delay_figures(results: Mapping[str, Any], summary: Summary, looks: Mapping[
     end = results["task"]["max_steps"] * results["task"]["dt"]
     return {
         "frontier": [_frontiers(summary, looks, metric) for metric in trades],
-        "curves": [_curve(summary, looks, metric) for metric in AGAINST_DELAY if metric in summary.metrics],
+        "curves": [
+            _curve(summary, looks, metric, summary.labels, METRICS[metric].label)
+            for metric in AGAINST_DELAY
+            if metric in summary.metrics
+        ],
         "completion": [_completion(summary, looks, delay, end) for delay in summary.delays],
     }
 
@@ -254,16 +261,27 @@ def _frontiers(summary: Summary, looks: Mapping[str, Look], metric: str) -> list
     return panels
 
 
-def _curve(summary: Summary, looks: Mapping[str, Look], metric: str) -> Markup:
+def _difference(summary: Summary, looks: Mapping[str, Look]) -> list[Markup]:
+    """The first picture: what delay does to a policy by itself, and under the default method; as `headline` says it."""
+    if not headline(summary):
+        return []
+    assert summary.default is not None
+    shown = [metric for metric in AT_FIRST if metric in summary.metrics]
+    names = (PLAIN, summary.default)
+    return [_curve(summary, looks, metric, names, f"{METRICS[metric].label} under delay") for metric in shown]
+
+
+def _curve(summary: Summary, looks: Mapping[str, Look], metric: str, names: Iterable[str], title: str) -> Markup:
+    """A metric of some methods against the delay."""
     lines = []
-    for name in summary.labels:
+    for name in names:
         cells = {delay: summary.interval(name, delay, metric) for delay in summary.delays}
         delays = [delay for delay, cell in cells.items() if not math.isnan(cell.value)]
         values = np.array([[cells[d].value, cells[d].low, cells[d].high] for d in delays]).reshape(-1, 3)
         lines.append(Curve(looks[name], np.array(delays, float), *values.T))
     svg = figures.curves(
         lines,
-        title=METRICS[metric].label,
+        title=title,
         y_label=unit(metric) or ("share" if metric in ("success", "hesitation") else ""),
         reference=summary.demonstrations.get(metric),
         unit_interval=metric == "success",

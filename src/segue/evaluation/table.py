@@ -281,7 +281,7 @@ def facts(results: Mapping[str, Any], summary: Summary) -> list[str]:
     task, cells = results["task"], results["cells"]
     runs = len({cell["training_seed"] for cell in cells})
     episodes = sum(len(cell["episodes"]["seed"]) for cell in cells)
-    return [
+    found = [
         f"task {task['name']}",
         f"{len(summary.labels)} methods",
         f"{len(summary.delays)} delay{'s' if len(summary.delays) != 1 else ''}",
@@ -291,6 +291,7 @@ def facts(results: Mapping[str, Any], summary: Summary) -> list[str]:
         f"{1 / task['dt']:.3g} Hz control",
         str(results.get("created", ""))[:10],
     ]
+    return [fact for fact in found if fact]
 
 
 def provenance(results: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from segue.evaluation.metrics import METRICS
 from segue.evaluation.table import HEADLINE, Summary, Verdict
 
+PLAIN = "naive"
+"""The method that does nothing."""
 
-def headline(summary: Summary, plain: str = "naive") -> str:
+
+def headline(summary: Summary, plain: str = PLAIN) -> str:
     """What the default method does for a policy under delay, in one sentence; empty where that was not measured.
 
     The longest delay is told, whatever the outcome.
