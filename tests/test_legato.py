@@ -149,13 +149,17 @@ def test_training_target_leads_from_noisy_actions_to_the_demonstrated_ones() -> 
     assert torch.equal(pair.mask, pair.w < 1)
 
 
-def test_kept_positions_hold_the_own_chunk_where_there_is_one() -> None:
-    batch = demonstrated(256, own_known=14)
-    pair = LegatoObjective(own_share=1.0, plain_share=0).pair(batch, torch.Generator().manual_seed(7))
+@pytest.mark.parametrize("known", [5, 14])
+def test_kept_positions_hold_the_own_chunk_where_there_is_one(known: int) -> None:
+    """Also where less is known of it than the longest delay: nothing is committed that it does not say."""
+    objective = LegatoObjective(own_share=1.0, plain_share=0)
+    batch = demonstrated(256, own_known=known)
+    pair = objective.pair(batch, torch.Generator().manual_seed(7))
     kept = pair.w >= 1
     assert kept.any()
     assert torch.equal(pair.x[kept], batch.own[kept])
-    assert (pair.w[:, 14:] == 0).all()
+    assert (pair.w[:, known:] == 0).all()
+    assert kept.sum(1).max() == min(known, objective.max_delay)
 
 
 def test_demonstrated_references_are_used_where_there_is_no_own_chunk() -> None:
