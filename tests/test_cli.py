@@ -21,7 +21,8 @@ from segue import cli
 from segue.commands import evaluation as commands
 from segue.data import episodes as episodes_file
 from segue.errors import UnknownNameError
-from segue.evaluation.methods import NOISES, PREDICTORS
+from segue.evaluation.methods import PREDICTORS
+from segue.policies.noise import NOISES
 from segue.training import checkpoint
 
 OPTIONS = {

@@ -16,6 +16,7 @@ from segue.errors import SpecError, TimingError, UnknownNameError
 from segue.integrations.lerobot.ahead import AheadInference, state_in
 from segue.integrations.lerobot.commanded import commanded_state
 from segue.integrations.lerobot.engine import MAX_FAILURES, EngineSettings, Inferred, PlanEngine
+from segue.policies.noise import CarriedNoise
 
 HORIZON, NAMES = 12, ("x.pos",)
 
@@ -377,6 +378,8 @@ def test_each_request_says_what_came_of_the_last_one() -> None:
         ({"predictor": "learned"}, UnknownNameError),
         ({"noise_scale": -0.1}, SpecError),
         ({"noise_scale": float("nan")}, SpecError),
+        ({"noise": "carried", "noise_share": 1.5}, SpecError),
+        ({"noise_share": 0.5}, SpecError),
         ({"delay_window": 0}, SpecError),
         ({"delay_quantile": float("nan")}, SpecError),
         ({"initial_delay": 1.5}, SpecError),
@@ -394,3 +397,5 @@ def test_noise_as_in_training_is_left_to_the_policy() -> None:
         given = EngineSettings(noise=noise, noise_scale=scale).given_noise
         assert given is not None
         assert given.scale == scale
+    half = EngineSettings(noise="carried", noise_scale=0.7, noise_share=0.5).given_noise
+    assert half == CarriedNoise(scale=0.7, share=0.5)

@@ -6,9 +6,9 @@ import pytest
 
 from point_mass import policy
 from segue.errors import SpecError, UnknownNameError
-from segue.evaluation.methods import LATENT, METHODS, NOISES, OBJECTIVES, PREDICTORS, Refinement, method, objective
+from segue.evaluation.methods import LATENT, METHODS, OBJECTIVES, PREDICTORS, Refinement, method, objective
 from segue.policies.chunk_policy import ContinuingPolicy
-from segue.policies.noise import CarriedNoise, FreshNoise
+from segue.policies.noise import NOISES, CarriedNoise, FreshNoise
 from segue.policies.predictor import CommandedState, PredictivePolicy
 from segue.strategies.blend import TemporalEnsembling
 from segue.strategies.legato import Legato
@@ -96,7 +96,7 @@ def test_a_described_method_says_where_it_starts_and_what_it_predicts_with() -> 
 
 def test_a_share_is_of_carried_noise() -> None:
     assert method("naive:noise=carried:share=0.5").noise == CarriedNoise(1.0, 0.5)
-    with pytest.raises(SpecError, match=r"share=0\.5 with fresh noise"):
+    with pytest.raises(SpecError, match=r"share of 0\.5 with fresh noise"):
         method("naive:noise=fresh:share=0.5")
 
 

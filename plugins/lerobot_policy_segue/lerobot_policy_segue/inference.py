@@ -45,6 +45,7 @@ class SegueInferenceConfig(InferenceEngineConfig):
         delay_quantile: Of the window that is planned for; 1 is the longest.
         noise: Where chunks start from: ``fresh``, or ``carried`` from chunk to chunk.
         noise_scale: Standard deviation of that noise, 1 as in training.
+        noise_share: How much of carried noise is carried, from 0 to 1; None for all of it.
         predictor: What the policy is shown: ``none``, the state of the request, or ``commanded``, that of the takeover
             as the actions in between command it.
         targets: For the latter, names of numbers of the state by those of the actions that are targets for them; left
@@ -59,6 +60,7 @@ class SegueInferenceConfig(InferenceEngineConfig):
     delay_quantile: float = 1.0
     noise: str = "fresh"
     noise_scale: float = 1.0
+    noise_share: float | None = None
     predictor: str = "none"
     targets: dict[str, str] = field(default_factory=dict)
     displacements: dict[str, str] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class SegueInferenceConfig(InferenceEngineConfig):
         """How chunks are executed."""
         return EngineSettings(
             self.execution_horizon, self.initial_delay, self.delay_window, self.delay_quantile, self.noise,
-            self.noise_scale, self.predictor,
+            self.noise_scale, self.noise_share, self.predictor,
         )  # fmt: skip
 
 

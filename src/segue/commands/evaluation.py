@@ -18,10 +18,11 @@ from segue.envs import tasks
 from segue.errors import DataError, SpecError
 from segue.evaluation import bench, results
 from segue.evaluation.delays import DelayModel, Recorded, delay_model, parse_delays, parse_factors
-from segue.evaluation.methods import LATENT, METHODS, NOISES, OBJECTIVES, PREDICTORS, Method, method, objective
+from segue.evaluation.methods import LATENT, METHODS, OBJECTIVES, PREDICTORS, Method, method, objective
 from segue.evaluation.recipes import recipe_for
 from segue.policies.families import FAMILIES
 from segue.policies.networks import NETWORKS
+from segue.policies.noise import NOISES
 from segue.runtime.plan import Handover
 from segue.runtime.trace import is_trace
 from segue.strategies.legato import LegatoObjective

@@ -16,7 +16,7 @@ from segue.policies.autoencoder import Codec, refine
 from segue.policies.chunk_policy import ContinuingPolicy, ServingPolicy
 from segue.policies.diffusion import Denoising
 from segue.policies.latent import LatentPolicy
-from segue.policies.noise import CarriedNoise, FreshNoise, Noise
+from segue.policies.noise import NOISES, CarriedNoise, FreshNoise, Noise, noise_named
 from segue.policies.policy import Policy
 from segue.policies.predictor import PredictivePolicy, Predictor
 from segue.policies.regression import Regression
@@ -78,8 +78,6 @@ class Refinement:
         return ReuseThenRefine(partial(refine, codec), splice, (Anchor(self.anchor),) if self.anchor else ())
 
 
-NOISES: dict[str, type[Noise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
-"""Where chunks may start from, by name."""
 PREDICTORS = ("none", "learned", "commanded", "oracle")
 """What may stand for the observation of the takeover: that of the request; what the run's predictor makes of it; the
 same with the robot's own dimensions as commanded; what a twin of the simulator sees, which no robot has."""
@@ -269,19 +267,9 @@ def _noise(found: Method, changes: Mapping[str, Any]) -> Noise:
         UnknownNameError: There is no such noise.
         SpecError: A share of noise that is not carried, or a value out of range.
     """
-    name, scale = changes.get("noise", found.settings["noise"]), changes.get("scale", found.noise.scale)
-    if name not in NOISES:
-        raise UnknownNameError("noise", str(name), NOISES)
-    if name == "carried":
-        usual = found.noise.share if isinstance(found.noise, CarriedNoise) else 1.0
-        return CarriedNoise(scale, changes.get("share", usual))
-    if "share" in changes:
-        raise SpecError(
-            got=f"share={changes['share']} with fresh noise",
-            expected="a share of noise that is carried",
-            change="put noise=carried beside it, or leave the share out",
-        )
-    return FreshNoise(scale)
+    name, scale = str(changes.get("noise", found.settings["noise"])), changes.get("scale", found.noise.scale)
+    usual = found.noise.share if name == "carried" and isinstance(found.noise, CarriedNoise) else None
+    return noise_named(name, scale, changes.get("share", usual))
 
 
 def _said(everyones: Mapping[str, object]) -> Iterator[str]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from segue.core.chunk import Continuation
-from segue.errors import SpecError
+from segue.errors import SpecError, UnknownNameError
 
 _WORDS = 4  # 64-bit words that the generator makes at a time
 
@@ -150,3 +150,27 @@ def step_noise(seed: int, episode: int, first: int, positions: int, dimension: i
     words = bits.random_raw(positions * blocks * _WORDS).reshape(positions, blocks * _WORDS)[:, :dimension]
     uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # strictly between 0 and 1
     return torch.special.ndtri(torch.from_numpy(uniform))
+
+
+NOISES: dict[str, type[Noise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
+"""Where chunks may start from, by name."""
+
+
+def noise_named(name: str, scale: float = 1.0, share: float | None = None) -> Noise:
+    """The noise of a name; carried noise is all carried unless a share is given.
+
+    Raises:
+        UnknownNameError: There is no such noise.
+        SpecError: A share of noise that is not carried, or a value out of range.
+    """
+    if name not in NOISES:
+        raise UnknownNameError("noise", name, NOISES)
+    if name == "carried":
+        return CarriedNoise(scale, 1.0 if share is None else share)
+    if share is not None:
+        raise SpecError(
+            got=f"a share of {share:g} with fresh noise",
+            expected="a share of noise that is carried",
+            change="say that the noise is carried, or leave the share out",
+        )
+    return FreshNoise(scale)

@@ -23,14 +23,13 @@ from torch import Tensor
 
 from segue.core.chunk import Array, Continuation, check_whole, nothing_to_continue
 from segue.errors import SpecError, UnknownNameError
-from segue.policies.noise import CarriedNoise, FreshNoise, Noise
+from segue.policies.noise import Noise, noise_named
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.plan import Delivery, Event, Plan, Request
 
 MAX_FAILURES = 10
 """Inferences that may fail one after the other before the rollout is ended."""
 
-NOISES: dict[str, Callable[[float], Noise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
 """Where chunks may start from, by name; made with a scale."""
 
 PREDICTORS = ("none", "commanded")
@@ -76,11 +75,12 @@ class EngineSettings:
         delay_quantile: Of the window that is planned for; 1 is the longest.
         noise: Where chunks start from: ``fresh`` or ``carried`` noise.
         noise_scale: Its standard deviation, 1 as in training.
+        noise_share: Of the variance of carried noise that is carried, see `segue.policies.noise`; None for all of it.
         predictor: Key of `PREDICTORS`.
 
     Raises:
         UnknownNameError: There is no such noise or predictor.
-        SpecError: A scale below 0, or steps, a window or a quantile that are none.
+        SpecError: A scale below 0, a share that is none, or steps, a window or a quantile that are none.
     """
 
     execution_horizon: int | None = None
@@ -89,13 +89,13 @@ class EngineSettings:
     delay_quantile: float = 1.0
     noise: str = "fresh"
     noise_scale: float = 1.0
+    noise_share: float | None = None
     predictor: str = "none"
 
     def __post_init__(self) -> None:
-        for kind, name, known in (("noise", self.noise, NOISES), ("predictor", self.predictor, PREDICTORS)):
-            if name not in known:
-                raise UnknownNameError(kind, name, known)
-        NOISES[self.noise](self.noise_scale)
+        if self.predictor not in PREDICTORS:
+            raise UnknownNameError("predictor", self.predictor, PREDICTORS)
+        noise_named(self.noise, self.noise_scale, self.noise_share)
         WindowQuantile(self.initial_delay, self.delay_window, self.delay_quantile)
         if self.execution_horizon is not None:
             check_whole("execution horizon", self.execution_horizon)
@@ -104,7 +104,7 @@ class EngineSettings:
     def given_noise(self) -> Noise | None:
         """What chunks start from; None where that is left to the policy, fresh noise as in training."""
         as_trained = self.noise == "fresh" and self.noise_scale == 1
-        return None if as_trained else NOISES[self.noise](self.noise_scale)
+        return None if as_trained else noise_named(self.noise, self.noise_scale, self.noise_share)
 
 
 class PlanEngine:

@@ -48,7 +48,7 @@ def noise_shape(policy: Theirs) -> NoiseShape:
     raise SpecError(
         got=f"noise for a {policy.name} policy, which takes none",
         expected=f"a policy of type {', '.join(FLOW)}, or one of Segue's",
-        change="leave out --inference.noise and --inference.noise_scale",
+        change="leave out --inference.noise, noise_scale and noise_share",
     )
 
 
