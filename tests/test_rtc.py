@@ -18,6 +18,14 @@ def linear(matrix: Tensor):
     return field
 
 
+@pytest.mark.parametrize("ramp", [0, 1, 2])
+def test_beyond_its_ramp_nothing_is_guided(ramp: int) -> None:
+    x, reference = randn(1, H, A, seed=2), randn(1, H, A, seed=3)
+    hooks = RTC(identity, ramp=ramp).hooks(prefix(reference, 4, 1))
+    moved = (hooks.guide(lambda x, t: torch.zeros_like(x), x, Step(0.4, 0.2, False)) != 0).any(-1)[0]
+    assert moved.tolist() == [position < 1 + ramp for position in range(H)]
+
+
 @pytest.mark.parametrize("t", [0.0, 0.2, 0.5, 0.8])
 def test_guided_velocity_of_a_linear_field_has_the_closed_form(t: float) -> None:
     # v = M x, so Ahat = (I + (1 - t) M) x and J = I + (1 - t) M.

@@ -192,13 +192,9 @@ def rows_of(path: Path, methods: Sequence[Method], asked: Mapping[str, Any]) -> 
         return {}
     if str(asked["updates"]) not in str(budget["updates per policy"]).split(" and "):
         return {}
-    usual = {
-        "noise": "fresh",
-        "scale": 1.0,
-        "share": 0.0,
-        "predictor": "none",
-    }  # of files from before there was a choice
-    there = {each["name"]: {**usual, **each["settings"]} for each in content["methods"]}
+    # Settings of files from before there was a choice.
+    usual = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none", "ramp": None}
+    there = {each["name"]: each["settings"] for each in content["methods"]}
     wanted = {(delay, seed) for delay in asked["delays"] for seed in asked["training_seeds"]}
     found = {}
     for method in methods:
@@ -207,7 +203,8 @@ def rows_of(path: Path, methods: Sequence[Method], asked: Mapping[str, Any]) -> 
             for cell in content["cells"]
             if cell["method"] == method.name and (cell["delay"], cell["training_seed"]) in wanted
         ]
-        same = there.get(method.name) == method.description()["settings"]
+        now, before = method.description()["settings"], there.get(method.name, {})
+        same = before.keys() <= now.keys() and all(before.get(key, usual.get(key)) == now[key] for key in now)
         if same and {(row["delay"], row["training_seed"]) for row in rows} == wanted:
             found[method.name] = rows
     return found

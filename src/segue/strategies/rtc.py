@@ -69,15 +69,17 @@ class RTC:
         jacobian: `vjp` (the paper) or `identity` (LeRobot).
         clip: beta, the largest gain. The paper's is 5.
         shape: Soft mask over the overlap: ``exponential`` (the paper), ``linear``, or ``step`` (committed part only).
+        ramp: Steps over which the mask falls after the committed part; None takes the whole overlap, as the paper.
     """
 
     jacobian: Jacobian = vjp
     clip: float = 5.0
     shape: Shape = "exponential"
+    ramp: int | None = None
 
     def hooks(self, prefix: Prefix) -> Hooks:
         """Noise as source; the error to the previous chunk is added to the velocity."""
-        mask = prefix.weights(None, self.shape)[..., None]
+        mask = prefix.weights(self.ramp, self.shape)[..., None]
 
         def guide(field: Field, x: Tensor, step: Step) -> Tensor:
             velocity, correction = self.jacobian(
