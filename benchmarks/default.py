@@ -47,7 +47,7 @@ CANDIDATES = {
         f"rtc:{_CARRIED}:share=0.5:scale={scale}:clip={clip}": "plain"
         for scale, clip in ((0.7, 1.5), (0.7, 2.0), (0.5, 2.0))
     },
-    f"rtc:{_CARRIED}:share=0.5:scale=0.7:clip=2.0:ramp=12": "plain",
+    f"rtc:{_CARRIED}:share=0.5:scale=0.7:clip=2.0:ramp_seconds=1.2": "plain",
     **{
         f"legato:{_CARRIED}:share={share}:scale={scale}": "legato"
         for share, scale in ((1.0, 1.0), (0.5, 1.0), (0.5, 0.7))

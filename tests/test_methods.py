@@ -125,3 +125,11 @@ def test_methods_that_predict_are_bound_to_their_predictor() -> None:
         assert bound.policy.noise == FreshNoise(0.7)
         with pytest.raises(SpecError, match=f"a predictor [(]{kind}[)]"):
             chosen.bound(made)
+
+
+def test_a_setting_that_may_be_none_is_read_as_what_it_is() -> None:
+    timed, counted = method("rtc:ramp_seconds=0.5").settings, method("legato:ramp=4").settings
+    assert (timed["ramp_seconds"], counted["ramp"]) == (0.5, 4)
+    assert type(counted["ramp"]) is int
+    with pytest.raises(SpecError, match="ramp=<int>"):
+        method("legato:ramp=0.5")

@@ -109,7 +109,7 @@ def earlier(path: Path, *, updates: str = "40", **settings: Any) -> Path:
         TASK, [METHODS["naive"], METHODS["rtc"]], rows, title="t", command="segue bench", budget=budget
     )
     for method in built["methods"]:
-        for name in {"noise", "scale", "share", "predictor", "ramp"} & method["settings"].keys():  # said later
+        for name in {"noise", "scale", "share", "predictor", "ramp_seconds"} & method["settings"].keys():  # said later
             del method["settings"][name]
         method["settings"] |= settings
     return results.write(json.loads(json.dumps(built)), path / "results.json")
@@ -142,7 +142,7 @@ def test_rows_at_another_budget_or_not_in_full_do_not(tmp_path: Path, changed: d
 
 def test_rows_of_other_settings_do_not(tmp_path: Path) -> None:
     assert results.rows_of(earlier(tmp_path, clip=3.0), [METHODS["rtc"]], ASKED) == {}
-    assert results.rows_of(earlier(tmp_path, ramp=4), [METHODS["rtc"]], ASKED) == {}
+    assert results.rows_of(earlier(tmp_path, ramp_seconds=0.4), [METHODS["rtc"]], ASKED) == {}
     assert results.rows_of(tmp_path / "nowhere.json", [METHODS["rtc"]], ASKED) == {}
 
 

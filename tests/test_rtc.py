@@ -1,5 +1,7 @@
 """RTC's guidance against the closed form of a linear field, in both forms of the Jacobian."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -19,9 +21,11 @@ def linear(matrix: Tensor):
 
 
 @pytest.mark.parametrize("ramp", [0, 1, 2])
-def test_beyond_its_ramp_nothing_is_guided(ramp: int) -> None:
+@pytest.mark.parametrize("dt", [0.01, 0.1, 1.0])
+def test_beyond_its_ramp_nothing_is_guided(ramp: int, dt: float) -> None:
+    """A time, however many control steps that is."""
     x, reference = randn(1, H, A, seed=2), randn(1, H, A, seed=3)
-    hooks = RTC(identity, ramp=ramp).hooks(prefix(reference, 4, 1))
+    hooks = RTC(identity, ramp_seconds=1.1 * ramp * dt).hooks(replace(prefix(reference, 4, 1), dt=dt))
     moved = (hooks.guide(lambda x, t: torch.zeros_like(x), x, Step(0.4, 0.2, False)) != 0).any(-1)[0]
     assert moved.tolist() == [position < 1 + ramp for position in range(H)]
 

@@ -9,7 +9,7 @@ run/predictor           the run's predictor: chunks are made for the step at whi
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.autoencoder import Codec, refine
@@ -289,8 +289,15 @@ def _said(everyones: Mapping[str, object]) -> Iterator[str]:
         yield f"noise scale {everyones['scale']:g}"
 
 
+def _type_of(found: Method, key: str) -> type[int] | type[float]:
+    """What a setting is that may be None: ``int | None`` or ``float | None``."""
+    parts = (found.strategy, found.refinement)
+    hints = {name: hint for part in parts if part is not None for name, hint in get_type_hints(type(part)).items()}
+    return float if float in get_args(hints[key]) else int
+
+
 def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
-    """One setting, read as the type that it has now (an integer where it has none)."""
+    """One setting, read as the type that it has."""
     key, _, given = text.partition("=")
     known = {
         each: value for each, value in found.settings.items() if value is None or isinstance(value, float | int | str)
@@ -299,7 +306,7 @@ def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
     if key not in known:
         raise UnknownNameError(f"setting of method {found.name}", key, known)
     now = known[key]
-    kind: type[int] | type[float] | type[str] = int if now is None else type(now)
+    kind: type[int] | type[float] | type[str] = _type_of(found, key) if now is None else type(now)
     try:
         return key, kind(given)
     except ValueError as error:

@@ -193,7 +193,7 @@ def rows_of(path: Path, methods: Sequence[Method], asked: Mapping[str, Any]) -> 
     if str(asked["updates"]) not in str(budget["updates per policy"]).split(" and "):
         return {}
     # Settings of files from before there was a choice.
-    usual = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none", "ramp": None}
+    usual = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none", "ramp_seconds": None}
     there = {each["name"]: each["settings"] for each in content["methods"]}
     wanted = {(delay, seed) for delay in asked["delays"] for seed in asked["training_seeds"]}
     found = {}

@@ -73,6 +73,7 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
         delay=integers([c.delay for c in continuations]),
         votes=torch.as_tensor(votes, device=policy.units.device),
         stride=policy.units.stride,
+        dt=policy.config.dt,
         kinds=policy.units.kinds if isinstance(policy.units, KindedUnits) else LINEAR,
     )
 

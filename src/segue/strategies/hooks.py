@@ -30,6 +30,7 @@ class Prefix:
         delay: Shape (batch,), integer: committed control steps d.
         votes: Shape (batch, horizon), integer: chunks that have already spoken about a control step.
         stride: Control steps per position; more than one for latent policies.
+        dt: Control period [s].
         kinds: What each dimension is, in the units of the reference. What is made of the reference and of another chunk
             is made with their arithmetic.
     """
@@ -39,6 +40,7 @@ class Prefix:
     delay: Tensor
     votes: Tensor
     stride: int = 1
+    dt: float = 1.0
     kinds: Dimensions = LINEAR
 
     @property

@@ -69,17 +69,19 @@ class RTC:
         jacobian: `vjp` (the paper) or `identity` (LeRobot).
         clip: beta, the largest gain. The paper's is 5.
         shape: Soft mask over the overlap: ``exponential`` (the paper), ``linear``, or ``step`` (committed part only).
-        ramp: Steps over which the mask falls after the committed part; None takes the whole overlap, as the paper.
+        ramp_seconds: For how long after the committed part the previous chunk is held to, less and less; None takes
+            the whole overlap, as the paper.
     """
 
     jacobian: Jacobian = vjp
     clip: float = 5.0
     shape: Shape = "exponential"
-    ramp: int | None = None
+    ramp_seconds: float | None = None
 
     def hooks(self, prefix: Prefix) -> Hooks:
         """Noise as source; the error to the previous chunk is added to the velocity."""
-        mask = prefix.weights(self.ramp, self.shape)[..., None]
+        ramp = None if self.ramp_seconds is None else round(self.ramp_seconds / prefix.dt)
+        mask = prefix.weights(ramp, self.shape)[..., None]
 
         def guide(field: Field, x: Tensor, step: Step) -> Tensor:
             velocity, correction = self.jacobian(
