@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from segue.envs.tasks import task
 from segue.evaluation.methods import method
 from segue.evaluation.sweep import FIRST_SEED
 
@@ -62,8 +63,26 @@ def test_tuning_uses_no_seed_of_a_table() -> None:
 def test_the_default_is_what_the_rule_says() -> None:
     """On the rows that are kept with the source."""
     chosen = method(DEFAULT["chosen"](DEFAULT["kept"](ROOT / "results" / "tuning"))[0][0])
+    ramp = DEFAULT["longest"](DEFAULT["measured_ramps"](ROOT / "results" / "tuning"))
     default = method("predictive")
-    assert (chosen.settings, chosen.policy) == (default.settings, default.policy)
+    assert ({**chosen.settings, "ramp_seconds": ramp}, chosen.policy) == (default.settings, default.policy)
+
+
+def test_the_longest_ramp_that_loses_nothing_is_chosen() -> None:
+    def scores(*values: float) -> dict[str, dict[str, float]]:
+        return {f"push-t {delay}": {"score": value} for delay, value in zip(DEFAULT["DELAYS"], values, strict=True)}
+
+    names = [f"{DEFAULT['RAMPED']}:ramp_seconds={ramp}" for ramp in DEFAULT["RAMPS"]]
+    made = [scores(0.9, 0.9), scores(0.8, 0.8), scores(0.9, 0.79), scores(0.7, 0.9), scores(0.1, 0.1)]
+    rows = {DEFAULT["BASE"]: scores(0.8, 0.8), **dict(zip(names, made, strict=True))}
+    assert DEFAULT["longest"](rows) == DEFAULT["RAMPS"][1]
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULT["TASKS"] if name != DEFAULT["RAMP_TASK"]])
+def test_only_where_chunks_overlap_for_seconds_does_the_ramp_matter(name: str) -> None:
+    """So that it was chosen on one task: in the others, no candidate ends before the overlap does."""
+    overlap = task(name).horizon - task(name).execution_horizon
+    assert overlap * task(name).dt < min(DEFAULT["RAMPS"])
 
 
 def test_the_page_shows_what_was_measured() -> None:

@@ -192,7 +192,7 @@ _ALL = (
         "predictive",
         "Predictive",
         "plain",
-        RTC(vjp, clip=2.0),
+        RTC(vjp, clip=2.0, ramp_seconds=1.2),
         "Smith 1957; arXiv 2506.07339",
         default=True,
         noise=CarriedNoise(scale=0.7, share=0.5),
