@@ -20,6 +20,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from math import inf
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -30,7 +31,7 @@ from segue.errors import SpecError
 from segue.runtime.clock import Clock
 from segue.runtime.conversation import Conversation
 from segue.runtime.fits import check_limits, check_policy
-from segue.runtime.ladder import Cause, Command, Health, Ladder, State
+from segue.runtime.ladder import WELL, Cause, Command, Health, Ladder, State
 from segue.runtime.link import PolicyLink
 from segue.runtime.plan import Event, Plan, Tick
 from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 STATES, CAUSES = tuple(State), tuple(Cause)
 """Codes in a trace are places here."""
+_IMPATIENCE: Final = 3  # calls of the robot's stop, each ended by a signal, after which a stop that hangs is left alone
 
 
 class _Due(msgspec.Struct, frozen=True, eq=False):
@@ -177,7 +179,8 @@ class Executor:
             Why it is over. Except for `Ending.DONE`, the robot's own stop has been called.
 
         Raises:
-            SpecError: The last run has stopped the robot, and no episode was begun since; or a duration that is none.
+            SpecError: The last run has stopped the robot, and no episode was begun since; somebody else has begun one
+                with this policy meanwhile; or a duration that is none.
         """
         check_duration(seconds)
         if self._over is not None:
@@ -185,6 +188,12 @@ class Executor:
                 got=f"a run after one that is over ({self._over.value})",
                 expected="a new episode: the robot has been stopped, and may be somewhere else",
                 change="call `begin` with a new ladder",
+            )
+        if self.link.epoch != self.plan.epoch:
+            raise SpecError(
+                got=f"a run in episode {self.plan.epoch} of a policy whose episode {self.link.epoch} has begun since",
+                expected="one run at a time, and none of another robot within an episode",
+                change="call `begin` with a new ladder, or give each robot a link of its own",
             )
         ending = Ending.FAULT
         limit = self._stall
@@ -260,12 +269,11 @@ class Executor:
             request = self.conversation.request(observation, now)
             if request > 0:
                 self.conversation.deliver(now, after_request=True)
-        health = Health(
-            policy_lost=self.conversation.lost,
-            state_stale=self._bad_states >= self._tolerance.failures,
-            stop=self._stop or self._let_go,
-            resume=self._resume,
-        )
+        lost, stop = self.conversation.lost, self._stop or self._let_go
+        stale = self._bad_states >= self._tolerance.failures
+        health = WELL
+        if lost or stop or stale or self._resume:
+            health = Health(policy_lost=lost, state_stale=stale, stop=stop, resume=self._resume)
         self._resume = False
         tick = self.plan.tick() if self.ladder.follows(health) else self.plan.stand()
         self._moved = self._moved or tick.action is not None
@@ -299,7 +307,7 @@ class Executor:
             age = 0.0 if self._age is None else self._age()
             shape = np.shape(observation)
             self._shape = self._shape or shape
-            good = shape == self._shape and np.count_nonzero(np.isfinite(observation)) == np.size(observation)
+            good = shape == self._shape and np.count_nonzero(finite := np.isfinite(observation)) == finite.size
             if good and age <= self._tolerance.state_age:
                 self._bad_states = 0
                 return observed
@@ -337,6 +345,7 @@ class Executor:
         self._failed_sends = 0
         if (returned := self._clock.now()) - begun > self.dt:  # blocked: the robot may have got it late
             self._sent_at = returned
+            self.counts.slow_sends += 1
         return True
 
     def _paused(self) -> bool:
@@ -385,7 +394,14 @@ class Executor:
             logger.warning("%s", why)
 
     def _stop_robot(self) -> None:
-        try:
-            self.robot.stop()
-        except Exception as error:
-            self.fault = self.fault or f"stop: {type(error).__name__}: {error}"
+        why = "interrupted"
+        for _ in range(_IMPATIENCE):
+            try:
+                return self.robot.stop()
+            except KeyboardInterrupt:  # somebody is impatient, and this is what they want
+                continue
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"
+                break
+        self.fault = self.fault or f"stop: {why}"
+        return None
