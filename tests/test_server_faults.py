@@ -198,6 +198,40 @@ def test_a_policy_with_a_memory_serves_one_client_and_the_next_begins_anew(polic
             assert second.next_chunk(STATE, FIRST)[0, 0] == 1
 
 
+class Stuck(Remembers):
+    """Cannot be reset for some time."""
+
+    stuck = False
+
+    def reset(self) -> None:
+        if self.stuck:
+            raise RuntimeError("busy")
+        super().reset()
+
+
+def test_a_policy_that_cannot_be_reset_is_asked_nothing_until_it_can() -> None:
+    """Otherwise it would go on in the episode before; a new client counts as a new episode."""
+    policy = Stuck()
+    with served(policy) as it:
+        for new_client in (False, True):
+            with remote(it.url) as there:
+                assert [there.next_chunk(STATE, FIRST)[0, 0] for _ in range(2)] == [1, 2]
+                policy.stuck = True
+                if not new_client:
+                    there.reset()
+                    for _ in range(2):
+                        with pytest.raises(RemoteError, match="policy-failed: it cannot be reset"):
+                            there.next_chunk(STATE, FIRST)
+                    assert policy.count == 2
+                    policy.stuck = False
+                    assert there.next_chunk(STATE, FIRST)[0, 0] == 1
+        with remote(it.url) as there:
+            with pytest.raises(RemoteError, match="policy-failed: it cannot be reset"):
+                there.next_chunk(STATE, FIRST)
+            policy.stuck = False
+            assert there.next_chunk(STATE, FIRST)[0, 0] == 1
+
+
 def test_a_policy_with_a_memory_answers_clients_that_know_no_reset() -> None:
     """What is done for a new client is not told it: the next frame is an answer."""
     with served(Remembers()) as it, stranger(it) as there:

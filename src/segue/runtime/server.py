@@ -193,7 +193,7 @@ class PolicyServer:
         newest, refused = _Newest(), 0
         if not self.stateless:  # forget whoever was here before
             async with self._turn:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._reset)
+                newest.reset = not await asyncio.get_running_loop().run_in_executor(self._thread, self._reset)
         answering = asyncio.create_task(self._answer(connection, newest))
         try:
             await connection.send(encode_card(self.card))
@@ -234,21 +234,27 @@ class PolicyServer:
                 await newest.something.wait()
                 async with self._turn:
                     reset, question, arrived = newest.take()
+                    ready, reply = True, None
                     if reset:
-                        await loop.run_in_executor(self._thread, self._reset)
-                    reply = None
-                    if question is not None:
+                        ready = await loop.run_in_executor(self._thread, self._reset)
+                        newest.reset = newest.reset or not ready  # with the next question, again
+                    if question is not None and ready:
                         reply = await loop.run_in_executor(self._thread, self._infer, question, arrived)
-                if reset:
+                    elif question is not None:
+                        reply = messages.refusal("policy-failed", identity=question.id, cause="it cannot be reset")
+                if reset and ready:
                     await connection.send(messages.RESET)
                 if reply is not None:
                     await connection.send(reply)
 
-    def _reset(self) -> None:
+    def _reset(self) -> bool:
+        """Whether the policy has forgotten the last episode."""
         try:
             self.policy.reset()
         except Exception:
             self._say.tell("the policy failed to reset", traceback=True)
+            return False
+        return True
 
     def _infer(self, question: Question, arrived: float) -> bytes | str:
         """An answer, or why there is none. In the thread of the policy."""
