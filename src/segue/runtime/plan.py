@@ -99,22 +99,23 @@ class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step
     delay: int | None = None
 
 
-def not_finite(actions: Array, request: Request) -> SpecError:
-    """What an evaluation says of a chunk that was refused: unlike a robot, it does not go on."""
-    numbers = np.count_nonzero(~np.isfinite(actions)) if are_real(actions) else np.size(actions)
-    return SpecError(
-        got=f"a chunk with {numbers} numbers that are not finite, asked for in step {request.step}",
-        expected="finite actions",
-        change="check the policy's weights and the statistics that it normalises with",
-    )
-
-
 def _copied(actions: NDArray) -> Array:
     """Single precision, in memory of its own: the caller may receive the next chunk in the same memory."""
     if actions.dtype == np.float32:
         return actions.copy()
     with np.errstate(over="ignore"):  # what does not fit becomes infinite
         return actions.astype(np.float32)
+
+
+def not_finite(actions: Array, request: Request) -> SpecError:
+    """What an evaluation says of a chunk that was refused: unlike a robot, it does not go on."""
+    given = np.asarray(actions)
+    numbers = np.count_nonzero(~np.isfinite(_copied(given))) if are_real(given) else given.size
+    return SpecError(
+        got=f"a chunk with {numbers} numbers that are not finite, asked for in step {request.step}",
+        expected="finite actions",
+        change="check the policy's weights and the statistics that it normalises with",
+    )
 
 
 class Plan:
