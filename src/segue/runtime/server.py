@@ -24,6 +24,7 @@ import errno
 import hmac
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -298,7 +299,7 @@ async def _serve(server: PolicyServer, stop: asyncio.Event, ready: Callable[[Pol
 
 
 def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[[PolicyServer], None]) -> None:
-    """Serve until one of the signals arrives.
+    """Serve until one of the signals arrives; an inference under way is waited for, unless another one arrives.
 
     Args:
         server: Not yet started.
@@ -307,9 +308,16 @@ def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[
     """
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for signal in signals:
-            asyncio.get_running_loop().add_signal_handler(signal, stop.set)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            stop.set()
+            for number in signals:  # the next one is the system's: this loop may wait for a policy that hangs
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+
+        for number in signals:
+            loop.add_signal_handler(number, end)
         await _serve(server, stop, ready)
 
     asyncio.run(run())
