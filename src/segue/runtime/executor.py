@@ -20,7 +20,6 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from math import inf
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -34,7 +33,7 @@ from segue.runtime.fits import check_limits, check_policy
 from segue.runtime.ladder import WELL, Cause, Command, Health, Ladder, State
 from segue.runtime.link import PolicyLink
 from segue.runtime.plan import Event, Plan, Tick
-from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never
+from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never, stop_robot
 from segue.runtime.signals import has_come
 from segue.runtime.sink import NOT_ASKED, Sink, Sinks
 from segue.runtime.watchdog import Watchdog
@@ -43,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 STATES, CAUSES = tuple(State), tuple(Cause)
 """Codes in a trace are places here."""
-_IMPATIENCE: Final = 3  # calls of the robot's stop, each ended by a signal, after which a stop that hangs is left alone
 
 
 class _Due(msgspec.Struct, frozen=True, eq=False):
@@ -179,8 +177,8 @@ class Executor:
             Why it is over. Except for `Ending.DONE`, the robot's own stop has been called.
 
         Raises:
-            SpecError: The last run has stopped the robot, and no episode was begun since; somebody else has begun one
-                with this policy meanwhile; or a duration that is none.
+            SpecError: The last run has stopped the robot, or somebody else has begun an episode with this policy, and
+                none was begun since; or a duration that is none.
         """
         check_duration(seconds)
         if self._over is not None:
@@ -394,14 +392,5 @@ class Executor:
             logger.warning("%s", why)
 
     def _stop_robot(self) -> None:
-        why = "interrupted"
-        for _ in range(_IMPATIENCE):
-            try:
-                return self.robot.stop()
-            except KeyboardInterrupt:  # somebody is impatient, and this is what they want
-                continue
-            except Exception as error:
-                why = f"{type(error).__name__}: {error}"
-                break
-        self.fault = self.fault or f"stop: {why}"
-        return None
+        if why := stop_robot(self.robot):
+            self.fault = self.fault or f"stop: {why}"

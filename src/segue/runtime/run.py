@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from enum import Enum
 from math import isnan
-from typing import Protocol
+from typing import Final, Protocol
 
 from numpy.typing import NDArray
 
 from segue.core.chunk import check_whole
 from segue.core.observation import Observed
 from segue.errors import SpecError
+
+
+_IMPATIENCE: Final = 3  # calls of a robot's stop, each ended by a signal, after which one that hangs is left alone
 
 
 class Ending(Enum):
@@ -113,6 +116,19 @@ class Counts:
             f"{self.skipped} slots were skipped: the robot got fewer commands than were asked for. "
             f"{change}, or run at a lower rate."
         )
+
+
+def stop_robot(robot: Driver) -> str:
+    """Call the robot's stop, again where a signal has ended it; why it failed, or nothing."""
+    for _ in range(_IMPATIENCE):
+        try:
+            robot.stop()
+            return ""
+        except KeyboardInterrupt:  # somebody is impatient, and this is what they want
+            continue
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return "interrupted"
 
 
 def never() -> bool:
