@@ -11,7 +11,6 @@ from segue.core.chunk import check_whole
 from segue.core.observation import Observed
 from segue.errors import SpecError
 
-
 _IMPATIENCE: Final = 3  # calls of a robot's stop, each ended by a signal, after which one that hangs is left alone
 
 
