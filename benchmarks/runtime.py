@@ -81,7 +81,7 @@ ACTIONS = np.concatenate([chunk[:8] for chunk in CHUNKS])[:STEPS]
 class InstantLink:
     """A policy that has always answered already."""
 
-    state, restarts, reason, spec = LinkState.READY, 0, "", None
+    state, restarts, reason, spec, epoch = LinkState.READY, 0, "", None, 0
 
     def __init__(self) -> None:
         self.waiting: Request | None = None

@@ -107,11 +107,11 @@ class FakeLink:
     closed: bool = False
     surprise: Callable[[int], float] = lambda number: math.nan
     spec: PolicySpec | None = None
-    epochs: int = 0
+    epoch: int = -1
 
     def new_epoch(self) -> int:
-        self.epochs += 1
-        return self.epochs - 1
+        self.epoch += 1
+        return self.epoch
 
     def send(self, request: Request, observation: Array) -> None:
         assert np.isfinite(observation).all()

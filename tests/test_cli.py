@@ -45,6 +45,12 @@ OPTIONS = {
 Segue = Callable[..., tuple[int, str, str]]
 
 
+def test_standard_streams_that_are_closed_are_not_taken_by_files() -> None:
+    code = "import os; from segue.cli import open_standard_streams; os.closerange(0, 3); open_standard_streams(); "
+    code += "os._exit(10 * os.open('/', os.O_RDONLY) + all(map(os.get_inheritable, range(3))))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 31
+
+
 @pytest.fixture
 def segue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Segue:
     """Run the entry point as a shell does; exit status, what was said, and what was complained about."""

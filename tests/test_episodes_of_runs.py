@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from driven import DT, HORIZON, LIMITS, Cell, cell, check_safe, next_to, states
+from driven import DT, HORIZON, LIMITS, Cell, FakeRobot, cell, check_safe, next_to, states
 from linked import PATIENCE, running
 from segue.core.chunk import Array
 from segue.errors import SpecError
@@ -181,6 +181,21 @@ def test_what_waits_between_two_runs_is_not_gone_on_with() -> None:
     check_safe(made)
     assert made.executor.counts.standstills == 1
     assert states(made) == ["HOLD", "RUN", "STOPPING", "HOLD", "RUN", "STOPPING", "HOLD"]
+
+
+def test_a_run_is_not_gone_on_with_after_another_robots_with_the_same_policy() -> None:
+    """What it waits for went to the other, and the policy is in another episode."""
+    made = cell(lambda number: 0.05)
+    made.executor.run(done=lambda: made.executor.counts.ticks >= 12)
+    other = FakeRobot(made.clock)
+    assert next_to(made, other).run(seconds=0.5) is Ending.TIME
+    sent = len(made.robot.sent)
+    with pytest.raises(SpecError, match="episode 1 has begun since"):
+        made.executor.run(seconds=0.5)
+    assert len(made.robot.sent) == sent
+    made.executor.begin(Ladder(LIMITS, DT, made.robot.at.tolist()))
+    assert made.executor.run(seconds=0.5) is Ending.TIME
+    assert states(made)[-4:] == ["HOLD", "RUN", "STOPPING", "HOLD"]
 
 
 @pytest.mark.faults

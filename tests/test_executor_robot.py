@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from driven import DT, LIMITS, cell, check_safe, states
+from segue.errors import SpecError
 from segue.runtime import executor as module
 from segue.runtime.executor import Ending, Executor
 from segue.runtime.ladder import Ladder
@@ -85,6 +86,25 @@ def test_fault_21_a_second_signal_stops_at_once(call: str) -> None:
     assert made.executor.run(seconds=60.0) is Ending.ABORTED
     assert made.robot.stops == 1
     check_safe(made)
+
+
+@pytest.mark.parametrize("presses", [0, 1, 2, 3, 100])
+def test_fault_21_signals_while_the_robot_is_being_stopped_do_not_keep_it_from_that(presses: int) -> None:
+    """Its stop is called again, which it allows; one that hangs can be left."""
+    made, calls = cell(), 0
+
+    def stop() -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= presses:
+            raise KeyboardInterrupt
+
+    made.robot.stop = stop  # type: ignore[method-assign]
+    assert made.executor.run(seconds=0.2) is Ending.TIME
+    assert calls == min(presses + 1, 3)
+    assert made.executor.fault == ("" if presses < 3 else "stop: interrupted")
+    with pytest.raises(SpecError, match="after one that is over"):
+        made.executor.run(seconds=0.2)
 
 
 @pytest.mark.parametrize(("dt", "limit"), [(0.01, 1.0), (0.4, 1.0), (2.0, 4.0)])

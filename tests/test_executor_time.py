@@ -120,19 +120,27 @@ def test_commands_stay_half_a_period_apart_where_reading_takes_now_more_now_less
 
 
 @pytest.mark.parametrize("takes", [1.05, 1.5, 3.0])
-def test_reading_that_takes_longer_than_the_period_is_said_once(takes: float, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("call", ["observe", "send"])
+def test_a_driver_that_takes_longer_than_the_period_is_spoken_of_once(
+    call: str, takes: float, caplog: pytest.LogCaptureFixture
+) -> None:
     made = cell()
-    made.robot.faults = {("observe", n): takes * DT for n in range(1, 2000)}
+    made.robot.faults = {(call, n): takes * DT for n in range(1, 2000)}
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             made.executor.run(seconds=1.0)
             made.executor.begin(Ladder(made.executor.ladder.limiter.limits, DT, made.robot.at.tolist()))
     assert len(caplog.records) == 1
-    assert "observe took longer than the control period of 0.01 s" in caplog.text
-    assert made.executor.counts.slow_observations == made.executor.counts.ticks
+    assert f"{call} took longer than the control period of 0.01 s" in caplog.text
+    counts = made.executor.counts
+    slow = {"observe": counts.slow_observations, "send": counts.slow_sends}
+    assert slow.pop(call) == counts.ticks
+    assert list(slow.values()) == [0]
 
 
-@pytest.mark.parametrize("faults", [{}, {("observe", 50): 5 * DT}, {("observe", n): 0.9 * DT for n in range(999)}])
+@pytest.mark.parametrize(
+    "faults", [{}, {("observe", 50): 5 * DT}, {("send", 50): 5 * DT}, {("observe", n): 0.9 * DT for n in range(999)}]
+)
 def test_a_driver_that_keeps_up_is_not_spoken_of(faults: dict, caplog: pytest.LogCaptureFixture) -> None:
     made = cell()
     made.robot.faults = faults

@@ -1,5 +1,6 @@
 """Processes that work is divided among."""
 
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,17 @@ def test_workers_end_when_their_parent_is_killed(work: str) -> None:
 def test_each_has_one_thread_for_torch() -> None:
     with pool(1) as processes:
         assert processes.submit(torch.get_num_threads).result(WAIT) == 1
+
+
+def test_a_policy_process_whose_parent_is_gone_before_it_has_started_builds_nothing() -> None:
+    """Its parent's end is not reported to one that asks for it too late."""
+    code = "from segue.runtime.worker import work; work(lambda: print('built', flush=True), 0, 1)"
+    read, write = os.pipe()
+    os.close(write)
+    try:
+        run = subprocess.run([sys.executable, "-c", code], stdin=read, capture_output=True, text=True)
+    finally:
+        os.close(read)
+    assert run.stdout == ""
+    assert "gone before this one had started" in run.stderr
+    assert run.returncode == 1

@@ -236,6 +236,47 @@ def test_a_chunk_that_was_never_executed_is_no_seam() -> None:
     assert [seam.step for seam in longer.seams] == [5]
 
 
+@dataclass
+class Spoiled(Numbered):
+    """From the third call on something else."""
+
+    chunk: NDArray | None = None
+
+    def next_chunks(
+        self, observations: Array, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> Array:
+        good = super().next_chunks(observations, continuations, generators)
+        if len(self.asked) < 3:
+            return good
+        if self.chunk is None:
+            raise RuntimeError("no weights")
+        return np.repeat(self.chunk[None], len(observations), axis=0)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize(
+    ("chunk", "said"),
+    [
+        (np.full((HORIZON, 2), math.nan), "16 numbers that are not finite, asked for in step 6"),
+        (np.full((HORIZON, 2), 1e300), "16 numbers that are not finite"),
+        (np.full((HORIZON, 2), "0.5"), "not finite"),
+        (np.zeros((HORIZON - 1, 2), np.float32), r"chunk of shape \(7, 2\)"),
+        (np.zeros((HORIZON, 3), np.float32), r"chunk of shape \(8, 3\)"),
+        (np.zeros((0, 2), np.float32), r"chunk of shape \(0, 2\)"),
+    ],
+)
+def test_an_evaluation_ends_with_a_chunk_that_cannot_be_executed(chunk: NDArray, said: str, delay: int) -> None:
+    with pytest.raises(SpecError, match=said):
+        run(Spoiled(chunk=chunk), timing(delay), seeds=(0, 1))
+
+
+def test_an_evaluation_ends_with_a_policy_that_raises() -> None:
+    policy = Spoiled()
+    with pytest.raises(RuntimeError, match="no weights"):
+        run(policy, timing(2))
+    assert len(policy.asked) == 3
+
+
 def test_fewer_simulators_than_seeds_are_refused() -> None:
     with pytest.raises(SpecError, match="1 simulators for 2 seeds"):
         rollout(Expert(), [PointMass()], [0, 1], timing(0), SCALES)

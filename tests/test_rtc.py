@@ -77,6 +77,12 @@ def test_gain_reproduces_the_papers_table_and_is_clipped() -> None:
     assert guidance_gain(0.5, 1.5) == 1.5
 
 
+def test_a_finished_chunk_is_guided_no_more() -> None:
+    """The ratio is infinite at both ends; rounding may lead beyond them."""
+    assert [guidance_gain(t, 5.0) for t in (1.0, 1.0 + 1e-12, -1e-12)] == [0, 0, 5]
+    assert guidance_gain(1.0 - 1e-12, 5.0) == 5
+
+
 def test_nothing_to_continue_is_the_plain_sampler_to_the_bit() -> None:
     field = linear(randn(H * A, H * A, seed=1) / 10)
     noise, reference = randn(2, H, A), randn(2, H, A, seed=1)

@@ -23,10 +23,10 @@ from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_c
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.envs import tasks
 from segue.envs.tasks import Task
-from segue.errors import CheckpointError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
+from segue.errors import CheckpointError, DataError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
 from segue.evaluation.delays import Recorded
 from segue.evaluation.methods import METHODS, objective
-from segue.evaluation.trace_metrics import latencies
+from segue.evaluation.trace_metrics import latencies, robot_spec
 from segue.evaluation.trained import chunk_policy
 from segue.runtime.client import RemotePolicy
 from segue.runtime.executor import Executor, Tolerance
@@ -179,6 +179,55 @@ def test_fault_21_a_signal_ends_a_run_with_its_number(
     assert run(seconds=PATIENCE) == 128 + signal.SIGTERM
     assert "stopped by the operator" in (tmp_path / "said").read_text()
     assert len(read(tmp_path / "trace").ticks) == 1
+
+
+def test_another_rate_is_that_of_the_measures(run: Callable[..., int], tmp_path: Path) -> None:
+    """What is counted per second is counted in the seconds that have passed, not in those of the task."""
+    assert run(rate=20.0) == 0
+    assert robot_spec(read(tmp_path / "trace")).dt == pytest.approx(0.05)
+
+
+def test_fault_24_a_full_disk_hides_neither_ending_nor_trace(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robot, "latencies", lambda trace: np.ones(10_000))
+    for name in ("trace", LATENCIES):
+        (tmp_path / f".{name}.part").symlink_to("/dev/full")
+    assert run() == 0
+    said = (tmp_path / "said").read_text()
+    assert said.index("time is up") < said.index("latencies: not written")
+    assert said.count("No space left on device") == 1
+    assert len(read(tmp_path / "trace").ticks) > 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["said", "trace"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SystemExit(1), DataError("a", "b", "c")])
+def test_fault_24_what_cannot_be_said_changes_no_ending(
+    error: BaseException, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output is a full disk or a pipe that nobody reads any more, or the trace cannot be read."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(robot, "_summary", fail)
+    if isinstance(error, DataError):
+        with pytest.raises(DataError):
+            run(seconds=0.1)
+    else:
+        assert run(seconds=0.1) == 0
+
+
+def test_fault_24_a_fault_is_said_where_a_run_cannot_be_summed_up(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: Any) -> None:
+        raise SystemExit(1)  # as rich does where a pipe is closed
+
+    monkeypatch.setattr(robot, "Executor", partial(Executor, tolerance=Tolerance(hold=0.2)))
+    monkeypatch.setattr(robot, "_summary", closed)
+    with pytest.raises(RobotError, match=r"no actions for 0\.2 s"):
+        run(speed=1e300, seconds=PATIENCE)
 
 
 def hello(**changes: Any) -> Hello:

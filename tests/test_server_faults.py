@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
+from linked import until
 from segue.core.chunk import Continuation, is_stateless
 from segue.core.observation import Observation
 from segue.errors import RemoteError
@@ -24,8 +29,9 @@ from segue.runtime import server as module
 from segue.runtime.floods import Sparing
 from segue.runtime.server import MOST_REFUSED, PolicyServer
 from served import WAIT, Affine, Watching, openpi_frame
-from servers import FIRST, STATE, remote, served
+from servers import FIRST, SOON, STATE, remote, served
 
+HERE = str(Path(__file__).parent)
 QUESTION = openpi_frame({"state": np.zeros(3)})
 
 
@@ -196,6 +202,71 @@ def test_a_policy_with_a_memory_serves_one_client_and_the_next_begins_anew(polic
         first.close()
         with remote(it.url) as second:
             assert second.next_chunk(STATE, FIRST)[0, 0] == 1
+
+
+HANGING = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from served import Affine
+from segue.runtime.address import Address
+from segue.runtime.server import PolicyServer, serve_until
+from segue.runtime.signals import ends
+class Hangs(Affine):
+    def next_chunk(self, observation, continuation):
+        print("asked", flush=True)
+        time.sleep(1e6)
+serve_until(PolicyServer(Hangs(), Address(port=0)), ends(), lambda server: print(server.url, flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_ends_a_server_whose_policy_hangs(number: signal.Signals) -> None:
+    run = subprocess.Popen([sys.executable, "-c", HANGING, HERE], stdout=subprocess.PIPE, text=True)
+    try:
+        assert run.stdout is not None
+        with remote(run.stdout.readline().strip(), deadline=SOON) as there:
+            with pytest.raises(RemoteError):
+                there.next_chunk(STATE, FIRST)
+            assert run.stdout.readline() == "asked\n"
+            until(lambda: run.poll() is not None or run.send_signal(number))  # those that come together are one
+        assert run.returncode == -number
+    finally:
+        run.kill()
+        run.communicate()
+
+
+class Stuck(Remembers):
+    """Cannot be reset for some time."""
+
+    stuck = False
+
+    def reset(self) -> None:
+        if self.stuck:
+            raise RuntimeError("busy")
+        super().reset()
+
+
+def test_a_policy_that_cannot_be_reset_is_asked_nothing_until_it_can() -> None:
+    """Otherwise it would go on in the episode before; a new client counts as a new episode."""
+    policy = Stuck()
+    with served(policy) as it:
+        for new_client in (False, True):
+            with remote(it.url) as there:
+                assert [there.next_chunk(STATE, FIRST)[0, 0] for _ in range(2)] == [1, 2]
+                policy.stuck = True
+                if not new_client:
+                    there.reset()
+                    for _ in range(2):
+                        with pytest.raises(RemoteError, match="policy-failed: it cannot be reset"):
+                            there.next_chunk(STATE, FIRST)
+                    assert policy.count == 2
+                    policy.stuck = False
+                    assert there.next_chunk(STATE, FIRST)[0, 0] == 1
+        with remote(it.url) as there:
+            with pytest.raises(RemoteError, match="policy-failed: it cannot be reset"):
+                there.next_chunk(STATE, FIRST)
+            policy.stuck = False
+            assert there.next_chunk(STATE, FIRST)[0, 0] == 1
 
 
 def test_a_policy_with_a_memory_answers_clients_that_know_no_reset() -> None:

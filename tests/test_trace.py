@@ -147,6 +147,22 @@ def test_no_room_to_cut_the_file_leaves_the_long_one(tmp_path: Path, monkeypatch
     assert read(tmp_path / "t").ticks["slot"].tolist() == [0]
 
 
+def test_a_disk_that_fills_up_under_way_costs_a_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All room was taken before; in the end nothing is left lying about but the long file."""
+    made, parts = writer(tmp_path / "t"), tmp_path / ".t.part"
+    parts.symlink_to("/dev/full")
+    with monkeypatch.context() as patch:
+        for name in ("open", "write", "ftruncate", "posix_fallocate"):
+            patch.setattr(trace.os, name, _full)
+        for slot in range(3):
+            write_tick(made, slot)
+            write_chunk(made)
+    made.close()
+    found = read(tmp_path / "t")
+    assert (len(found.ticks), len(found.chunks), found.dropped) == (3, 3, (0, 0))
+    assert [each.name for each in tmp_path.iterdir()] == ["t"]
+
+
 def _full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 

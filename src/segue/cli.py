@@ -1,5 +1,6 @@
 """The command line: every command with its options; what it does stands in `segue.commands`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -348,8 +349,18 @@ def list_() -> None:
     list_command(console)
 
 
+def open_standard_streams() -> None:
+    """Put nothing in the place of standard streams that are closed, where files and pipes of ours would come to lie."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # the lowest number that is free is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def main() -> None:
     """Entry point: errors that Segue raises on purpose are shown without a traceback, with exit status 1."""
+    open_standard_streams()
     try:
         app()
     except SegueError as error:

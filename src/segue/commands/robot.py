@@ -4,7 +4,6 @@ This is the control process. It does not import torch; what it knows of the poli
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -141,8 +140,8 @@ def run_command(
         link.close()
     try:
         _summary(console, executor, ending, episodes, path, task)
-    except (OSError, DataError) as error:  # a terminal that is gone, a trace that cannot be read
-        if not received.number and ending is not Ending.FAULT:
+    except (OSError, DataError, SystemExit) as error:  # no terminal or no pipe any more, an unreadable trace
+        if isinstance(error, DataError) and not received.number and ending is not Ending.FAULT:
             raise
         with suppress(OSError):
             console.print(f"the run cannot be summed up: {error}", markup=False)
@@ -268,9 +267,19 @@ def _summary(console: Console, executor: Executor, ending: Ending, episodes: Epi
     console.print(f"trace:     {path}", soft_wrap=True)
     beside = path.with_name(LATENCIES)
     try:
-        np.savetxt(beside, latencies(trace), fmt="%.6f")
+        _save(beside, latencies(trace))
     except OSError as error:  # a full disk; they can be had of the trace again
         console.print(f"latencies: not written to {beside} ({error.strerror})", markup=False, soft_wrap=True)
     else:
         console.print(f"latencies: {beside} (segue eval {task} ... --delay-trace {beside})", soft_wrap=True)
-    sys.stdout.flush()
+    console.file.flush()
+
+
+def _save(path: Path, seconds: NDArray) -> None:
+    """All of it or nothing: a part would be read as the whole."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        np.savetxt(aside, seconds, fmt="%.6f")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

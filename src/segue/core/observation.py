@@ -84,9 +84,12 @@ Observed = Array | Observation[Any]
 """What is observed: a state, or a state with pictures."""
 
 
+_AROUND_A_STATE = (Observation, Encoded)
+
+
 def state_of(observed: Any) -> Any:
     """The state of what is observed, or encoded; array or tensor."""
-    return observed.state if isinstance(observed, Observation | Encoded) else observed
+    return observed.state if isinstance(observed, _AROUND_A_STATE) else observed
 
 
 def with_state(observed: Any, state: Any) -> Any:

@@ -77,8 +77,7 @@ class Conversation:
         """Ask if it is due and somebody is there. The number of the request, 0 or `NOT_ASKED`: see `Sink.tick`."""
         if self._link.state is not LinkState.READY or now < self._not_before:
             return NOT_ASKED
-        request = self.plan.request(state_of(observation))
-        if request is None:
+        if not self.plan.due or (request := self.plan.request(state_of(observation))) is None:
             return 0
         self._asked = request
         self.said.requests += 1

@@ -30,10 +30,10 @@ from segue.errors import SpecError
 from segue.runtime.clock import Clock
 from segue.runtime.conversation import Conversation
 from segue.runtime.fits import check_limits, check_policy
-from segue.runtime.ladder import Cause, Command, Health, Ladder, State
+from segue.runtime.ladder import WELL, Cause, Command, Health, Ladder, State
 from segue.runtime.link import PolicyLink
 from segue.runtime.plan import Event, Plan, Tick
-from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never
+from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never, stop_robot
 from segue.runtime.signals import has_come
 from segue.runtime.sink import NOT_ASKED, Sink, Sinks
 from segue.runtime.watchdog import Watchdog
@@ -177,7 +177,8 @@ class Executor:
             Why it is over. Except for `Ending.DONE`, the robot's own stop has been called.
 
         Raises:
-            SpecError: The last run has stopped the robot, and no episode was begun since; or a duration that is none.
+            SpecError: The last run has stopped the robot, or somebody else has begun an episode with this policy, and
+                none was begun since; or a duration that is none.
         """
         check_duration(seconds)
         if self._over is not None:
@@ -185,6 +186,12 @@ class Executor:
                 got=f"a run after one that is over ({self._over.value})",
                 expected="a new episode: the robot has been stopped, and may be somewhere else",
                 change="call `begin` with a new ladder",
+            )
+        if self.link.epoch != self.plan.epoch:
+            raise SpecError(
+                got=f"a run in episode {self.plan.epoch} of a policy whose episode {self.link.epoch} has begun since",
+                expected="one run at a time, and none of another robot within an episode",
+                change="call `begin` with a new ladder, or give each robot a link of its own",
             )
         ending = Ending.FAULT
         limit = self._stall
@@ -260,12 +267,11 @@ class Executor:
             request = self.conversation.request(observation, now)
             if request > 0:
                 self.conversation.deliver(now, after_request=True)
-        health = Health(
-            policy_lost=self.conversation.lost,
-            state_stale=self._bad_states >= self._tolerance.failures,
-            stop=self._stop or self._let_go,
-            resume=self._resume,
-        )
+        lost, stop = self.conversation.lost, self._stop or self._let_go
+        stale = self._bad_states >= self._tolerance.failures
+        health = WELL
+        if lost or stop or stale or self._resume:
+            health = Health(policy_lost=lost, state_stale=stale, stop=stop, resume=self._resume)
         self._resume = False
         tick = self.plan.tick() if self.ladder.follows(health) else self.plan.stand()
         self._moved = self._moved or tick.action is not None
@@ -299,7 +305,7 @@ class Executor:
             age = 0.0 if self._age is None else self._age()
             shape = np.shape(observation)
             self._shape = self._shape or shape
-            good = shape == self._shape and np.count_nonzero(np.isfinite(observation)) == np.size(observation)
+            good = shape == self._shape and np.count_nonzero(finite := np.isfinite(observation)) == finite.size
             if good and age <= self._tolerance.state_age:
                 self._bad_states = 0
                 return observed
@@ -337,6 +343,7 @@ class Executor:
         self._failed_sends = 0
         if (returned := self._clock.now()) - begun > self.dt:  # blocked: the robot may have got it late
             self._sent_at = returned
+            self.counts.slow_sends += 1
         return True
 
     def _paused(self) -> bool:
@@ -385,7 +392,5 @@ class Executor:
             logger.warning("%s", why)
 
     def _stop_robot(self) -> None:
-        try:
-            self.robot.stop()
-        except Exception as error:
-            self.fault = self.fault or f"stop: {type(error).__name__}: {error}"
+        if why := stop_robot(self.robot):
+            self.fault = self.fault or f"stop: {why}"

@@ -163,6 +163,8 @@ class Ladder:
 
     def follows(self, health: Health = WELL) -> bool:
         """Whether an action would be followed in this step; changes nothing."""
+        if self.state in _FOLLOWING:  # most steps; then only what is said now ends it
+            return not (health.stop or health.state_stale or health.robot_error)
         return self._next(True, False, health)[0] in _FOLLOWING
 
     def _admitted(self, action: NDArray) -> NDArray[np.float64] | None:

@@ -92,6 +92,11 @@ class PolicyLink(Protocol):
         """What the policy says that it sees and answers; None as long as it has not said so."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """The number of the newest episode, -1 before the first."""
+        ...
+
     def new_epoch(self) -> int:
         """A number for an episode that none of this link has had: 0, 1, 2, ...
 

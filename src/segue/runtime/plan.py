@@ -99,9 +99,18 @@ class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step
     delay: int | None = None
 
 
+def _copied(actions: NDArray) -> Array:
+    """Single precision, in memory of its own: the caller may receive the next chunk in the same memory."""
+    if actions.dtype == np.float32:
+        return actions.copy()
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        return actions.astype(np.float32)
+
+
 def not_finite(actions: Array, request: Request) -> SpecError:
     """What an evaluation says of a chunk that was refused: unlike a robot, it does not go on."""
-    numbers = np.count_nonzero(~np.isfinite(actions)) if are_real(actions) else np.size(actions)
+    given = np.asarray(actions)
+    numbers = np.count_nonzero(~np.isfinite(_copied(given))) if are_real(given) else given.size
     return SpecError(
         got=f"a chunk with {numbers} numbers that are not finite, asked for in step {request.step}",
         expected="finite actions",
@@ -301,19 +310,16 @@ class Plan:
                 expected="the answer to the request that is under way",
                 change="deliver each chunk once, with the request that it was made for",
             )
-        if np.shape(actions) != (self._horizon, self._action):
+        given = np.asarray(actions)
+        if given.shape != (self._horizon, self._action):
             raise SpecError(
-                got=f"chunk of shape {np.shape(actions)}",
+                got=f"chunk of shape {given.shape}",
                 expected=f"(horizon, action) = {(self._horizon, self._action)}",
                 change="run the policy with the horizon and action dimensions that the plan was made for",
             )
         self._pending = None
-        numbers = are_real(actions)
-        if numbers:
-            with np.errstate(over="ignore"):  # what does not fit becomes infinite
-                # A copy: the caller may receive the next chunk in the same memory.
-                actions = np.array(actions, np.float32)
-        if not numbers or not np.isfinite(actions).all():
+        numbers = _copied(given) if are_real(given) else None
+        if numbers is None or np.count_nonzero(np.isfinite(numbers)) < numbers.size:
             self._asked_at = None
             return Delivery.REFUSED
         executed = self._executed - self._executed_at_request
@@ -321,7 +327,7 @@ class Plan:
         start = self.step if self._handover is Handover.RESTART else self.step - executed
         if not first:
             self.delay.observe(executed)
-        chunk = Chunk(actions, start)
+        chunk = Chunk(numbers, start)
         if not chunk.covers(self.step):
             return Delivery.EXPIRED
         self.chunk = chunk

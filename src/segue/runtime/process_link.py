@@ -10,7 +10,6 @@ something for it.
 Every policy process gets memory of its own: one that was given up cannot speak into its successor's channel.
 """
 
-import itertools
 import json
 import math
 import os
@@ -151,7 +150,7 @@ class ProcessLink:
         self._advice = ADVICE
         self._child: _Child | None = None
         self._hello: Hello | None = None
-        self._epochs = itertools.count()
+        self.epoch = -1
         self._lost: deque[Answer] = deque(maxlen=8)
         self._lock = threading.Lock()  # held while a request or an answer is copied, never while anything is waited for
         self._settled = threading.Event()
@@ -185,7 +184,8 @@ class ProcessLink:
 
     def new_epoch(self) -> int:
         """See `PolicyLink.new_epoch`."""
-        return next(self._epochs)
+        self.epoch += 1
+        return self.epoch
 
     def send(self, request: Request, observation: Observed) -> None:
         """See `PolicyLink.send`."""

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from enum import Enum
 from math import isnan
-from typing import Protocol
+from typing import Final, Protocol
 
 from numpy.typing import NDArray
 
 from segue.core.chunk import check_whole
 from segue.core.observation import Observed
 from segue.errors import SpecError
+
+_IMPATIENCE: Final = 3  # calls of a robot's stop, each ended by a signal, after which one that hangs is left alone
 
 
 class Ending(Enum):
@@ -94,19 +96,38 @@ class Counts:
     slow_observations: int = 0
     """Those that took longer than a control period."""
     failed_sends: int = 0
+    slow_sends: int = 0
+    """As `slow_observations`."""
     saturated: int = 0
     standstills: int = 0
     """Times that the plan was forgotten, see `Tolerance.standstill`."""
 
     def slowness(self, dt: float) -> str:
         """In words, why the robot got fewer commands than one per control period dt [s]; empty where it did not."""
-        if self.slow_observations <= 0.01 * self.ticks:
+        slow, call, change = max(
+            (self.slow_observations, "observe", "Read cameras and sensors in a thread of their own"),
+            (self.slow_sends, "send", "Hand commands to a thread that waits for the bus"),
+        )
+        if slow <= 0.01 * self.ticks:
             return ""
         return (
-            f"{self.slow_observations} of {self.ticks} calls of the robot's observe took longer than the control "
-            f"period of {dt:g} s, {self.skipped} slots were skipped: the robot got fewer commands than were asked for. "
-            "Read cameras and sensors in a thread of their own, or run at a lower rate."
+            f"{slow} of {self.ticks} calls of the robot's {call} took longer than the control period of {dt:g} s, "
+            f"{self.skipped} slots were skipped: the robot got fewer commands than were asked for. "
+            f"{change}, or run at a lower rate."
         )
+
+
+def stop_robot(robot: Driver) -> str:
+    """Call the robot's stop, again where a signal has ended it; why it failed, or nothing."""
+    for _ in range(_IMPATIENCE):
+        try:
+            robot.stop()
+            return ""
+        except KeyboardInterrupt:  # somebody is impatient, and this is what they want
+            continue
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return "interrupted"
 
 
 def never() -> bool:

@@ -24,6 +24,7 @@ import errno
 import hmac
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -193,7 +194,7 @@ class PolicyServer:
         newest, refused = _Newest(), 0
         if not self.stateless:  # forget whoever was here before
             async with self._turn:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._reset)
+                newest.reset = not await asyncio.get_running_loop().run_in_executor(self._thread, self._reset)
         answering = asyncio.create_task(self._answer(connection, newest))
         try:
             await connection.send(encode_card(self.card))
@@ -234,21 +235,27 @@ class PolicyServer:
                 await newest.something.wait()
                 async with self._turn:
                     reset, question, arrived = newest.take()
+                    ready, reply = True, None
                     if reset:
-                        await loop.run_in_executor(self._thread, self._reset)
-                    reply = None
-                    if question is not None:
+                        ready = await loop.run_in_executor(self._thread, self._reset)
+                        newest.reset = newest.reset or not ready  # with the next question, again
+                    if question is not None and ready:
                         reply = await loop.run_in_executor(self._thread, self._infer, question, arrived)
-                if reset:
+                    elif question is not None:
+                        reply = messages.refusal("policy-failed", identity=question.id, cause="it cannot be reset")
+                if reset and ready:
                     await connection.send(messages.RESET)
                 if reply is not None:
                     await connection.send(reply)
 
-    def _reset(self) -> None:
+    def _reset(self) -> bool:
+        """Whether the policy has forgotten the last episode."""
         try:
             self.policy.reset()
         except Exception:
             self._say.tell("the policy failed to reset", traceback=True)
+            return False
+        return True
 
     def _infer(self, question: Question, arrived: float) -> bytes | str:
         """An answer, or why there is none. In the thread of the policy."""
@@ -292,7 +299,7 @@ async def _serve(server: PolicyServer, stop: asyncio.Event, ready: Callable[[Pol
 
 
 def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[[PolicyServer], None]) -> None:
-    """Serve until one of the signals arrives.
+    """Serve until one of the signals arrives; an inference under way is waited for, unless another one arrives.
 
     Args:
         server: Not yet started.
@@ -301,9 +308,16 @@ def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[
     """
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for signal in signals:
-            asyncio.get_running_loop().add_signal_handler(signal, stop.set)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            stop.set()
+            for number in signals:  # the next one is the system's: this loop may wait for a policy that hangs
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+
+        for number in signals:
+            loop.add_signal_handler(number, end)
         await _serve(server, stop, ready)
 
     asyncio.run(run())

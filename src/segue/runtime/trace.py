@@ -200,8 +200,11 @@ class TraceWriter:
         content[used.first_chunk :] = self._bytes[old.first_chunk : old.first_chunk + used.size - used.first_chunk]
         aside = self.path.with_name(f".{self.path.name}.part")
         with contextlib.suppress(OSError):  # no room for both: the long file stays, as readable as the short one
-            aside.write_bytes(content)
-            aside.replace(self.path)
+            try:
+                aside.write_bytes(content)
+                aside.replace(self.path)
+            finally:
+                aside.unlink(missing_ok=True)
         self._words = self._words.copy()
         self._release()
 

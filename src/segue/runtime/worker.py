@@ -9,6 +9,7 @@ The policy is any chunk policy; this module knows no framework.
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -180,3 +181,7 @@ def _die_with_parent() -> None:
     """End with the control process even while a policy hangs; elsewhere the end of standard input is all there is."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    poll = select.poll()
+    poll.register(WAKE, 0)  # what is seen without asking is that nobody holds the other end
+    if poll.poll(0):
+        sys.exit("the control process was gone before this one had started")

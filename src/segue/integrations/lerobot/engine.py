@@ -141,6 +141,7 @@ class PlanEngine:
         self._raw: Tensor | None = None
         self._observation: Mapping[str, Any] | None = None
         self._failures, self._running = 0, False
+        self._episode, self._reset_for = 0, 0
         self._count = dict.fromkeys(("actions", "chunks", "holds"), 0)
 
     @property
@@ -176,7 +177,8 @@ class PlanEngine:
             self._plan.reset()
         self._first = self._flight = self._raw = self._observation = None
         self._failures = 0
-        self._worker.submit(self._reset_policy)
+        self._episode += 1
+        self._worker.submit(self._begin, self._episode)
 
     def notify_observation(self, obs: Mapping[str, Any]) -> None:
         """The observation of this step."""
@@ -192,12 +194,24 @@ class PlanEngine:
             return None
         state = self._state(self._observation) if self._state is not None and self._plan.due else None
         if request := self._plan.request(state):
-            self._flight = request, self._worker.submit(
-                self._infer, self._observation, self._leftover(request), request.continuation
-            )  # fmt: skip
+            self._flight = request, self._submit(self._observation, self._leftover(request), request.continuation)
         tick = self._plan.tick()
         self._count["holds" if tick.event is Event.HELD else "actions"] += 1
         return None if tick.action is None else torch.from_numpy(tick.action.copy())
+
+    def _submit(self, observation: Mapping[str, Any], leftover: Tensor | None, known: Continuation) -> Future[Inferred]:
+        return self._worker.submit(self._inferred, self._episode, observation, leftover, known)
+
+    def _inferred(self, episode: int, *asked: Any) -> Inferred:
+        """In the worker: a chunk of a policy that knows nothing of the last episode."""
+        self._begin(episode)
+        return self._infer(*asked)
+
+    def _begin(self, episode: int) -> None:
+        """In the worker: reset the policy once per episode; if that fails, again before it is asked."""
+        if self._reset_for != episode:
+            self._reset_policy()
+            self._reset_for = episode
 
     def _leftover(self, request: Request) -> Tensor | None:
         """What is left of the chunk in the policy's output space: as much as in robot units."""
@@ -208,7 +222,7 @@ class PlanEngine:
         """Ask for the chunk that says how long chunks are."""
         if self._first is None:
             nothing = nothing_to_continue(0, 0, 1)
-            self._first = self._worker.submit(self._infer, observation, None, nothing)
+            self._first = self._submit(observation, None, nothing)
 
     def _take(self) -> None:
         """Take what has arrived."""
