@@ -205,6 +205,10 @@ class Dimensions:
             a[..., group] *= (1 - 2 * against)[..., None]
         return a
 
+    def about_mean(self, values: np.ndarray) -> np.ndarray:
+        """Values that mean the same, each the nearest to the mean of all. (n, dimension)."""
+        return self.near(values, self.mean(values)) if self.angles or self.quaternions else values
+
     def difference(self, a: Values, b: Any) -> Values:
         """``a - b``, the shorter way round where there are two ways."""
         return self.near(a, b) - b
@@ -250,15 +254,15 @@ class Dimensions:
         """
         if not (self.quaternions or self.rotations):
             return x
-        x = _copied(x)
+        found = _copied(x)
         for group in self.quaternions:
-            x[..., group] = _unit(x[..., group])
+            found[..., group] = _unit(x[..., group])
         for group in self.rotations:
             first, second = x[..., group][..., :3], x[..., group][..., 3:]
             first = _unit(first)
             second = _unit(second - (first * second).sum(-1)[..., None] * first)
-            x[..., group.start : group.start + 3], x[..., group.start + 3 : group.stop] = first, second
-        return x
+            found[..., group.start : group.start + 3], found[..., group.start + 3 : group.stop] = first, second
+        return found
 
     def continuous(self, path: Values, start: Any = None) -> Values:
         """A path that means the same and goes on from point to point without a turn or a change of sign.
@@ -353,8 +357,8 @@ def _copied(values: Values) -> Values:
 
 
 def _unit(vectors: Values) -> Values:
-    length = (vectors * vectors).sum(-1)[..., None] ** 0.5
-    return vectors / (length + (length == 0))
+    square = (vectors * vectors).sum(-1)[..., None]
+    return vectors / (square + (square == 0)) ** 0.5  # a root at zero would have no gradient
 
 
 LINEAR = Dimensions()

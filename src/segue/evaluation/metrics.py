@@ -226,17 +226,12 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 
 def action_scale(episodes: Episodes) -> Array:
     """Standard deviation of the demonstrations' actions, robot units, see `scale_of_motion`. Shape (action,)."""
-    return scale_of_motion(turned(episodes.action, episodes.action_kinds), episodes.ends)
-
-
-def turned(values: Real, kinds: Dimensions) -> Real:
-    """Values with angles near their mean on the circle. (frames, dimension), to the bit where nothing turns."""
-    return kinds.near(values, kinds.mean(values)) if kinds.kinds else values
+    return scale_of_motion(episodes.action_kinds.about_mean(episodes.action), episodes.ends)
 
 
 def spread(values: Real, kinds: Dimensions) -> Array:
     """Standard deviation per dimension, of angles about their mean on the circle. (frames, dimension)."""
-    return np.std(turned(values, kinds), axis=0, dtype=np.float64)
+    return np.std(kinds.about_mean(values), axis=0, dtype=np.float64)
 
 
 def observation_scale(episodes: Episodes) -> Array:

@@ -10,7 +10,7 @@ from segue.core.dimensions import Dimensions
 from segue.core.seams import seam_jump, seam_ratio
 from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed, still
 from segue.data.episodes import Episodes
-from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined, spread, turned
+from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined, spread
 from segue.evaluation.statistics import Interval, Sample, mean_interval
 
 
@@ -71,7 +71,7 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
 
 def _moving(values: Real, kinds: Dimensions, episodes: Episodes) -> NDArray[np.bool_]:
     """Dimensions that do not stand still beside the others. Shape (dimension,)."""
-    return ~still(turned(values, kinds), episodes.ends)
+    return ~still(kinds.about_mean(values), episodes.ends)
 
 
 def standing(episodes: Episodes) -> list[str]:
