@@ -353,21 +353,25 @@ class Trace:
 
     def path(self, scale: Array, task: Mapping[str, Any]) -> Array:
         """The path that the commands describe, as `metrics.commanded_path` has it. Shape (steps, motion)."""
-        size = self.commands.shape[1]
-        said = task.get("action_kinds") or (["displacement"] * size if task["command"] == "velocity" else [])
-        kinds = Dimensions.of(*said)
+        kinds = _kinds(task)
         actions = normalised(kinds.continuous(self.commands), scale)
-        return kinds.added_up(actions, task["dt"])[:, kinds.motion(size)]
+        return kinds.added_up(actions, task["dt"])[:, kinds.motion(self.commands.shape[1])]
+
+
+def _kinds(task: Mapping[str, Any]) -> Dimensions:
+    """What each action dimension of a task is; in results of before there were kinds, as its ``command`` says."""
+    old = ["displacement"] * len(task["action_names"]) if task["command"] == "velocity" else []
+    return Dimensions.of(*(task.get("action_kinds") or old))
 
 
 def read_traces(results: Mapping[str, Any]) -> list[Trace]:
-    """The recorded episodes of a results file that are long enough to have a jerk."""
+    """The recorded episodes of a results file that are long enough to have a jerk; angles go on without a jump."""
     return [
         Trace(
             trace["method"],
             trace["delay"],
             (trace["training_seed"], trace["seed"]),
-            np.asarray(trace["commands"], np.float64),
+            _kinds(results["task"]).continuous(np.asarray(trace["commands"], np.float64)),
             tuple(trace["seams"]),
             trace.get("worst_seam") or None,  # 0 is no seam: the first chunk takes over from nothing
         )
