@@ -11,9 +11,10 @@
     constant      never moves
 
 Any but an angle may say its unit, "linear:mm": it changes no arithmetic, and what disagrees on it is refused. The
-period of an angle says it. Names never decide what a dimension is. What no kind is said of is linear. All functions take
-arrays of NumPy and tensors of torch, dimensions last, and work along all leading axes; where every kind is linear they
-are the plain expressions, to the bit.
+period of an angle says it. Names never decide what a dimension is. What no kind is said of is linear.
+
+All functions take arrays of NumPy and tensors of torch, dimensions last, and work along all leading axes; where every
+kind is linear they are the plain expressions, to the bit.
 """
 
 import re

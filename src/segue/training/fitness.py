@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.dimensions import Dimensions
+from segue.core.dimensions import SIZES, Dimensions, KindName
 from segue.core.smoothness import still
 from segue.data.choice import short
 from segue.data.episodes import Episodes
@@ -23,6 +23,8 @@ _NEAR = 0.1
 """Share of a turn by which a step may differ from it, and by which values may reach beyond it."""
 _RARE = 10.0
 """A step is a wrap if it is so many times as large as the usual one."""
+_MAY_STAND: tuple[KindName, ...] = ("binary", "constant", *SIZES)
+"""Kinds of which a number may stay what it is: a tool that turns about one axis changes two of four."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _standing(
     noisy = [name for name, rests in zip(names, quiet, strict=True) if rests and name not in constant]
     if len(constant) == len(names) and what == "action":
         yield Finding("no action ever changes: there is no motion to learn", fatal=True)
-    elif unsaid := [name for name in constant if names.index(name) not in kinds.steps]:
+    elif unsaid := [name for name in constant if names.index(name) not in kinds.named(*_MAY_STAND)]:
         yield Finding(f"{what} {_listed(unsaid)} never changes")
     if noisy and len(noisy) < len(names):
         yield Finding(f"{what} {_listed(noisy)} stands still but for noise beside the others")
