@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from point_mass import SPEC, PointMass, demonstrations
 from segue.core.chunk import Array, Continuation
+from segue.core.dimensions import Dimensions
 from segue.envs.robot import RobotSpec
 from segue.errors import SpecError
 from segue.evaluation.delays import DelayModel, Fixed, Jitter
