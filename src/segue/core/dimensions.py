@@ -343,14 +343,8 @@ class Dimensions:
     ) -> None:  # fmt: skip
         """Raise `SpecError` where these, such as a policy's actions, are not what others are, such as a robot's.
 
-        What these say nothing of fits anything, such as a policy of before there were kinds. Units are compared where
-        both say them.
-
-        Args:
-            other: As many.
-            names: Of the dimensions.
-            does: Whose these are, in the words before a name.
-            as_said: Where the others come from.
+        What these say nothing of fits anything, and units are compared where both say them. ``does`` says before a name
+        whose these are, ``as_said`` where the others come from.
         """
         for name, ours, theirs in zip(names, self.each(len(names)), other.each(len(names)), strict=True):
             units = {ours.measure, theirs.measure} - {""}

@@ -38,6 +38,7 @@ from segue.data import archive
 from segue.data.choice import Choice
 from segue.data.origin import Instructions, Origin
 from segue.data.pictures import PREFIX, Pictures, add
+from segue.data.same_unit import check_units
 from segue.errors import DataError, SpecError
 
 
@@ -90,7 +91,8 @@ class Episodes:
         _check_state_of_action(self.state_of_action, self.action.shape[1], self.observation.shape[1])
         _check_kinds("observation", self.observation_kinds, self.observation_names)
         _check_kinds("action", self.action_kinds, self.action_names)
-        self._check_units()
+        kinds, names = (self.action_kinds, self.action_names), (self.observation_kinds, self.observation_names)
+        check_units(*kinds, *names, self.state_of_action)
         for name, values, dimensions in (
             ("observation", self.observation, self.observation_names),
             ("action", self.action, self.action_names),
@@ -104,22 +106,6 @@ class Episodes:
                     "repeat the last picture where a camera is slower than the robot",
                 )
         _check_instructions(self.instructions, self.frames)
-
-    def _check_units(self) -> None:
-        """An action and the state that it can be relative to are numbers of one unit, where both say theirs."""
-        actions, states = self.action_kinds.each(len(self.action_names)), self.observation_kinds
-        for action, index in enumerate(self.state_of_action):
-            if index is None:
-                continue
-            one, other = actions[action], states.each(len(self.observation_names))[index]
-            periods = {one.period, other.period} - {0.0}
-            if len({one.measure, other.measure} - {""}) > 1 or len(periods) > 1:
-                raise DataError(
-                    f"action {self.action_names[action]!r} ({one}) of the state {self.observation_names[index]!r} "
-                    f"({other})",
-                    "one unit: a relative action is their difference",
-                    "convert one of them, or correct what it is said to be",
-                )
 
     def __len__(self) -> int:
         """Number of episodes."""

@@ -353,14 +353,13 @@ class Trace:
 
     def path(self, scale: Array, task: Mapping[str, Any]) -> Array:
         """The path that the commands describe, as `metrics.commanded_path` has it. Shape (steps, motion)."""
-        kinds = _kinds(task)
-        actions = normalised(kinds.continuous(self.commands), scale)
-        return kinds.added_up(actions, task["dt"])[:, kinds.motion(self.commands.shape[1])]
+        kinds, actions = _kinds(task), normalised(_kinds(task).continuous(self.commands), scale)
+        return kinds.added_up(actions, task["dt"])[:, kinds.motion(actions.shape[1])]
 
 
 def _kinds(task: Mapping[str, Any]) -> Dimensions:
-    """What each action dimension of a task is; in results of before there were kinds, as its ``command`` says."""
-    old = ["displacement"] * len(task["action_names"]) if task["command"] == "velocity" else []
+    """What each action of a task is; in results of before there were kinds, as its ``command`` says."""
+    old = ["displacement"] * len(task["action_names"]) * (task["command"] == "velocity")
     return Dimensions.of(*(task.get("action_kinds") or old))
 
 

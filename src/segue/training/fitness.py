@@ -137,7 +137,7 @@ def _wraps(
     if not len(inside):
         return
     open_to = [each.name == "linear" for each in kinds.each(len(names))]
-    for index in np.flatnonzero(open_to):
+    for index in np.flatnonzero(open_to).tolist():
         name, column = names[index], values[:, index].astype(np.float64)
         steps = np.abs(np.diff(column))[inside]
         for turn, unit, word in _TURNS:
