@@ -52,6 +52,21 @@ def test_words_are_read_as_they_are_written() -> None:
     assert LINEAR.each(2) == (Kind(), Kind())
 
 
+def test_a_unit_is_kept_changes_no_arithmetic_and_is_said_by_a_period() -> None:
+    words = ("linear:mm", "velocity:m/s", "gripper:%", "angle:360.0", "angle")
+    found = Dimensions.of(*words)
+    assert found.words == words
+    assert Dimensions.of("angle:deg", "angle:rad") == Dimensions.of("angle:360", "angle")
+    assert [each.measure for each in found.kinds] == ["mm", "m", "%", "deg", "rad"]
+    assert found != Dimensions.of("linear", *words[1:])
+    a, b = np.ones((2, 5)), np.full((2, 5), 2.0)
+    plain = Dimensions.of("linear:mm", "velocity:m/s")
+    np.testing.assert_array_equal(plain.blend(a[:, :2], b[:, :2], 0.25, 0.75), 0.75 * b[:, :2] + 0.25 * a[:, :2])
+    for wrong in ("linear:m m", "linear:" + "m" * 17, "linear:-", "angle:mm", "linear:0x"):
+        with pytest.raises(SpecError):
+            kind(wrong)
+
+
 def test_a_rotation_is_whole_and_there_is_a_kind_for_each_dimension() -> None:
     for words in (["quaternion"] * 3, ["quaternion"] * 5, ["rotation-6d"] * 4, ["quaternion", "linear"] * 4):
         with pytest.raises(SpecError, match="one after the other"):

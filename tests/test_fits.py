@@ -10,6 +10,7 @@ import pytest
 import point_mass
 from driven import DT, HORIZON, LIMITS, NAMES, Cell, FakeClock, FakeLink, S, cell
 from segue.core.chunk import PolicySpec
+from segue.core.dimensions import Dimensions
 from segue.errors import SpecError
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.executor import Executor
@@ -67,6 +68,62 @@ def test_limits_of_another_order_or_number_are_refused() -> None:
         around(made, turned)
     with pytest.raises(SpecError, match="a plan of 3 actions"):
         around(made, actions=3)
+
+
+@pytest.mark.parametrize(
+    ("policy", "limits", "named"),
+    [
+        (("angle", "linear"), ("linear", "linear"), "'{}' as angle"),
+        (("velocity", "linear"), ("displacement", "linear"), "'{}' as velocity"),
+        (("angle:deg", "linear"), ("angle", "linear"), "'{}' as angle:360"),
+        (("linear:deg", "linear"), ("linear", "linear"), "'{}' as linear:deg"),
+        (("linear:deg", "linear"), ("angle", "linear"), "'{}' as linear:deg"),
+        (("linear", "linear"), ("angle", "velocity"), ""),
+        (("linear:rad", "gripper"), ("linear", "linear"), ""),
+        (("angle", "velocity:rad/s"), ("angle", "velocity"), ""),
+    ],
+)
+def test_a_policy_of_another_kind_or_unit_is_refused(
+    policy: tuple[str, ...], limits: tuple[str, ...], named: str
+) -> None:
+    """In degrees, a policy is never clamped by limits in radians."""
+    made = cell()
+    made.link.spec = replace(SPEC, action_kinds=Dimensions.of(*policy))
+    kinds = Dimensions.of(*limits)
+    angle, moves = (
+        [np.pi if each == "angle" else 2.0 for each in limits],
+        [-2.0 if each != "angle" else -np.pi for each in limits],
+    )
+    bounds = JointLimits.uniform(NAMES, moves, angle, unit="rad", velocity=4, acceleration=80, jerk=8000, kinds=kinds)
+    if named:
+        with pytest.raises(SpecError, match=named.format(NAMES[0])):
+            around(made, bounds)
+    else:
+        around(made, bounds)
+
+
+def test_limits_are_of_the_kinds_and_units_of_the_robot() -> None:
+    made = cell()
+    made.link.spec = SPEC
+    robot: Any = made.robot
+    spec = replace(point_mass.SPEC, action_names=NAMES, action_kinds=Dimensions.of("linear:deg", "velocity"))
+    robot.spec = replace(spec, observation_names=SPEC.observation_names, name="a cart")
+    with pytest.raises(SpecError, match="a cart, which takes 'shoulder' as linear:deg"):
+        around(made, LIMITS)
+    degrees = replace(LIMITS, units=("deg", "1"))
+    with pytest.raises(SpecError, match="a cart, which takes 'elbow' as velocity"):
+        around(made, degrees)
+    around(made, replace(degrees, kinds=robot.spec.kinds))
+    made.link.spec = replace(SPEC, observation_kinds=Dimensions.of("linear:mm", "linear", "linear"))
+    robot.spec = replace(robot.spec, observation_kinds=Dimensions.of("linear:m", "linear", "linear"))
+    with pytest.raises(SpecError, match="sees 'a' as linear:mm"):
+        around(made, replace(degrees, kinds=robot.spec.kinds))
+
+
+@pytest.mark.parametrize(("unit", "kind"), [("deg", "angle"), ("rad", "angle:deg"), ("rad", "linear:deg")])
+def test_limits_are_in_the_unit_of_what_they_limit(unit: Any, kind: str) -> None:
+    with pytest.raises(SpecError, match=f"in '{unit}', and its kind is"):
+        JointLimits(("a",), (unit,), (-np.pi,), (np.pi,), (1.0,), (10.0,), (100.0,), Dimensions.of(kind))
 
 
 def test_a_policy_that_is_still_being_started_is_looked_at_when_it_is_there() -> None:

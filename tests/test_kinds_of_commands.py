@@ -119,6 +119,7 @@ def test_nothing_lies_between_two_values_and_a_nonsense_value_is_refused() -> No
     got = [limiter.step([0.0, 0.0, 0.0, 0.0, 0.0, wanted, 0.0])[5] for wanted in (0.2, 0.7, 0.5, 9.0, 0.4, -3.0)]
     assert got == [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
     assert limiter.saturated == ()
+    assert [Limiter(ROBOT, DT, [0.0] * 5 + [start, 0.0]).values[5] for start in (0.2, 0.9)] == [0.0, 1.0]
     for nonsense in (np.nan, inf):
         for index in (1, 5):
             with pytest.raises(SpecError, match=r"is (nan|inf)"):

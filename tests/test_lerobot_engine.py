@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from segue.core.chunk import Array, Continuation
+from segue.core.dimensions import Dimensions
 from segue.errors import SpecError, TimingError, UnknownNameError
 from segue.integrations.lerobot.ahead import AheadInference, state_in
 from segue.integrations.lerobot.commanded import commanded_state
-from segue.integrations.lerobot.engine import MAX_FAILURES, EngineSettings, Inferred, PlanEngine
+from segue.integrations.lerobot.engine import MAX_FAILURES, EngineSettings, Inferred, PlanEngine, kinds_of
 from segue.policies.noise import CarriedNoise
 
 HORIZON, NAMES = 12, ("x.pos",)
@@ -399,3 +400,35 @@ def test_noise_as_in_training_is_left_to_the_policy() -> None:
         assert given.scale == scale
     half = EngineSettings(noise="carried", noise_scale=0.7, noise_share=0.5).given_noise
     assert half == CarriedNoise(scale=0.7, share=0.5)
+
+
+def test_a_hold_ends_velocities_and_sends_the_last_targets_again() -> None:
+    def infer(observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
+        actions = np.tile(np.array([0.5, 0.3], np.float32), (HORIZON, 1))
+        return Inferred(torch.from_numpy(actions), actions)
+
+    def taken(said: Mapping[str, str]) -> list[list[float] | None]:
+        worker = ByHand()
+        engine = PlanEngine(
+            infer, EngineSettings(execution_horizon=6), reset_policy=lambda: None, end=lambda: None, worker=worker,
+            kinds=kinds_of(said, ("arm", "base")),
+        )  # fmt: skip
+        engine.resume()
+        found = []
+        for step in range(HORIZON + 4):
+            if step == 1:
+                worker.finish()
+            engine.notify_observation({"step": step})
+            action = engine.get_action(None)
+            found.append(None if action is None else action.tolist())
+        engine.reset()
+        engine.notify_observation({"step": 0})
+        assert engine.get_action(None) is None, "nothing is known of the new episode yet"
+        return found
+
+    moving = [[0.5, pytest.approx(0.3)]] * HORIZON
+    assert taken({"base": "velocity"}) == [None, *moving, *[[0.5, 0.0]] * 3]
+    assert taken({}) == [None, *moving, *[None] * 3]
+    assert kinds_of({"base": "velocity"}, ("arm", "base")) == Dimensions.of("linear", "velocity")
+    with pytest.raises(SpecError, match="'bsae'"):
+        kinds_of({"bsae": "velocity"}, ("arm", "base"))

@@ -224,6 +224,13 @@ def test_policies_that_look_back_are_refused(
             runs(plugin, made)
 
 
+def test_kinds_are_declared_by_the_names_of_actions(plugin: ModuleType) -> None:
+    engine(plugin, policy_of_theirs("act"), kinds={"y.pos": "velocity"})
+    for wrong in ({"y": "velocity"}, {"y.pos": "speed"}):
+        with pytest.raises(SpecError):
+            engine(plugin, policy_of_theirs("act"), kinds=wrong)
+
+
 def test_relative_actions_are_refused_where_each_step_has_a_state_of_its_own(plugin: ModuleType) -> None:
     with pytest.raises(SpecError, match="use_relative_actions"):
         delayed(plugin, policy_of_theirs("pi0", use_relative_actions=True))

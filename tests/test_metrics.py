@@ -114,6 +114,23 @@ def test_a_prediction_error_is_in_standard_deviations_of_the_dimensions_that_mov
     assert error == pytest.approx((abs(off[0]) / unit + abs(off[1]) / unit / 2) / 2, abs=1e-9)
     assert prediction_error(seen, seen, scale) == 0
     assert math.isnan(prediction_error(seen, seen, np.zeros(3)))
+    kinds = Dimensions.of("angle:deg", "linear", "linear")
+    turned = prediction_error(seen + np.array(off) + [720, 0, 0], seen, scale, kinds)
+    assert turned == pytest.approx(error, abs=1e-9)
+
+
+def test_measures_of_a_pose_are_those_of_the_motion_whatever_the_numbers_do_at_the_seam():
+    turn = 0.1 * np.arange(STEPS + 1) + 3 + 0.001 * np.sin(np.arange(STEPS + 1))
+    plain = replace(record(), measured=np.stack([turn, np.zeros(STEPS + 1)], 1), cruise_speed=1.0)
+    kinds = Dimensions.of("angle", "linear")
+    spec = replace(plain.spec, pose_names=("yaw [rad]", "x [m]"), pose_kinds=kinds)
+    wrapped = replace(plain, spec=spec, measured=kinds.wrapped(plain.measured, [-np.pi, 0]))
+    assert np.ptp(wrapped.measured[:, 0]) > 6
+    one, other = episode_metrics(plain), episode_metrics(wrapped)
+    for name in ("jerk_measured", "hesitation", "stall_time"):
+        assert other[name] == pytest.approx(one[name], rel=1e-6), name
+    with pytest.raises(SpecError, match="pose kinds"):
+        replace(spec, pose_kinds=Dimensions.of("angle"))
 
 
 def test_completion_time_counts_executed_steps():

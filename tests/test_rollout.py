@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from point_mass import SPEC, PointMass, demonstrations
 from segue.core.chunk import Array, Continuation
+from segue.core.dimensions import Dimensions
 from segue.envs.robot import RobotSpec
 from segue.errors import SpecError
 from segue.evaluation.delays import DelayModel, Fixed, Jitter
@@ -160,11 +162,21 @@ def test_holds_before_the_first_command() -> None:
 
 
 def test_holding_a_displacement_is_none_with_the_gripper_kept() -> None:
-    spec = replace(SPEC, command="velocity", action_names=("dx", "gripper"))
+    kinds = Dimensions.of("displacement", "gripper")
+    spec = replace(SPEC, command="velocity", action_names=("dx", "pinch"), action_kinds=kinds)
     [record] = run(Numbered(), timing(2, Handover.WAIT), spec=spec)
     commands = (100 * record.commands).round().tolist()
     assert commands[:2] == [[0, 0], [0, 0]]
     assert commands[2:7] == [[1, 0], [1, 1], [1, 2], [0, 2], [0, 2]]
+
+
+@pytest.mark.parametrize("command", ["position", "velocity"])
+def test_a_base_stops_in_a_hold_and_the_arm_keeps_its_target(command: Literal["position", "velocity"]) -> None:
+    spec = replace(SPEC, command=command, action_kinds=Dimensions.of("linear", "velocity"))
+    [record] = run(Numbered(), timing(2, Handover.WAIT), spec=spec)
+    commands = (100 * record.commands).round().tolist()
+    assert commands[:2] == [[1, 0], [1, 0]], "before the first action: the first target, no speed"
+    assert commands[2:7] == [[1, 0], [1, 1], [1, 2], [1, 0], [1, 0]]
 
 
 @pytest.mark.parametrize("handover", list(Handover))

@@ -48,6 +48,7 @@ def train(
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
     fill_missing: options.FillMissing = False,
+    kind: options.Kind = None,
     family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
     objective: Annotated[
         str | None,
@@ -79,7 +80,7 @@ def train(
 
     train_command(
         console, task, data, family, objective, out,
-        reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras), blind=blind,
+        reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, kind, cameras), blind=blind,
         autoencoder=autoencoder, seed=seed, updates=updates, horizon=horizon, network=network, relative=relative,
         own_share=own_share, stages=stages, predictor=predictor, fresh=fresh,
     )  # fmt: skip
@@ -95,6 +96,7 @@ def train_autoencoder(
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
     fill_missing: options.FillMissing = False,
+    kind: options.Kind = None,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/autoencoder")] = None,
     horizon: Annotated[int | None, typer.Option(min=2, help="actions per chunk")] = None,
     stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
@@ -112,7 +114,7 @@ def train_autoencoder(
     from segue.commands.reading import Reading
 
     train_autoencoder_command(
-        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
+        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, kind),
         horizon=horizon, stride=stride, latent=latent,
         network=network, bottleneck=bottleneck, updates=updates, seed=seed, fresh=fresh,
     )  # fmt: skip
@@ -128,6 +130,7 @@ def train_predictor(
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
     fill_missing: options.FillMissing = False,
+    kind: options.Kind = None,
     out: Annotated[Path | None, typer.Option(help="folder", show_default="runs/<task>/seed-<seed>/predictor")] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="hidden units per layer")] = None,
@@ -140,7 +143,7 @@ def train_predictor(
     from segue.commands.reading import Reading
 
     train_predictor_command(
-        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing),
+        console, task, data, out, reading=Reading.of(rate, state, action, episodes, skip_bad, fill_missing, kind),
         updates=updates, width=width, most_steps=most_steps,
         seed=seed, fresh=fresh,
     )  # fmt: skip

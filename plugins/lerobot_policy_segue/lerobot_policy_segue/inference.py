@@ -27,7 +27,7 @@ from segue.core.chunk import Continuation
 from segue.errors import SpecError
 from segue.integrations.lerobot.ahead import AheadInference, state_in
 from segue.integrations.lerobot.commanded import commanded_state
-from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine, check_sees_now
+from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine, check_sees_now, kinds_of
 from segue.integrations.lerobot.noise import NoiseFor, noise_shape
 from segue.integrations.lerobot.policies.units import STATE
 from segue.integrations.lerobot.versions import TESTED, check_version
@@ -51,6 +51,8 @@ class SegueInferenceConfig(InferenceEngineConfig):
         targets: For the latter, names of numbers of the state by those of the actions that are targets for them; left
             out with ``displacements``: those of equal names.
         displacements: The same, of actions that are added to the number in every step.
+        kinds: What actions are, by their names, such as ``{"x.vel": "velocity"}``: a hold sends zero for velocities and
+            displacements, and the last target for all else. What is not named is linear.
         rtc: Settings of LeRobot's guidance, for policies that have it.
     """
 
@@ -64,6 +66,7 @@ class SegueInferenceConfig(InferenceEngineConfig):
     predictor: str = "none"
     targets: dict[str, str] = field(default_factory=dict)
     displacements: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
     rtc: RTCConfig = field(default_factory=RTCConfig)
 
     def __post_init__(self) -> None:
@@ -189,6 +192,7 @@ def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> Infe
         reset_policy=pipeline.reset,
         end=(lambda: None) if shutdown is None else shutdown.set,
         state=state,
+        kinds=kinds_of(config.kinds, parts["ordered_action_keys"]),
     )
 
 

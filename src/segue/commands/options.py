@@ -39,6 +39,14 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave out episodes th
 FillMissing = Annotated[
     bool, typer.Option("--fill-missing", help="Zarr: chunks that are not there are what the store fills with, zeros")
 ]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=KIND",
+        help='what a dimension is, such as "wrist=angle", "jaw*=binary" or "action:base=velocity"; as often as needed '
+        "(docs/dimensions.md)",
+    ),
+]
 Cameras = Annotated[
     str | None, typer.Option(help="LeRobot and HDF5: comma-separated, whose pictures are read; see docs/vision.md")
 ]

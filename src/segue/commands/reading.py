@@ -1,5 +1,6 @@
 """What a command is told about the demonstrations that it reads."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Reading:
     episodes: tuple[int, ...] | None = None
     skip_bad: bool = False
     fill_missing: bool = False
+    kind: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -28,6 +30,7 @@ class Reading:
         episodes: str | None,
         skip_bad: bool,
         fill_missing: bool,
+        kind: Sequence[str] | None,
         cameras: str | None = None,
     ) -> "Reading":
         """From the words of the command line; names and numbers are separated by commas.
@@ -37,7 +40,7 @@ class Reading:
         """
         named = tuple(name.strip() for name in cameras.split(",")) if cameras else ()
         chosen = None if episodes is None else choice.parsed(episodes)
-        return cls(rate, state, action, named, chosen, skip_bad, fill_missing)
+        return cls(rate, state, action, named, chosen, skip_bad, fill_missing, tuple(kind or ()))
 
     @property
     def given(self) -> tuple[str, ...]:

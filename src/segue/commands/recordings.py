@@ -13,6 +13,7 @@ from segue.commands.reading import Reading
 from segue.data import files
 from segue.data.episodes import Episodes
 from segue.data.lerobot import writer
+from segue.data.proposals import proposed_kinds
 from segue.envs.recorder import Recorder, recorded
 from segue.envs.tasks import task as find_task
 from segue.evaluation.delays import delay_model
@@ -38,7 +39,11 @@ def check_command(console: Console, data: Path, reading: Reading, *, horizon: in
         highlight=False,
     )
     console.print(relative_line(episodes), highlight=False)
+    if said := kinds_line(episodes):
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     say_origin(console, episodes)
+    for proposal in proposed_kinds(episodes):
+        console.print(f"kind: {proposal}", highlight=False, markup=False, soft_wrap=True)
     for each in found:
         style = "bold red" if each.fatal else "yellow"
         console.print(f"{'wrong' if each.fatal else 'beware'}: {each.text}", style=style, soft_wrap=True, markup=False)
@@ -97,6 +102,7 @@ def convert_command(
     kept += [f"camera {name}" for name in episodes.pictures]
     kept += [f"{len(told.used)} recorded instructions"] if told is not None else [f"the instruction {task!r}"]
     kept += [f"robot type {origin.robot_type}"] if origin.robot_type else []
+    kept += [said] if (said := kinds_line(episodes)) else []
     console.print(f"kept: {', '.join(kept)}", highlight=False, markup=False, soft_wrap=True)
     dropped = [f"camera {name}" for name in origin.unseen] + list(origin.unread)
     dropped += [f"--task {task!r}, as the recording has its own instructions"] if told is not None and task else []
@@ -110,6 +116,20 @@ def relative_line(episodes: Episodes) -> str:
     anchored, count = sum(index is not None for index in episodes.state_of_action), len(episodes.action_names)
     why = "" if anchored else ": no action has the name of an observation"
     return f"{anchored} of {count} actions can be learned relative to the observed state{why}"
+
+
+def kinds_line(episodes: Episodes) -> str:
+    """What dimensions are declared as, those that are not linear; nothing where all are."""
+    said = [
+        f"{what} {name} is {each}"
+        for what, names, kinds in (
+            ("action", episodes.action_names, episodes.action_kinds),
+            ("observation", episodes.observation_names, episodes.observation_kinds),
+        )
+        for name, each in zip(names, kinds.each(len(names)), strict=True)
+        if each.name != "linear"
+    ]
+    return f"kinds: {', '.join(said)}" if said else ""
 
 
 def say_origin(console: Console, episodes: Episodes) -> None:

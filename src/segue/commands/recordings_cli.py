@@ -23,6 +23,7 @@ def check(
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
     fill_missing: options.FillMissing = False,
+    kind: options.Kind = None,
     horizon: Horizon = 32,
 ) -> None:
     """Say whether demonstrations can be used, what is wrong with them if not, and what would spoil a training."""
@@ -30,7 +31,7 @@ def check(
     from segue.commands.recordings import check_command
 
     check_command(
-        console, data, Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras), horizon=horizon
+        console, data, Reading.of(rate, state, action, episodes, skip_bad, fill_missing, kind, cameras), horizon=horizon
     )
 
 
@@ -43,6 +44,7 @@ def metrics(
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
     fill_missing: options.FillMissing = False,
+    kind: options.Kind = None,
     every: Annotated[
         int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
     ] = None,
@@ -53,7 +55,7 @@ def metrics(
     from segue.commands.recordings import metrics_command
 
     metrics_command(
-        console, data, Reading.of(rate, state, action, episodes, skip_bad, fill_missing), every=every, first=first
+        console, data, Reading.of(rate, state, action, episodes, skip_bad, fill_missing, kind), every=every, first=first
     )
 
 
@@ -88,10 +90,11 @@ def convert(
     episodes: options.Episodes = None,
     skip_bad: options.SkipBad = False,
     fill_missing: options.FillMissing = False,
+    kind: options.Kind = None,
 ) -> None:
     """Write demonstrations as a data set that LeRobot opens, and say what is kept and what is dropped."""
     from segue.commands.reading import Reading
     from segue.commands.recordings import convert_command
 
-    reading = Reading.of(rate, state, action, episodes, skip_bad, fill_missing, cameras)
+    reading = Reading.of(rate, state, action, episodes, skip_bad, fill_missing, kind, cameras)
     convert_command(console, data, out, reading, task=task, blind=blind)

@@ -29,7 +29,7 @@ from segue.evaluation.trace_summary import summarise_run
 from segue.runtime.clock import MonotonicClock
 from segue.runtime.delay import WindowQuantile
 from segue.runtime.executor import CAUSES, STATES, Executor
-from segue.runtime.fits import check_cameras, check_names, check_period
+from segue.runtime.fits import check_cameras, check_kinds, check_names, check_period
 from segue.runtime.ladder import Ladder
 from segue.runtime.limits import UNLIMITED, JointLimits
 from segue.runtime.link import Hello
@@ -175,7 +175,7 @@ def check_fits(hello: Hello, spec: RobotSpec) -> None:
     check_names("action", policy.action_names, spec.action_names, "a policy", spec.name, change)
     check_cameras(policy.cameras, spec.cameras, spec.name, change)
     check_period(policy.dt, spec.dt, spec.name, change)
-    policy.action_kinds.check_fits(spec.kinds, spec.action_names)
+    check_kinds(policy, spec)
 
 
 def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, trigger_text: str) -> Plan:
@@ -192,11 +192,11 @@ def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, t
 
 
 def _position(robot: Simulator) -> Callable[[], NDArray]:
-    """Where a robot is in units of its actions; nowhere in particular if they are displacements."""
+    """Where a robot is in units of its actions; nowhere in particular if all of these are at rest at zero."""
     spec = robot.spec
     if isinstance(robot, Resting):
         return robot.rest
-    if spec.command == "velocity":
+    if len(spec.kinds.moves) == len(spec.action_names):
         return lambda: np.zeros(len(spec.action_names))
     if len(spec.pose_names) == len(spec.action_names):
         return robot.pose

@@ -1,7 +1,7 @@
 """The kind of a dimension, said once, and the arithmetic that follows from it.
 
     linear        a position or anything else whose differences are plain ones
-    angle         wraps: two values a period apart mean the same ("angle:360" in degrees, "angle" in radians)
+    angle         wraps: two values a period apart mean the same ("angle:deg" in degrees, "angle" in radians)
     quaternion    a rotation in four dimensions that follow one another, the scalar anywhere; q and -q mean the same
     rotation-6d   a rotation in six: the first two columns of its matrix, one after the other
     gripper       opening or effort, continuous; no part of the motion
@@ -10,11 +10,14 @@
     displacement  per control step; at rest it is zero
     constant      never moves
 
-Names never decide what a dimension is. What no kind is said of is linear. All functions take arrays of NumPy and
-tensors of torch, dimensions last, and work along all leading axes; where every kind is linear they are the plain
-expressions, to the bit.
+Any but an angle may say its unit, "linear:mm": it changes no arithmetic, and what disagrees on it is refused. The
+period of an angle says it. Names never decide what a dimension is. What no kind is said of is linear.
+
+All functions take arrays of NumPy and tensors of torch, dimensions last, and work along all leading axes; where every
+kind is linear they are the plain expressions, to the bit.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +31,10 @@ from segue.errors import SpecError
 KindName = Literal[
     "linear", "angle", "quaternion", "rotation-6d", "gripper", "binary", "velocity", "displacement", "constant"
 ]
+_UNIT = re.compile(r"[A-Za-z%][A-Za-z0-9%/^]{0,15}")
+_PERIODS = {2 * pi: "rad", 360.0: "deg"}
+_ALIKE = ("linear", "gripper", "constant")
+"""Kinds that a robot takes in one way."""
 SIZES: dict[KindName, int] = {"quaternion": 4, "rotation-6d": 6}
 """Kinds that take several dimensions, and how many."""
 Values = TypeVar("Values", bound=Any)
@@ -41,13 +48,15 @@ class Kind:
     Attributes:
         name: See the top of this module.
         period: What an angle wraps at, in its own unit; 0 for every other kind.
+        unit: Of its numbers, in a word; empty where it is not said, and for an angle.
 
     Raises:
-        SpecError: There is no such kind, or the period is not one.
+        SpecError: There is no such kind, the period is not one, or the unit is no word.
     """
 
     name: KindName = "linear"
     period: float = 0.0
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.name not in get_args(KindName):
@@ -59,10 +68,23 @@ class Kind:
                 "a positive period of an angle, none of anything else",
                 "say angle for 2 pi, or angle:360 for degrees",
             )
+        if self.unit and (wraps or not _UNIT.fullmatch(self.unit)):
+            raise SpecError(
+                f"unit {self.unit!r:.40} of a dimension of kind {self.name}",
+                "a word such as mm, deg or m/s; of an angle none, as its period says it",
+                "say linear:mm, or angle:360 for degrees",
+            )
 
     def __str__(self) -> str:
         """The word for it, with the period where it is not 2 pi; `kind` reads it."""
+        if self.unit:
+            return f"{self.name}:{self.unit}"
         return f"angle:{self.period!r}" if self.name == "angle" and self.period != 2 * pi else self.name
+
+    @property
+    def measure(self) -> str:
+        """The unit that it says, an angle by its period, whatever the time that a velocity is per; empty for none."""
+        return _PERIODS.get(self.period, "") if self.name == "angle" else self.unit.removesuffix("/s")
 
     @property
     def rests_at_zero(self) -> bool:
@@ -71,17 +93,22 @@ class Kind:
 
 
 def kind(text: str) -> Kind:
-    """The kind of a word, ``angle`` in radians, ``angle:PERIOD`` in another unit.
+    """The kind of a word: ``angle`` in radians, ``angle:deg`` or ``angle:PERIOD`` in another unit, ``linear:mm``.
 
     Raises:
         SpecError: There is no such kind.
     """
-    name, _, period = text.partition(":")
-    try:
-        value = float(period) if period else (2 * pi if name == "angle" else 0.0)
-    except ValueError:
-        value = float("nan")
-    return Kind(name, value)  # type: ignore[arg-type]  # looked at by the kind itself
+    name, _, more = text.partition(":")
+    period, unit = 2 * pi if name == "angle" else 0.0, ""
+    by_unit = {unit: period for period, unit in _PERIODS.items()}
+    if name == "angle" and more in by_unit:
+        period = by_unit[more]
+    elif more:
+        try:
+            period = float(more)
+        except ValueError:
+            unit = more
+    return Kind(name, period, unit)  # type: ignore[arg-type]  # looked at by the kind itself
 
 
 @dataclass(frozen=True)
@@ -99,7 +126,7 @@ class Dimensions:
     kinds: tuple[Kind, ...] = ()
 
     def __post_init__(self) -> None:
-        if all(each.name == "linear" for each in self.kinds):
+        if all(each == Kind() for each in self.kinds):
             object.__setattr__(self, "kinds", ())  # so that those which mean the same are equal
         _ = self.quaternions, self.rotations
 
@@ -205,6 +232,10 @@ class Dimensions:
             a[..., group] *= (1 - 2 * against)[..., None]
         return a
 
+    def about_mean(self, values: np.ndarray) -> np.ndarray:
+        """Values that mean the same, each the nearest to the mean of all. (n, dimension)."""
+        return self.near(values, self.mean(values)) if self.angles or self.quaternions else values
+
     def difference(self, a: Values, b: Any) -> Values:
         """``a - b``, the shorter way round where there are two ways."""
         return self.near(a, b) - b
@@ -250,15 +281,15 @@ class Dimensions:
         """
         if not (self.quaternions or self.rotations):
             return x
-        x = _copied(x)
+        found = _copied(x)
         for group in self.quaternions:
-            x[..., group] = _unit(x[..., group])
+            found[..., group] = _unit(x[..., group])
         for group in self.rotations:
             first, second = x[..., group][..., :3], x[..., group][..., 3:]
             first = _unit(first)
             second = _unit(second - (first * second).sum(-1)[..., None] * first)
-            x[..., group.start : group.start + 3], x[..., group.start + 3 : group.stop] = first, second
-        return x
+            found[..., group.start : group.start + 3], found[..., group.start + 3 : group.stop] = first, second
+        return found
 
     def continuous(self, path: Values, start: Any = None) -> Values:
         """A path that means the same and goes on from point to point without a turn or a change of sign.
@@ -306,17 +337,24 @@ class Dimensions:
             path[..., index] = (per_step * path[..., index]).cumsum(-1)
         return path
 
-    def check_fits(self, robot: "Dimensions", names: Sequence[str]) -> None:
-        """Raise `SpecError` where these, of a policy's actions, are not what a robot takes.
+    def check_fits(
+        self, other: "Dimensions", names: Sequence[str], *, does: str = "a policy that commands",
+        as_said: str = "as the robot takes it",
+    ) -> None:  # fmt: skip
+        """Raise `SpecError` where these, such as a policy's actions, are not what others are, such as a robot's.
 
-        A policy that says nothing of a dimension, such as one of before there were kinds, goes with any robot.
+        What these say nothing of fits anything, and units are compared where both say them. ``does`` says before a name
+        whose these are, ``as_said`` where the others come from.
         """
-        for name, ours, theirs in zip(names, self.each(len(names)), robot.each(len(names)), strict=True):
-            if ours not in (Kind(), theirs):
+        for name, ours, theirs in zip(names, self.each(len(names)), other.each(len(names)), strict=True):
+            units = {ours.measure, theirs.measure} - {""}
+            alike = ours.name in _ALIKE and theirs.name in _ALIKE
+            same = ours.name == "linear" or alike or (ours.name, ours.period) == (theirs.name, theirs.period)
+            if not same or len(units) > 1:
                 raise SpecError(
-                    f"a policy that commands {name!r} as {ours}",
-                    f"{theirs}, as the robot takes it",
-                    "run the policy of this robot, or declare what the dimension is in the robot's specification",
+                    f"{does} {name!r} as {ours}",
+                    f"{theirs}, {as_said}",
+                    "use what belongs together, convert the numbers, or correct what the dimension is said to be",
                 )
 
     def held(self, last: Values) -> Values:
@@ -353,8 +391,8 @@ def _copied(values: Values) -> Values:
 
 
 def _unit(vectors: Values) -> Values:
-    length = (vectors * vectors).sum(-1)[..., None] ** 0.5
-    return vectors / (length + (length == 0))
+    square = (vectors * vectors).sum(-1)[..., None]
+    return vectors / (square + (square == 0)) ** 0.5  # a root at zero would have no gradient
 
 
 LINEAR = Dimensions()

@@ -38,6 +38,7 @@ from segue.data import archive
 from segue.data.choice import Choice
 from segue.data.origin import Instructions, Origin
 from segue.data.pictures import PREFIX, Pictures, add
+from segue.data.same_unit import check_units
 from segue.errors import DataError, SpecError
 
 
@@ -90,6 +91,8 @@ class Episodes:
         _check_state_of_action(self.state_of_action, self.action.shape[1], self.observation.shape[1])
         _check_kinds("observation", self.observation_kinds, self.observation_names)
         _check_kinds("action", self.action_kinds, self.action_names)
+        kinds, names = (self.action_kinds, self.action_names), (self.observation_kinds, self.observation_names)
+        check_units(*kinds, *names, self.state_of_action)
         for name, values, dimensions in (
             ("observation", self.observation, self.observation_names),
             ("action", self.action, self.action_names),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segue.data import episodes as archives
 from segue.data import hdf5, zarr
+from segue.data.declaration import declared
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, reader
 from segue.data.lerobot import layout as lerobot
@@ -37,6 +38,7 @@ def load(
     episodes: Sequence[int] | None = None,
     skip_bad: bool = False,
     fill_missing: bool = False,
+    kind: Sequence[str] = (),
 ) -> Episodes:
     """Read an ``.npz`` file (`segue.data.episodes`), a Zarr store, HDF5 files or a data set of LeRobot.
 
@@ -49,10 +51,27 @@ def load(
         episodes: Indices of those that are wanted; None for all.
         skip_bad: Leave out episodes that cannot be used; the notes of the result's origin name them.
         fill_missing: Chunks that a Zarr store does not have are what it fills with.
+        kind: What dimensions are, beside what the recording says itself: see `segue.data.declaration.declared`.
 
     Raises:
         DataError: It cannot be used, or an option is given that a file of this kind has no use for.
     """
+    return declared(
+        _read(path, rate, state, action, cameras, episodes, skip_bad=skip_bad, fill_missing=fill_missing), kind
+    )
+
+
+def _read(
+    path: Path,
+    rate: float | None,
+    state: str | None,
+    action: str | None,
+    cameras: Sequence[str],
+    episodes: Sequence[int] | None,
+    *,
+    skip_bad: bool,
+    fill_missing: bool,
+) -> Episodes:
     chosen = {"episodes": episodes, "skip_bad": skip_bad}
     named = {"state": state, "action": action}
     if zarr.is_store(path):

@@ -27,8 +27,13 @@ def proposed_kinds(episodes: Episodes) -> list[str]:
     found = []
     for what, values, names, kinds in parts:
         for index, (word, why) in _proposed(np.asarray(values, np.float64), episodes.ends, kinds).items():
-            found.append(f"{what} {names[index]!r} looks like {word}: {why}; declare it if it is (docs/dimensions.md)")
+            found.append(f"{what} {names[index]!r} looks like {word}: {why}; if it is, {declare(names[index], word)}")
     return found
+
+
+def declare(name: str, word: str) -> str:
+    """What to do to say it."""
+    return f'declare it: --kind "{name}={word}"'
 
 
 def _proposed(values: NDArray[np.float64], ends: NDArray[np.int64], kinds: Dimensions) -> dict[int, tuple[str, str]]:

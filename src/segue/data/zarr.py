@@ -6,7 +6,9 @@
       data/<images>                                  never opened
       meta/episode_ends        (episodes,)           exclusive end frame of each episode
 
-Only the arrays that are asked for are read. A store says nothing of its rate, unless it has an attribute ``dt`` [s].
+Only the arrays that are asked for are read. A store says nothing of its rate, unless it has an attribute ``dt`` [s],
+and of the kinds of its dimensions, unless it has the attributes ``action_kinds`` and ``observation_kinds``, lists of
+words (`segue.core.dimensions`) for the arrays that are read where none are named.
 """
 
 import lzma
@@ -19,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.data import foreign
 from segue.data.choice import Choice
 from segue.data.episodes import Episodes, usable
 from segue.data.origin import Origin
-from segue.errors import DataError, MissingExtraError
+from segue.errors import DataError, MissingExtraError, SpecError
 
 if TYPE_CHECKING:
     import zarr
@@ -109,10 +112,14 @@ def load(
             observation = _vector(path, root, key, fill_missing)
             names = _names(root, key)
         action_names = _names(root, action or ACTION)
+        action_kinds = _kinds(path, root, "action_kinds") if action is None else LINEAR
+        observation_kinds = _kinds(path, root, "observation_kinds") if state is None else LINEAR
         origin = _origin(root, {*_keys(action or ACTION), *_keys(key), ENDS})
     finally:
         root.store.close()
     parts = {
+        "action_kinds": action_kinds,
+        "observation_kinds": observation_kinds,
         "observation": observation,
         "action": commands,
         "ends": ends,
@@ -225,6 +232,17 @@ def _period(path: Path, root: "zarr.Group", rate: float | None) -> float:
             change="correct it",
         )
     return float(value) if rate is None else 1.0 / rate
+
+
+def _kinds(path: Path, root: "zarr.Group", key: str) -> Dimensions:
+    """Words of an attribute, one per dimension of the arrays that are read where none are named."""
+    words: Any = root.attrs.get(key, ())
+    try:
+        return Dimensions.of(*words)
+    except (SpecError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"attribute {key} of {path}: {error}", "a list of a word per dimension", "see docs/dimensions.md"
+        ) from error
 
 
 def _ends(path: Path, root: "zarr.Group") -> NDArray[np.int64]:

@@ -35,6 +35,7 @@ class RobotSpec:
         cameras: Pictures that it sees beside the state; without any, it observes plain arrays.
         action_kinds: What each action dimension is; all the same, as ``command`` says, where nothing is said.
         observation_kinds: What each observation dimension is.
+        pose_kinds: What each dimension of the measured motion is.
 
     Raises:
         SpecError: Names, kinds, limits or period do not fit together.
@@ -51,6 +52,7 @@ class RobotSpec:
     cameras: Cameras = field(default_factory=dict)
     action_kinds: Dimensions = LINEAR
     observation_kinds: Dimensions = LINEAR
+    pose_kinds: Dimensions = LINEAR
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.dt) and self.dt > 0):
@@ -61,6 +63,7 @@ class RobotSpec:
                 raise SpecError(f"{kind} names {names}", "at least one, none twice", "name every dimension once")
         self.action_kinds.check("action", self.action_names)
         self.observation_kinds.check("observation", self.observation_names)
+        self.pose_kinds.check("pose", self.pose_names)
         shape = (len(self.action_names),)
         if self.action_low.shape != shape or self.action_high.shape != shape:
             raise SpecError(
@@ -159,7 +162,8 @@ class Robot(Protocol):
     def hold(self) -> None:
         """One control step for which no action is due.
 
-        Position targets: keep the last one. Displacements: none, a gripper stays as commanded.
+        What moves something for as long as it is not zero, velocities and displacements, is zero; all else, such as
+        position targets and a gripper, stays as commanded. `RobotSpec.held` says it.
         """
         ...
 
@@ -275,6 +279,8 @@ def _check_simulator(robot: Simulator) -> None:
     middle = (spec.action_low + spec.action_high) / 2
     inside = middle + 0.5 * (spec.action_high - middle)
     beyond = spec.action_high + (spec.action_high - spec.action_low)
+    turning = [index for index, _ in spec.kinds.angles]
+    beyond[turning] = spec.action_high[turning]  # a turn more means the same
 
     def play(*moves: Callable[[], None]) -> Array:
         robot.reset(0)
@@ -294,13 +300,13 @@ def _check_simulator(robot: Simulator) -> None:
         "an action beyond the upper limits and one at them",
         "clip in send(), for instance with spec.clip",
     )
-    if spec.command == "position":
-        same(
-            play(lambda: robot.send(inside), robot.hold),
-            play(lambda: robot.send(inside), lambda: robot.send(inside)),
-            "hold() after an action and that action again",
-            "keep the last target in hold()",
-        )
+    still = robot.spec.held(inside)
+    same(
+        play(lambda: robot.send(inside), robot.hold),
+        play(lambda: robot.send(inside), lambda: robot.send(still)),
+        "hold() after an action, and that action with its velocities and displacements at zero",
+        "keep the last target in hold(), and command no velocity and no displacement",
+    )
     play(lambda: robot.send(middle))
     if robot.pose().shape != (len(spec.pose_names),) or not np.isfinite(robot.pose()).all():
         raise SpecError(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.dimensions import Dimensions
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.seams import seam_jump
 from segue.core.smoothness import normalised, power_spectrum
 from segue.errors import MissingExtraError
@@ -316,8 +316,7 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
 
 def shared_limits(values: Sequence[Array]) -> Array:
     """Low and high per column over all methods, with a margin. Shape (columns, 2)."""
-    stacked = np.concatenate(values)
-    low, high = stacked.min(axis=0), stacked.max(axis=0)
+    low, high = np.concatenate(values).min(axis=0), np.concatenate(values).max(axis=0)
     margin = 0.06 * np.maximum(high - low, 1e-9)
     return np.stack([low - margin, high + margin], axis=1)
 
@@ -353,21 +352,23 @@ class Trace:
 
     def path(self, scale: Array, task: Mapping[str, Any]) -> Array:
         """The path that the commands describe, as `metrics.commanded_path` has it. Shape (steps, motion)."""
-        size = self.commands.shape[1]
-        said = task.get("action_kinds") or (["displacement"] * size if task["command"] == "velocity" else [])
-        kinds = Dimensions.of(*said)
-        actions = normalised(kinds.continuous(self.commands), scale)
-        return kinds.added_up(actions, task["dt"])[:, kinds.motion(size)]
+        kinds, actions = _kinds(task), normalised(_kinds(task).continuous(self.commands), scale)
+        return kinds.added_up(actions, task["dt"])[:, kinds.motion(actions.shape[1])]
+
+
+def _kinds(task: Mapping[str, Any]) -> Dimensions:
+    """What each action of a task is; in results of before there were kinds, as its ``command`` says."""
+    moves = len(task["action_names"]) * (task["command"] == "velocity")
+    return Dimensions.of(*(task.get("action_kinds") or ["displacement"] * moves))
 
 
 def read_traces(results: Mapping[str, Any]) -> list[Trace]:
-    """The recorded episodes of a results file that are long enough to have a jerk."""
+    """The recorded episodes of a results file that are long enough to have a jerk; angles go on without a jump."""
+    kinds = _kinds(results["task"]) if results.get("traces") else LINEAR
     return [
         Trace(
-            trace["method"],
-            trace["delay"],
-            (trace["training_seed"], trace["seed"]),
-            np.asarray(trace["commands"], np.float64),
+            *(trace["method"], trace["delay"], (trace["training_seed"], trace["seed"])),
+            kinds.continuous(np.asarray(trace["commands"], np.float64)),
             tuple(trace["seams"]),
             trace.get("worst_seam") or None,  # 0 is no seam: the first chunk takes over from nothing
         )

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from segue.core.dimensions import Dimensions
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.seams import (
     Seam,
     acceleration_jump,
@@ -145,7 +145,8 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
     dt, outcome = record.spec.dt, record.outcome
     calls, done = record.inference_calls, record.completion_step
     path = commanded_path(record.commands, record.scale, record.spec)
-    until_done = record.measured[: None if done is None else done + 1]
+    measured = record.spec.pose_kinds.continuous(record.measured)
+    until_done = measured[: None if done is None else done + 1]
     hesitating = hesitation(until_done, dt, record.cruise_speed)
     values = {
         "success": float(outcome.success),
@@ -154,7 +155,7 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
         **_path_metrics(path, dt),
         "nldlj_interior": nldlj(speed(path, dt), dt, [seam.step for seam in record.seams]),
         **_seam_metrics(record, path),
-        "jerk_measured": mean_of_defined(jerk(record.measured, dt)),
+        "jerk_measured": mean_of_defined(jerk(measured, dt)),
         "hesitation": hesitating,
         "stall_time": hesitating * dt * (len(until_done) - 1),
         "prediction_error": mean_of_defined(record.prediction_errors),
@@ -212,7 +213,7 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
     """Share of the control steps during which the measured speed is below 10 % of the cruise speed.
 
     Args:
-        measured: Shape (steps + 1, pose), up to completion.
+        measured: Shape (steps + 1, pose), up to completion, angles without a jump.
         dt: Control period [s].
         cruise_speed: [pose unit / s].
 
@@ -226,17 +227,12 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 
 def action_scale(episodes: Episodes) -> Array:
     """Standard deviation of the demonstrations' actions, robot units, see `scale_of_motion`. Shape (action,)."""
-    return scale_of_motion(turned(episodes.action, episodes.action_kinds), episodes.ends)
-
-
-def turned(values: Real, kinds: Dimensions) -> Real:
-    """Values with angles near their mean on the circle. (frames, dimension), to the bit where nothing turns."""
-    return kinds.near(values, kinds.mean(values)) if kinds.kinds else values
+    return scale_of_motion(episodes.action_kinds.about_mean(episodes.action), episodes.ends)
 
 
 def spread(values: Real, kinds: Dimensions) -> Array:
     """Standard deviation per dimension, of angles about their mean on the circle. (frames, dimension)."""
-    return np.std(turned(values, kinds), axis=0, dtype=np.float64)
+    return np.std(kinds.about_mean(values), axis=0, dtype=np.float64)
 
 
 def observation_scale(episodes: Episodes) -> Array:
@@ -244,7 +240,7 @@ def observation_scale(episodes: Episodes) -> Array:
     return spread(episodes.observation, episodes.observation_kinds)
 
 
-def prediction_error(predicted: Real, observed: Real, scale: Real) -> float:
+def prediction_error(predicted: Real, observed: Real, scale: Real, kinds: Dimensions = LINEAR) -> float:
     """Mean over dimensions of the distance between two states, in standard deviations of the demonstrations.
 
     Dimensions that never move there have no such unit and are left out; NaN when none moves.
@@ -253,10 +249,11 @@ def prediction_error(predicted: Real, observed: Real, scale: Real) -> float:
         predicted: Shape (observation,), robot units.
         observed: Same shape.
         scale: Same shape: the standard deviations.
+        kinds: What each dimension is: an angle is off by the shorter way round.
     """
     scale = np.asarray(scale, np.float64)
     moves = scale > NEVER_MOVES
-    distance = np.abs(np.asarray(predicted, np.float64) - np.asarray(observed, np.float64))
+    distance = np.abs(kinds.difference(np.asarray(predicted, np.float64), np.asarray(observed, np.float64)))
     return float(np.mean(distance[moves] / scale[moves])) if moves.any() else float("nan")
 
 
@@ -266,7 +263,8 @@ def _poses(episodes: Episodes, spec: RobotSpec) -> list[Array] | None:
     if not set(names) <= set(episodes.observation_names):
         return None
     columns = [episodes.observation_names.index(name) for name in names]
-    return np.split(episodes.observation[:, columns].astype(np.float64), episodes.ends[:-1])
+    poses = np.split(episodes.observation[:, columns].astype(np.float64), episodes.ends[:-1])
+    return [spec.pose_kinds.continuous(each) for each in poses]
 
 
 def cruise_speed(episodes: Episodes, spec: RobotSpec) -> float:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.dimensions import Dimensions
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.seams import seam_jump, seam_ratio
 from segue.core.smoothness import Array, Real, jerk, nldlj, normalised, nsparc, speed, still
 from segue.data.episodes import Episodes
-from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined, spread, turned
+from segue.evaluation.metrics import HESITATION, action_scale, mean_of_defined, spread
 from segue.evaluation.statistics import Interval, Sample, mean_interval
 
 
@@ -58,9 +58,10 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
         found += _seam_measures(paths, episodes, moves, every, first)
     columns = [index for index in episodes.state_of_action if index is not None]
     if columns:
-        observed, kinds = episodes.observation[:, columns], _kinds_of_states(episodes, columns)
-        scale_of_states = spread(observed, kinds) if kinds.kinds else np.std(observed, axis=0)
-        states = _paths(observed, scale_of_states, kinds, _moving(observed, kinds, episodes), episodes)
+        kinds, seen = episodes.observation_kinds, episodes.observation
+        observed = _continuous(seen, kinds, episodes)[:, columns]
+        scale_of_states = spread(seen, kinds)[columns] if kinds.kinds else np.std(observed, axis=0)
+        states = _paths(observed, scale_of_states, LINEAR, _moving(seen, kinds, episodes, columns), episodes)
         found += [
             _measured("NSPARC of the state", "", [nsparc(speed(path, dt), dt) for path in states]),
             _measured("NLDLJ of the state", "", [nldlj(speed(path, dt), dt) for path in states]),
@@ -69,9 +70,11 @@ def recording_metrics(episodes: Episodes, every: int | None = None, first: int =
     return found
 
 
-def _moving(values: Real, kinds: Dimensions, episodes: Episodes) -> NDArray[np.bool_]:
-    """Dimensions that do not stand still beside the others. Shape (dimension,)."""
-    return ~still(turned(values, kinds), episodes.ends)
+def _moving(
+    values: Real, kinds: Dimensions, episodes: Episodes, columns: Sequence[int] | slice = slice(None)
+) -> NDArray[np.bool_]:
+    """Dimensions, of those named, that do not stand still beside the others. Shape (columns,)."""
+    return ~still(kinds.about_mean(values)[:, columns], episodes.ends)
 
 
 def standing(episodes: Episodes) -> list[str]:
@@ -85,21 +88,20 @@ def _paths(values: Real, scale: Real, kinds: Dimensions, moves: NDArray[np.bool_
     return [normalised(kinds.continuous(each), scale)[:, moves] for each in np.split(values, episodes.ends[:-1])]
 
 
-def _kinds_of_states(episodes: Episodes, columns: Sequence[int]) -> Dimensions:
-    """What the states are that actions are named after; rotations only as plain numbers, of which some may be named."""
-    return episodes.observation_kinds.without_rotations().part(columns)
+def _continuous(values: Real, kinds: Dimensions, episodes: Episodes) -> Real:
+    """The same, with angles and signs of quaternions that go on without a jump in each episode."""
+    return np.concatenate([kinds.continuous(each) for each in np.split(values, episodes.ends[:-1])])
 
 
 def _seam_measures(
     paths: Sequence[Array], episodes: Episodes, moves: NDArray[np.bool_], every: int, first: int
 ) -> list[Measured]:
-    scale, kinds = action_scale(episodes)[moves], episodes.action_kinds
-    if not moves.all():  # of a rotation, some numbers may stand still: the others count as plain numbers
-        kinds = kinds.without_rotations().part(np.flatnonzero(moves).tolist())
-    commands = np.split(episodes.action[:, moves], episodes.ends[:-1])
+    scale = action_scale(episodes)[moves]
+    actions = _continuous(episodes.action, episodes.action_kinds, episodes)
+    commands = np.split(actions[:, moves], episodes.ends[:-1])
     steps = [list(range(first or every, len(each), every)) for each in commands]
     jumps = [
-        mean_of_defined(np.array([seam_jump(each, step, scale, kinds) for step in seams]))
+        mean_of_defined(np.array([seam_jump(each, step, scale) for step in seams]))
         for each, seams in zip(commands, steps, strict=True)
     ]
     ratios = [seam_ratio(path, seams) for path, seams in zip(paths, steps, strict=True)]

@@ -108,7 +108,9 @@ class _Episode:
         predicted = self.foreseen.pop(self.plan.step, None)
         if predicted is not None and scale is not None:
             seen = state_of(self.simulator.observe())
-            self.prediction_errors.append(prediction_error(predicted, seen, scale))
+            self.prediction_errors.append(
+                prediction_error(predicted, seen, scale, self.simulator.spec.observation_kinds)
+            )
 
     def deliver_if_due(self) -> None:
         """Hand over the chunk that arrives in this step."""
@@ -150,18 +152,16 @@ class _Episode:
         self.executing, self.reached = now, tick.index + 1
 
     def _held(self) -> Array:
-        """What a hold commands: see `segue.envs.robot.Robot.hold`. NaN for a position before the first command."""
+        """What a hold commands: see `segue.envs.robot.Robot.hold`. NaN for what keeps one before there was one."""
         spec = self.simulator.spec
-        if self.commands:
-            return spec.held(self.commands[-1])
-        return np.full(len(spec.action_names), np.nan if spec.command == "position" else 0, np.float32)
+        return spec.held(self.commands[-1] if self.commands else np.full(len(spec.action_names), np.nan, np.float32))
 
     def executed(self) -> Array:
-        """All commands; a position target that was held before the first command is that first command."""
+        """All commands; what kept its command before the first one has that first one."""
         commands = np.array(self.commands)
         known = np.isfinite(commands).all(axis=1, keepdims=True)
         first = commands[known.argmax()] if known.any() else np.zeros(commands.shape[1], np.float32)
-        return np.where(known, commands, first)
+        return np.where(known, commands, self.simulator.spec.held(first))
 
 
 def rollout(

@@ -49,6 +49,7 @@ def robot_header(spec: RobotSpec, scale: Real | None = None, cruise_speed: float
         "action_kinds": list(spec.action_kinds.words),
         "observation_kinds": list(spec.observation_kinds.words),
         "pose_names": list(spec.pose_names),
+        "pose_kinds": list(spec.pose_kinds.words),
         "scale": None if scale is None else np.asarray(scale, float).tolist(),
         "cruise_speed": None if cruise_speed is None or not np.isfinite(cruise_speed) else float(cruise_speed),
     }
@@ -75,6 +76,7 @@ def robot_spec(trace: Trace) -> RobotSpec:
             pose_names=tuple(map(str, robot["pose_names"])),
             action_kinds=Dimensions.of(*robot.get("action_kinds", ())),
             observation_kinds=Dimensions.of(*robot.get("observation_kinds", ())),
+            pose_kinds=Dimensions.of(*robot.get("pose_kinds", ())),
         )
         if len(spec.action_names) != actions:
             raise ValueError(f"{len(spec.action_names)} names for {actions} actions")
@@ -176,7 +178,9 @@ def scale_of(trace: Trace, commands: Sequence[Array]) -> tuple[Array, bool]:
     if stated is not None:
         return np.asarray(stated, np.float64), True
     ends = np.cumsum([len(each) for each in commands])
-    own = scale_of_motion(np.concatenate(commands), ends) if commands else np.ones(trace.ticks["action"].shape[1])
+    own = np.ones(trace.ticks["action"].shape[1])
+    if commands:
+        own = scale_of_motion(robot_spec(trace).kinds.about_mean(np.concatenate(commands)), ends)
     return np.where(own > NEVER_MOVES, own, 1.0), False
 
 

@@ -162,12 +162,13 @@ def _executed(records: Sequence[EpisodeRecord]) -> tuple[list[str], str]:
         return [], ""
     record, step = found
     spec, dt, look = record.spec, record.spec.dt, figures.looks(["legato"])["legato"]
-    sizes = np.abs(normalised(record.commands[step] - record.commands[step - 1], record.scale))
+    commands = spec.kinds.continuous(record.commands)
+    sizes = np.abs(normalised(commands[step] - commands[step - 1], record.scale))
     rows = sorted(np.argsort(-sizes, kind="stable")[:ROWS].tolist())
     first, last = max(step - WINDOW, 0), min(step + WINDOW, len(record.commands))
-    window = record.commands[first:last, rows]
+    window = commands[first:last, rows]
     worst = int(np.argmax(sizes))
-    around, line = figures.around(normalised(record.commands, record.scale)[:, worst], step)
+    around, line = figures.around(normalised(commands, record.scale)[:, worst], step)
     frequency, density = power_spectrum(commanded_path(record.commands, record.scale, spec), dt)
     names = [spec.action_names[row] for row in rows]
     drawings = [

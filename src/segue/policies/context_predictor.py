@@ -78,6 +78,7 @@ class ContextPredictor:
         self.network.check(context, actions)
         count = torch.as_tensor(steps, device=device)
         predicted = self.network(context, torch.as_tensor(actions, device=device), count)
+        predicted = self.units.context_kinds.near(predicted, torch.zeros_like(predicted))
         # The way back from normalised units rounds: a state that is seen is not to be
         state = torch.where((count > 0)[:, None], self.units.state(predicted), state_of(observation))
         return Encoded(predicted.cpu().numpy(), state.cpu().numpy())

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Cameras
 from segue.errors import SpecError
 from segue.policies.autoencoder import AutoencoderConfig, Codec
@@ -117,6 +118,11 @@ class LatentUnits:
         """As the units inside."""
         assert isinstance(self.inside, PredictableUnits)
         return self.inside.state(context)
+
+    @property
+    def context_kinds(self) -> Dimensions:
+        """As the units inside."""
+        return self.inside.context_kinds if isinstance(self.inside, PredictableUnits) else LINEAR
 
     def augmented(self, observation: Any, generator: torch.Generator) -> Any:
         """As the units inside."""

@@ -165,6 +165,11 @@ class PredictableUnits(Units, Protocol):
         """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
         ...
 
+    @property
+    def context_kinds(self) -> Dimensions:
+        """What each number of a context is, in its units; an angle is kept near zero, the mean."""
+        ...
+
 
 class Policy(Module, Protocol):
     """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import state_of, with_state
 from segue.errors import SpecError
 from segue.policies.chunk_policy import BatchChunkPolicy, finished
@@ -87,10 +88,12 @@ class CommandedState:
     Attributes:
         replaced: Observation dimension by action dimension that commands a target for it, in the same unit.
         advanced: Observation dimension by action dimension that commands a displacement of it, in the same unit.
+        kinds: What each observation dimension is: an angle is told near the one that is seen.
     """
 
     replaced: Mapping[int, int]
     advanced: Mapping[int, int] = field(default_factory=dict)
+    kinds: Dimensions = LINEAR
 
     @classmethod
     def of(cls, config: PolicyConfig) -> "CommandedState":
@@ -107,18 +110,19 @@ class CommandedState:
                 expected="actions relative to the observed state",
                 change="train with --relative, or use the learned predictor",
             )
-        return cls(replaced)
+        return cls(replaced, kinds=Dimensions.of(*getattr(config, "observation_kinds", ())))
 
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
         """See `Predictor`."""
-        state = np.array(state_of(observed))
+        seen = np.asarray(state_of(observed))
+        state = seen.copy()
         moved = np.flatnonzero(steps)
         for action, index in self.replaced.items():
             state[moved, index] = actions[moved, steps[moved] - 1, action]
         executed = np.arange(actions.shape[1]) < steps[:, None]
         for action, index in self.advanced.items():
             state[moved, index] += np.where(executed, actions[..., action], 0).sum(1)[moved]
-        return with_state(observed, state)
+        return with_state(observed, self.kinds.near(state, seen))
 
 
 class PredictivePolicy:

@@ -8,6 +8,10 @@ fast ones. ``W, b`` are a regression of that change, in the dimensions where it 
 do not train; ``f`` is a network and learns the rest. Most of a robot's own motion is linear in state and action, and a
 policy that sees positions of two moments needs their difference, the velocity, far more exactly than a network alone
 gives it.
+
+What a dimension is (`segue.core.dimensions`) decides what its difference is: an angle or a rotation begins near the
+mean of the demonstrations and goes on from there without a jump. Binary and constant dimensions are not predicted: they
+stay as they are seen, and count in no error.
 """
 
 from collections.abc import Iterator
@@ -20,10 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segue.core.chunk import Array
+from segue.core.dimensions import Dimensions
 from segue.core.observation import state_of, with_state
 from segue.errors import SpecError
 from segue.policies.networks.features import zero_linear
 from segue.policies.normalizer import Normalizer
+from segue.policies.units import anchors_of
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,19 @@ class StatePredictorConfig:
         action_names: One per action dimension.
         dt: Control period that one step is meant for [s].
         width: Hidden units of each of the two layers.
+        observation_kinds: The word of each observation dimension's kind; empty where all are linear.
+        action_kinds: That of each action dimension.
+        state_of_action: Per action dimension, the observation that an angle or a rotation is near to, or None; empty
+            where there are none.
     """
 
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
     dt: float
     width: int = 256
+    observation_kinds: tuple[str, ...] = ()
+    action_kinds: tuple[str, ...] = ()
+    state_of_action: tuple[int | None, ...] = ()
 
 
 class StatePredictor(nn.Module):
@@ -61,6 +74,10 @@ class StatePredictor(nn.Module):
         super().__init__()
         self.config, self.observation, self.action = config, observation, action
         seen, acted = len(config.observation_names), len(config.action_names)
+        self.kinds, self._acted = (Dimensions.of(*words) for words in (config.observation_kinds, config.action_kinds))
+        self.kinds.check("observation", config.observation_names)
+        self._acted.check("action", config.action_names)
+        self._foreseen = [index for index in range(seen) if index not in self.kinds.steps]
         self.register_buffer("change", change)
         self.register_buffer("bounds", torch.full((bounds,), torch.inf))
         self.linear = zero_linear(seen + acted, seen).requires_grad_(False)  # fitted, not trained
@@ -88,6 +105,7 @@ class StatePredictor(nn.Module):
             actions: Shape (batch, most, action), robot units.
         """
         seen = state.shape[-1]
+        state, actions = self.unwound(state, actions)
         weight = torch.cat([self.linear.weight, self.first.weight])
         of_state = weight[:, :seen] / self.observation.scale
         bias = torch.cat([self.linear.bias, self.first.bias]) - of_state @ self.observation.mean
@@ -95,8 +113,22 @@ class StatePredictor(nn.Module):
         of_state = of_state.T
         for j in range(actions.shape[1]):
             first = torch.addmm(added[:, j], state, of_state)
-            state = torch.addcmul(state, self.change, first[:, :seen] + self.rest(first[:, seen:]))
+            moved = torch.addcmul(state, self.change, first[:, :seen] + self.rest(first[:, seen:]))
+            state = self.kinds.proper(self.kinds.stepped(moved, state))
             yield state
+
+    def unwound(self, state: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in numbers that go on without a jump: a state near the mean, actions near what they are about.
+
+        Args:
+            state: Shape (batch, observation), robot units.
+            actions: Shape (batch, most, action), robot units.
+        """
+        state = self.kinds.near(state, self.observation.mean)
+        if not self._acted.plain:
+            start = anchors_of(self.action.mean, state, self.config.state_of_action)
+            actions = self._acted.continuous(actions, start)
+        return state, actions
 
     def forward(self, state: Tensor, actions: Tensor, steps: Tensor) -> Tensor:
         """States some steps ahead.
@@ -107,9 +139,10 @@ class StatePredictor(nn.Module):
             steps: Shape (batch,), integer, at most ``most``.
         """
         fewest, most = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
+        seen = state
         for j, moved in enumerate(self.steps(state, actions[:, :most])):
             state = moved if j < fewest else torch.where((j < steps)[:, None], moved, state)
-        return state
+        return self.kinds.near(state, seen)
 
     @torch.no_grad()
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
@@ -137,7 +170,14 @@ class StatePredictor(nn.Module):
 
     def error(self, predicted: Tensor, state: Tensor) -> Tensor:
         """Mean over dimensions of the distance, in standard deviations of the demonstrations. Shape (batch,)."""
-        return ((predicted - state) / self.observation.scale).abs().mean(-1)
+        return self.apart(predicted, state, self.observation.scale)
+
+    def apart(self, one: Tensor, other: Tensor, unit: Tensor) -> Tensor:
+        """Mean of the distance in a unit per dimension, over those that are predicted. Shape (batch,)."""
+        each = (self.kinds.difference(one, other) / unit).abs()
+        if not self.kinds.steps:
+            return each.mean(-1)
+        return each[..., self._foreseen].sum(-1) / max(len(self._foreseen), 1)
 
     @torch.no_grad()
     def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.chunk import Array
-from segue.core.dimensions import Dimensions
+from segue.core.dimensions import Dimensions, Kind
 from segue.core.observation import Encoded, Observation, state_of
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
@@ -64,9 +64,7 @@ class NormalizedUnits(nn.Module):
             observations: Shape (frames, observation).
             chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
         """
-        kinds = Dimensions.of(*config.observation_kinds)
-        if kinds.kinds:
-            observations = kinds.near(observations, kinds.mean(observations).astype(np.float32))
+        observations = Dimensions.of(*config.observation_kinds).about_mean(observations)
         units = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
         if units.sight is not None:
             units.sight.encoder.start()
@@ -119,6 +117,12 @@ class NormalizedUnits(nn.Module):
         if not self._actions.kinds:
             return self._actions
         return self._actions.without_rotations().scaled(self.action.scale.tolist())
+
+    @property
+    def context_kinds(self) -> Dimensions:
+        """What each number of a context is; features of pictures are plain numbers."""
+        state = self._observations.without_rotations().scaled(self.observation.scale.tolist())
+        return Dimensions((*state.kinds, *(Kind(),) * (self.context - len(state.kinds)))) if state.kinds else state
 
     def _state(self, observation: Any) -> Tensor:
         state = state_of(observation)

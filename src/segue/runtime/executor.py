@@ -114,10 +114,10 @@ class Executor:
                 expected=f"a new one of {1 / self.dt:g} Hz: it begins at rest, where the robot is",
                 change="make a ladder for every episode",
             )
-        names, self._policy = ladder.limiter.limits.names, self.link.spec
-        check_limits(names, self.plan.action, self.robot)
+        limits, self._policy = ladder.limiter.limits, self.link.spec
+        check_limits(limits, self.plan.action, self.robot)
         if self._policy is not None:
-            check_policy(self._policy, names, self._policy_dt, self.plan.horizon, self.robot)
+            check_policy(self._policy, limits, self._policy_dt, self.plan.horizon, self.robot)
 
     def _begin(self, ladder: Ladder) -> None:
         self.ladder = ladder
@@ -290,7 +290,7 @@ class Executor:
             return
         self._policy, self._shape = policy, (len(policy.observation_names),)
         try:
-            check_policy(policy, self.ladder.limiter.limits.names, self._policy_dt, self.plan.horizon, self.robot)
+            check_policy(policy, self.ladder.limiter.limits, self._policy_dt, self.plan.horizon, self.robot)
         except SpecError as error:
             self.fault = f"{error.got}; expected: {error.expected}"
             self._stop, self._why = True, Ending.FAULT

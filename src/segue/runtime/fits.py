@@ -10,6 +10,7 @@ from typing import Any
 from segue.core.chunk import PolicySpec
 from segue.core.observation import Cameras
 from segue.errors import SpecError
+from segue.runtime.limits import JointLimits
 
 _SAME_PERIOD = 1e-6  # [s]
 
@@ -46,27 +47,37 @@ def check_cameras(theirs: Cameras, ours: Cameras, whose: str, change: str) -> No
         raise SpecError(f"a policy of the cameras {said}", f"{has}, as {whose}", change)
 
 
-def check_limits(names: Sequence[str], actions: int, robot: Any) -> None:
+def check_kinds(policy: PolicySpec, spec: Any) -> None:
+    """Raise `SpecError` unless a policy sees and commands dimensions as this robot has them, units included."""
+    policy.action_kinds.check_fits(spec.kinds, spec.action_names)
+    policy.observation_kinds.check_fits(
+        spec.observation_kinds, spec.observation_names, does="a policy that sees", as_said="as the robot measures it"
+    )
+
+
+def check_limits(limits: JointLimits, actions: int, robot: Any) -> None:
     """Raise `SpecError` if limits are not those of a plan or a robot.
 
     Args:
-        names: Of the joints, in the order of their limits.
+        limits: Of the joints.
         actions: Action dimensions of the plan.
         robot: Says what it is, or does not (``spec``, as `segue.envs.robot.Robot`).
     """
+    names = limits.names
     if actions != len(names):
         raise SpecError(f"a plan of {actions} actions", f"{len(names)}, as the limits", "plan for every joint")
     if (spec := getattr(robot, "spec", None)) is not None:
         change = "give the limits in the order of the robot's action names"
         check_names("joint", names, spec.action_names, "limits", spec.name, change)
+        spec.kinds.check_fits(limits.declared, names, does=f"{spec.name}, which takes", as_said="as its limits")
 
 
-def check_policy(policy: PolicySpec, names: Sequence[str], dt: float, horizon: int, robot: Any) -> None:
+def check_policy(policy: PolicySpec, limits: JointLimits, dt: float, horizon: int, robot: Any) -> None:
     """Raise `SpecError` unless a policy was made for what it is to drive.
 
     Args:
         policy: What it says of itself.
-        names: Of the joints, in the order of their limits.
+        limits: Of the joints.
         dt: Control period that it is to have been made for [s].
         horizon: H of the plan.
         robot: Is asked for its observations and cameras, where it says them (``spec``).
@@ -74,7 +85,8 @@ def check_policy(policy: PolicySpec, names: Sequence[str], dt: float, horizon: i
     if policy.horizon != horizon:
         raise SpecError(f"a policy with chunks of {policy.horizon}", f"{horizon}, as the plan", "plan for its horizon")
     change = "run the policy of this robot, or name joints and limits in its order"
-    check_names("action", policy.action_names, names, "a policy", "the ladder's limits", change)
+    check_names("action", policy.action_names, limits.names, "a policy", "the ladder's limits", change)
+    policy.action_kinds.check_fits(limits.declared, limits.names, as_said="as the ladder's limits")
     check_period(
         policy.dt,
         dt,
@@ -83,4 +95,5 @@ def check_policy(policy: PolicySpec, names: Sequence[str], dt: float, horizon: i
     )
     if (spec := getattr(robot, "spec", None)) is not None:
         check_names("observation", policy.observation_names, spec.observation_names, "a policy", spec.name, change)
+        check_kinds(policy, spec)
         check_cameras(policy.cameras, spec.cameras, spec.name, change)

@@ -75,7 +75,7 @@ class Limiter:
         moves = [joint.moves for joint in self._joints]
         self._fixed = ~np.array(moves) if any(moves) else None
         self._kinds = limits.kinds
-        self._binary = tuple(index for index, joint in enumerate(self._joints) if joint.binary)
+        self._binary = [index for index, joint in enumerate(self._joints) if joint.binary]
         self._meant_otherwise = bool(limits.kinds.angles or limits.kinds.quaternions or self._binary)
         self._within = tuple(index for index, _ in limits.kinds.angles if isfinite(limits.low[index]))
         self._origin = np.zeros(len(self._joints))  # zero stays where the position is not known
@@ -98,6 +98,8 @@ class Limiter:
         start = self._numbers("start", start)
         speeds = [0.0] * len(start) if velocity is None else self._numbers("velocity", velocity)
         values = [joint.enter(p) for joint, p in zip(self._joints, start, strict=True)]
+        for index in self._binary:
+            values[index] = min((self.limits.low[index], self.limits.high[index]), key=lambda v: abs(v - start[index]))
         moving = [
             p if joint.moves else joint.stoppable(p, v * self.dt)
             for joint, p, v in zip(self._joints, values, speeds, strict=True)
@@ -145,8 +147,8 @@ class Limiter:
         if self._meant_otherwise:
             self._as_meant(new.commands, now.commands)
         np.subtract(new.commands, self._positions(), new.velocities)
-        for index in self._binary:
-            new.velocities[index] = 0.0
+        if self._binary:
+            new.velocities[self._binary] = 0.0
         np.subtract(new.velocities, now.velocities, new.accelerations)
         np.subtract(new.accelerations, now.accelerations, new.jerks)
         np.less_equal(self._least, new.all, self._above)

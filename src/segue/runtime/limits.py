@@ -11,7 +11,7 @@ is `UNLIMITED`, and stay in its range where that is one period, such as -pi to p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isclose, isfinite, isnan, pi
 from typing import Literal, get_args
 
@@ -108,12 +108,26 @@ class JointLimits:
             kinds=kinds,
         )
 
+    @property
+    def declared(self) -> Dimensions:
+        """What each dimension is, with its unit where that is one."""
+        pairs = zip(self.kinds.each(len(self.names)), self.units, strict=True)
+        return Dimensions(
+            tuple(kind if unit == "1" or kind.name == "angle" else replace(kind, unit=unit) for kind, unit in pairs)
+        )
+
     def _check(self, joint: int) -> None:
         name, unit = self.names[joint], self.units[joint]
         low, high = self.low[joint], self.high[joint]
         if unit not in get_args(Unit):
             raise SpecError(f"joint {name!r} in {unit!r}", "one of " + ", ".join(get_args(Unit)), "convert its limits")
         kind = self.kinds.each(len(self.names))[joint]
+        if unit != "1" and kind.measure not in ("", unit):
+            raise SpecError(
+                f"limits of joint {name!r} in {unit!r}, and its kind is {kind}",
+                f"limits in {kind.measure}, the unit of its commands",
+                "convert the limits, or correct the kind",
+            )
         if kind.name == "angle":
             self._check_turns(joint, kind.period)
         elif not (isfinite(low) and isfinite(high) and low < high):

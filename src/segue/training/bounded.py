@@ -127,7 +127,7 @@ def check_described(fields: Mapping[str, Any]) -> None:
     period = fields.get("dt", 1.0)
     if not isinstance(period, int | float) or isinstance(period, bool) or not 1e-6 <= period <= 3600:
         raise ValueError(f"a control period of {period!r} s")
-    for index in fields.get("relative_to", ()):
+    for index in (*fields.get("relative_to", ()), *fields.get("state_of_action", ())):
         if index is not None and (type(index) is not int or not 0 <= index < len(names["observation_names"])):
             raise ValueError(f"an action relative to observation {index!r}")
     vision = fields.get("vision") or {}

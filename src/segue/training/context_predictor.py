@@ -50,7 +50,10 @@ def encoded(episodes: Episodes, policy: Policy) -> Episodes:
     parts = [units.encode(on_device(episodes.observed(part.numpy()), units.device)).cpu() for part in frames]
     contexts = torch.cat(parts)
     names = context_names(tuple(episodes.observation_names), contexts.shape[1])
-    return replace(episodes, observation=contexts.numpy(), observation_names=names, pictures={})
+    return replace(
+        episodes, observation=contexts.numpy(), observation_names=names, observation_kinds=units.context_kinds,
+        state_of_action=(None,) * len(episodes.action_names), pictures={},
+    )  # fmt: skip
 
 
 def train_context_predictor(

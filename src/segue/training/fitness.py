@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.dimensions import SIZES, Dimensions, KindName
 from segue.core.smoothness import still
 from segue.data.choice import short
 from segue.data.episodes import Episodes
+from segue.data.proposals import declare
 from segue.errors import DataError
 from segue.policies.normalizer import Normalizer
 
@@ -16,11 +18,13 @@ _TAIL = 200
 """Of so many frames one may be an outlier."""
 _BLOWN = 3.0
 """Outliers make a dimension's standard deviation so many times what it is without them."""
-_TURNS = ((2 * np.pi, "rad"), (360.0, "degrees"))
+_TURNS = ((2 * np.pi, "rad", "angle"), (360.0, "degrees", "angle:360"))
 _NEAR = 0.1
 """Share of a turn by which a step may differ from it, and by which values may reach beyond it."""
 _RARE = 10.0
 """A step is a wrap if it is so many times as large as the usual one."""
+_MAY_STAND: tuple[KindName, ...] = ("binary", "constant", *SIZES)
+"""Kinds of which a number may stay what it is: a tool that turns about one axis changes two of four."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,14 @@ def findings(episodes: Episodes, horizon: int) -> list[Finding]:
         horizon: H of the policy that is to be trained.
     """
     found = [*_lengths(episodes, horizon)]
-    for kind, values, names in (
-        ("action", episodes.action, episodes.action_names),
-        ("observation", episodes.observation, episodes.observation_names),
+    for what, values, names, kinds in (
+        ("action", episodes.action, episodes.action_names, episodes.action_kinds),
+        ("observation", episodes.observation, episodes.observation_names, episodes.observation_kinds),
     ):
-        found += _outliers(episodes, kind, values, names)
-        found += _wraps(episodes, kind, values, names)
-        found += _standing(episodes, kind, values, names)
+        values = kinds.about_mean(values)
+        found += _outliers(episodes, what, values, names, kinds)
+        found += _wraps(episodes, what, values, names, kinds)
+        found += _standing(episodes, what, values, names, kinds)
     found += _around(episodes)
     found += _small(episodes)
     found += _same_as_state(episodes)
@@ -99,12 +104,16 @@ def _place(episodes: Episodes, frame: int) -> str:
     return f"frame {frame} (episode {episode}, step {frame - int(episodes.starts[episode])})"
 
 
-def _outliers(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
+def _outliers(
+    episodes: Episodes, what: str, values: NDArray, names: Sequence[str], kinds: Dimensions
+) -> Iterator[Finding]:
     """Dimensions whose range a few frames eat up, so that normalisation leaves nothing of the others."""
     tail = max(1, len(values) // _TAIL)
     if len(values) < 20:
         return
     for index, name in enumerate(names):
+        if index in kinds.steps:
+            continue
         column = values[:, index].astype(np.float64)
         far = np.abs(column - np.median(column))
         order = np.argsort(far)[::-1]
@@ -115,75 +124,83 @@ def _outliers(episodes: Episodes, kind: str, values: NDArray, names: Sequence[st
         worst = int(order[0])
         more = f", and in {len(frames) - 1} more like it" if len(frames) > 1 else ""
         yield Finding(
-            f"{kind} {name!r} is {column[worst]:.6g} in {_place(episodes, worst)}{more}: its standard deviation is "
+            f"{what} {name!r} is {column[worst]:.6g} in {_place(episodes, worst)}{more}: its standard deviation is "
             f"{whole:.3g}, without that {rest:.3g}; what the other frames do is lost to a policy"
         )
 
 
-def _wraps(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
-    """Steps of about a turn in values that reach no further than a turn."""
+def _wraps(
+    episodes: Episodes, what: str, values: NDArray, names: Sequence[str], kinds: Dimensions
+) -> Iterator[Finding]:
+    """Steps of about a turn in values that reach no further than a turn, of what is not said to turn."""
     inside = np.setdiff1d(np.arange(len(values) - 1), episodes.ends[:-1] - 1)
     if not len(inside):
         return
-    for index, name in enumerate(names):
-        column = values[:, index].astype(np.float64)
+    open_to = [each.name == "linear" for each in kinds.each(len(names))]
+    for index in np.flatnonzero(open_to).tolist():
+        name, column = names[index], values[:, index].astype(np.float64)
         steps = np.abs(np.diff(column))[inside]
-        for turn, unit in _TURNS:
+        for turn, unit, word in _TURNS:
             jumps = np.flatnonzero(np.abs(steps - turn) < _NEAR * turn)
             if len(jumps) and np.ptp(column) < (1 + _NEAR) * turn and turn > _RARE * np.median(steps):
                 yield Finding(
-                    f"{kind} {name!r} steps by {steps[jumps[0]]:.3g} ({unit}) after "
+                    f"{what} {name!r} steps by {steps[jumps[0]]:.3g} ({unit}) after "
                     f"{_place(episodes, int(inside[jumps[0]]))}, {len(jumps)} such steps: an angle that wraps is "
-                    "learned and measured as a jump; unwrap it in each episode (np.unwrap), or give its sine and cosine"
+                    f"learned and measured as a jump; {declare(name, word)}"
                 )
                 break
     for first in range(len(names) - 3):
         quaternion = values[:, first : first + 4].astype(np.float64)
-        if not (np.abs(np.linalg.norm(quaternion, axis=1) - 1) < 0.02).all():
+        if not all(open_to[first : first + 4]) or not (np.abs(np.linalg.norm(quaternion, axis=1) - 1) < 0.02).all():
             continue
         flips = inside[np.sum(quaternion[inside] * quaternion[inside + 1], axis=1) < -0.5]
         if len(flips):
             yield Finding(
-                f"{kind} {names[first]!r} to {names[first + 3]!r} change their sign together after "
+                f"{what} {names[first]!r} to {names[first + 3]!r} change their sign together after "
                 f"{_place(episodes, int(flips[0]))}, {len(flips)} times: a quaternion and its negative are the same "
-                "orientation; keep the sign that is nearer to the frame before"
+                "orientation; declare these four as quaternion: --kind NAME=quaternion"
             )
 
 
 def _around(episodes: Episodes) -> Iterator[Finding]:
     """Actions that are about a turn away from the state that they could be learned relative to."""
+    action_kinds = episodes.action_kinds.each(len(episodes.action_names))
+    state_kinds = episodes.observation_kinds.each(len(episodes.observation_names))
     for action, state in enumerate(episodes.state_of_action):
-        if state is None:
+        if state is None or {action_kinds[action].name, state_kinds[state].name} & {"angle", "quaternion"}:
             continue
         apart = np.abs(episodes.action[:, action].astype(np.float64) - episodes.observation[:, state])
-        for turn, unit in _TURNS:
+        for turn, unit, word in _TURNS:
             far = np.flatnonzero(np.abs(apart - turn) < _NEAR * turn)
             if len(far) and turn > _RARE * np.median(apart):
                 yield Finding(
                     f"action {episodes.action_names[action]!r} and its state are {apart[far[0]]:.3g} ({unit}) apart in "
                     f"{_place(episodes, int(far[0]))}, {len(far)} times: one of them has wrapped, a relative action "
-                    "would be a whole turn"
+                    f"would be a whole turn; {declare(episodes.action_names[action], word)}"
                 )
                 break
 
 
-def _standing(episodes: Episodes, kind: str, values: NDArray, names: Sequence[str]) -> Iterator[Finding]:
+def _standing(
+    episodes: Episodes, what: str, values: NDArray, names: Sequence[str], kinds: Dimensions
+) -> Iterator[Finding]:
     quiet = still(values, episodes.ends)
     constant = [name for name, column in zip(names, values.T, strict=True) if np.ptp(column) == 0]
     noisy = [name for name, rests in zip(names, quiet, strict=True) if rests and name not in constant]
-    if len(constant) == len(names) and kind == "action":
+    if len(constant) == len(names) and what == "action":
         yield Finding("no action ever changes: there is no motion to learn", fatal=True)
-    elif constant:
-        yield Finding(f"{kind} {_listed(constant)} never changes")
+    elif unsaid := [name for name in constant if names.index(name) not in kinds.named(*_MAY_STAND)]:
+        yield Finding(f"{what} {_listed(unsaid)} never changes")
     if noisy and len(noisy) < len(names):
-        yield Finding(f"{kind} {_listed(noisy)} stands still but for noise beside the others")
+        yield Finding(f"{what} {_listed(noisy)} stands still but for noise beside the others")
 
 
 def _small(episodes: Episodes) -> Iterator[Finding]:
     """Actions that the floor of the normalisation makes small beside the noise of a flow policy, which is 1."""
-    spread = episodes.action.astype(np.float64).std(0)
-    share = spread / Normalizer.fit(episodes.action).scale.numpy().astype(np.float64)
-    moves = ~still(episodes.action, episodes.ends) & (spread > 0)
+    actions = episodes.action_kinds.about_mean(episodes.action)
+    spread = actions.astype(np.float64).std(0)
+    share = spread / Normalizer.fit(actions).scale.numpy().astype(np.float64)
+    moves = ~still(actions, episodes.ends) & (spread > 0)
     small = [
         name for name, part, motion in zip(episodes.action_names, share, moves, strict=True) if motion and part < 0.5
     ]

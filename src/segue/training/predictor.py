@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
+from segue.core.dimensions import Dimensions
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import DataError, SpecError
 from segue.policies.normalizer import Normalizer
 from segue.policies.state_predictor import StatePredictor, StatePredictorConfig
+from segue.policies.units import anchors_of
 from segue.training import checkpoint
 from segue.training.autoencoder import held_out
 from segue.training.bounded import built, check_described, refusing
@@ -91,7 +93,7 @@ class PredictionError:
         steps: How far ahead [control steps].
         predicted: Mean absolute error, each dimension in its own unit. Shape (steps, observation).
         unchanged: The same of the observation as it was. Shape (steps, observation).
-        spread: Standard deviation of the observations. Shape (observation,).
+        spread: Standard deviation of the observations, 0 of those that are not predicted. Shape (observation,).
     """
 
     names: tuple[str, ...]
@@ -129,22 +131,34 @@ def predictor_for(episodes: Episodes, *, width: int = 256, most_steps: int = 12)
         DataError: No episode has a second frame.
     """
     goes_on = np.flatnonzero(Windows(episodes, 1).remaining)
-    changes = episodes.observation[goes_on + 1].astype(np.float64) - episodes.observation[goes_on]
+    seen, done = episodes.observation_kinds, episodes.action_kinds
+    observation = seen.about_mean(episodes.observation)
+    changes = seen.difference(episodes.observation[goes_on + 1].astype(np.float64), observation[goes_on])
     if len(changes) == 0:
         raise DataError(
             got="episodes of one frame", expected="at least one that goes on", change="record whole episodes"
         )
-    config = StatePredictorConfig(tuple(episodes.observation_names), tuple(episodes.action_names), episodes.dt, width)
+    config = StatePredictorConfig(
+        tuple(episodes.observation_names), tuple(episodes.action_names), episodes.dt, width, seen.words, done.words,
+        () if done.plain else tuple(episodes.state_of_action),
+    )  # fmt: skip
     predictor = StatePredictor(
         config,
-        Normalizer.fit(episodes.observation, FLOOR),
-        Normalizer.fit(episodes.action, FLOOR),
+        Normalizer.fit(observation, FLOOR),
+        Normalizer.fit(_unwound(episodes, done), FLOOR),
         torch.as_tensor(changes.std(0).clip(1e-6), dtype=torch.float32),
         most_steps,
     )
     state, action = (torch.as_tensor(each[goes_on]) for each in (episodes.observation, episodes.action))
     _fit_linear(predictor, state, action, changes)
     return predictor
+
+
+def _unwound(episodes: Episodes, kinds: Dimensions) -> NDArray[np.float32]:
+    """Actions as the predictor takes them, the first of each frame: near the state that they are about, or the mean."""
+    state = torch.as_tensor(episodes.observation_kinds.about_mean(episodes.observation))
+    start = anchors_of(torch.as_tensor(kinds.mean(episodes.action)), state, episodes.state_of_action)
+    return kinds.near(episodes.action, start.numpy())
 
 
 @torch.no_grad()
@@ -157,7 +171,8 @@ def _fit_linear(predictor: StatePredictor, state: Tensor, action: Tensor, change
         action: Shape (frames, action), what was done then.
         changes: Shape (frames, observation), what came of it.
     """
-    ones = torch.ones(len(state), 1, dtype=torch.double)
+    state, actions = predictor.unwound(state, action[:, None])
+    action, ones = actions[:, 0], torch.ones(len(state), 1, dtype=torch.double)
     inputs = torch.cat([predictor.observation(state).double(), predictor.action(action).double(), ones], dim=1)
     wanted = torch.as_tensor(changes) / predictor.change.double()
     ridge = RIDGE * len(inputs) * torch.eye(inputs.shape[1], dtype=torch.double)
@@ -179,7 +194,7 @@ def distance(predictor: StatePredictor, frames: Frames, index: Tensor, steps: in
     for j, state in enumerate(predictor.steps(frames.state[index], executed)):
         there = (frames.left[index] > j).to(state.dtype)
         wanted = frames.state[(index + j + 1).clamp(max=len(frames.state) - 1)]
-        error = ((state - wanted) / predictor.change).abs().mean(1) / (j + 1) ** 0.5
+        error = predictor.apart(state, wanted, predictor.change) / (j + 1) ** 0.5
         total = total + (error * there).sum() / there.sum().clamp(min=1)
     return total / steps
 
@@ -243,7 +258,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         predictor.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
     )
-    info = {"predictor": asdict(predictor.config), "training": asdict(training), **stated}
+    info = {"predictor": described(predictor.config), "training": asdict(training), **stated}
     first = _restore(run, info, predictor, average, optimizer) if resume and checkpoint.started(run) else 0
     frames = Frames.of(learned, device)
     goes_on = torch.nonzero(frames.left > 0).flatten()
@@ -315,10 +330,17 @@ def prediction_error(
     predicted, unchanged = [], []
     for count in steps:
         now, guess, seen = _rolled(predictor, frames, count)
-        predicted.append((guess - seen).abs().double().mean(0).cpu().numpy())
-        unchanged.append((now - seen).abs().double().mean(0).cpu().numpy())
-    spread = episodes.observation.std(0, dtype=np.float64)
+        for errors, state in ((predicted, guess), (unchanged, now)):
+            errors.append(predictor.kinds.difference(state, seen).abs().double().mean(0).cpu().numpy())
+    spread = predictor.kinds.about_mean(episodes.observation).std(0, dtype=np.float64)
+    spread[list(predictor.kinds.steps)] = 0
     return PredictionError(tuple(episodes.observation_names), steps, np.array(predicted), np.array(unchanged), spread)
+
+
+def described(config: StatePredictorConfig) -> dict[str, Any]:
+    """Plain JSON of a configuration; kinds only where there are any, as in checkpoints of before there were."""
+    kinds = ("observation_kinds", "action_kinds", "state_of_action")
+    return {name: value for name, value in asdict(config).items() if value or name not in kinds}
 
 
 def _json(error: PredictionError) -> dict[str, Any]:
@@ -356,8 +378,8 @@ def predictor_in(saved: checkpoint.Checkpoint) -> tuple[StatePredictor, Predicti
         return predictor, PredictionError(predictor.config.observation_names, tuple(error["steps"]), *columns)
 
 
-def _blank(described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StatePredictor:
-    fields = {**described, **{name: tuple(described[name]) for name in ("observation_names", "action_names")}}
+def _blank(fields: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StatePredictor:
+    fields = {name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()}
     config = StatePredictorConfig(**fields)
     seen, acted = len(config.observation_names), len(config.action_names)
     units = Normalizer.identity(seen), Normalizer.identity(acted)

@@ -153,12 +153,19 @@ def check_commands(commanded: CommandedState, episodes: Episodes) -> None:
     def size(values: NDArray[np.float64]) -> float:
         return float(np.sqrt(np.mean(values**2)))
 
+    def apart(one: NDArray[np.float64], other: NDArray[np.float64], state: int) -> float:
+        return size(kinds.part((state,)).difference(one[:, None], other[:, None]))
+
+    kinds = episodes.observation_kinds.without_rotations()
+    spread = kinds.about_mean(then).std(0)
+
     for action, state in commanded.replaced.items():
-        off, most = size(actions[:, action] - then[:, state]), TARGET_ERROR * float(then[:, state].std())
+        off, most = apart(actions[:, action], then[:, state], state), TARGET_ERROR * float(spread[state])
         if most > 0 and off > most:
             raise _not_so(episodes, action, state, f"{off:.3g} from it one step later", f"a target: at most {most:.3g}")
     for action, state in commanded.advanced.items():
-        moved, off = size(then[:, state] - now[:, state]), size(now[:, state] + actions[:, action] - then[:, state])
+        moved = apart(then[:, state], now[:, state], state)
+        off = apart(now[:, state] + actions[:, action], then[:, state], state)
         if off > moved > 0:
             raise _not_so(episodes, action, state, f"{off:.3g} off when added", f"a displacement: at most {moved:.3g}")
 

@@ -6,14 +6,15 @@
 
 The plan is touched by the control thread alone. A chunk is joined at the action that the robot has reached, counted in
 actions that were really taken, so that no clock, latency estimate or cold start moves it. Without an action to take the
-engine answers None, LeRobot sends nothing, and the robot keeps its last target.
+engine answers None, LeRobot sends nothing, and the robot keeps its last target; where an action is declared to be a
+velocity or a displacement, the last targets are sent again, and zero for these.
 
 An inference that raises and a chunk that cannot be executed (not finite, of another shape, too late) are failures
 alike: each is logged, and after ten in a row the rollout is ended.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from segue.core.chunk import Array, Continuation, check_whole, nothing_to_continue
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError, UnknownNameError
 from segue.policies.noise import Noise, noise_named
 from segue.runtime.delay import WindowQuantile
@@ -120,6 +122,7 @@ class PlanEngine:
         worker: Where inference runs; a thread of its own by default.
         state: The state in an observation, shape (observation,), for policies that are to know what came of their last
             request (`Continuation.past`); None tells them nothing.
+        kinds: What each action dimension is.
     """
 
     def __init__(
@@ -131,8 +134,10 @@ class PlanEngine:
         end: Callable[[], None],
         worker: Executor | None = None,
         state: Callable[[Mapping[str, Any]], Array] | None = None,
+        kinds: Dimensions = LINEAR,
     ) -> None:
-        self._state = state
+        self._state, self._kinds = state, kinds
+        self._last: Tensor | None = None
         self._infer, self._settings, self._reset_policy, self._end = infer, settings, reset_policy, end
         self._worker = ThreadPoolExecutor(1, "segue-inference") if worker is None else worker
         self._plan: Plan | None = None
@@ -175,7 +180,7 @@ class PlanEngine:
         """Start a new episode, of which nothing of the last one is left; chunks under way will be stale."""
         if self._plan is not None:
             self._plan.reset()
-        self._first = self._flight = self._raw = self._observation = None
+        self._first = self._flight = self._raw = self._observation = self._last = None
         self._failures = 0
         self._episode += 1
         self._worker.submit(self._begin, self._episode)
@@ -185,7 +190,11 @@ class PlanEngine:
         self._observation = obs
 
     def get_action(self, obs_frame: Mapping[str, Any] | None) -> Tensor | None:
-        """The action of this step, shape (action,), robot units; None for none. ``obs_frame`` is not needed."""
+        """The action of this step, shape (action,), robot units; None for none. ``obs_frame`` is not needed.
+
+        Raises:
+            SpecError: There are kinds for another number of actions than chunks have.
+        """
         if not self._running or self.failed or self._observation is None:
             return None
         self._take()
@@ -197,7 +206,10 @@ class PlanEngine:
             self._flight = request, self._submit(self._observation, self._leftover(request), request.continuation)
         tick = self._plan.tick()
         self._count["holds" if tick.event is Event.HELD else "actions"] += 1
-        return None if tick.action is None else torch.from_numpy(tick.action.copy())
+        if tick.action is not None:
+            self._last = torch.from_numpy(tick.action.copy())
+            return self._last.clone()
+        return self._kinds.held(self._last) if self._last is not None and self._kinds.moves else None
 
     def _submit(self, observation: Mapping[str, Any], leftover: Tensor | None, known: Continuation) -> Future[Inferred]:
         return self._worker.submit(self._inferred, self._episode, observation, leftover, known)
@@ -280,6 +292,7 @@ class PlanEngine:
             TimingError: The settings do not fit chunks of this length.
         """
         horizon, action = first.actions.shape
+        self._kinds.check("action", [f"action {i}" for i in range(action)])
         settings = self._settings
         delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
         return plan_for(horizon, action, settings.execution_horizon, delay)
@@ -298,6 +311,19 @@ def check_sees_now(kind: str, observations: int) -> None:
             expected="a policy that makes a chunk of the observation of now: ACT, SmolVLA, pi0, pi0.5, one of Segue's",
             change="run it as LeRobot does (--inference.type=sync; lerobot-eval on the policy itself)",
         )
+
+
+def kinds_of(said: Mapping[str, str], names: Sequence[str]) -> Dimensions:
+    """The kinds of actions that are declared by name, all others linear.
+
+    Raises:
+        SpecError: No action has that name, or there is no such kind.
+    """
+    if unknown := sorted(said.keys() - set(names)):
+        raise SpecError(
+            got=f"the kind of {unknown[0]!r}", expected=f"one of {', '.join(names)}", change="correct the name"
+        )
+    return Dimensions.of(*(said.get(name, "linear") for name in names))
 
 
 def plan_for(horizon: int, action: int, execution_horizon: int | None, delay: WindowQuantile) -> Plan:
