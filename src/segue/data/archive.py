@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data import foreign
+from segue.core import foreign
 from segue.data.pictures import PREFIX, mapped
 from segue.errors import DataError
 

@@ -14,7 +14,6 @@ robomimic's files often have it in ``env_args``. Only the arrays that are asked 
 not followed.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.observation import Cameras
-from segue.data import foreign
-from segue.data.choice import Choice
+from segue.data.choice import Choice, separated
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images
 from segue.data.origin import Origin
@@ -194,8 +193,10 @@ def _keys(episode: _Episode, state: str | None, action: str | None) -> tuple[tup
     """Arrays of state and action, named or usual."""
     with _group(episode) as group:
         there = _arrays(group)
-    commands = _split(action) if action else next(((key,) for key in ACTIONS if key in there), ())
-    observed = _split(state) if state else next((keys for keys in STATES if set(keys) <= there.keys()), ())
+    commands = separated(action, "--action") if action else next(((key,) for key in ACTIONS if key in there), ())
+    observed = (
+        separated(state, "--state") if state else next((each for each in STATES if set(each) <= there.keys()), ())
+    )
     missing = [key for key in (*observed, *commands) if key not in there]
     if missing or not commands or not observed:
         vectors = ", ".join(f"{key} {shape}" for key, shape in there.items() if not _pictured(key, shape))
@@ -210,10 +211,6 @@ def _keys(episode: _Episode, state: str | None, action: str | None) -> tuple[tup
             change="name them with --state and --action; several, separated by commas, are joined",
         )
     return observed, commands
-
-
-def _split(given: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("/") for part in given.split(","))
 
 
 def _array(group: Any, key: str, episode: _Episode) -> NDArray[Any]:
@@ -315,9 +312,9 @@ def _told_rate(episode: _Episode) -> float | None:
         data = content.get("data")
         told = None if data is None else data.attrs.get("env_args")
     try:
-        found = json.loads(told)["env_kwargs"]["control_freq"]
+        found = foreign.parsed(told)["env_kwargs"]["control_freq"]
         return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
-    except (TypeError, ValueError, KeyError, RecursionError, OverflowError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from segue.core import foreign
 from segue.data.episodes import Episodes
 from segue.envs.robot import RobotSpec
 from segue.envs.tasks import Task
@@ -135,12 +136,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         DataError: Missing, not JSON, or of another schema.
     """
-    try:
-        results = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            got=f"{path}: {error}", expected="a results file of `segue eval` or `segue bench`", change="check the path"
-        ) from error
+    results = foreign.read_json(path)
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise DataError(
             got=f"{path} without schema {SCHEMA}",
@@ -148,8 +144,11 @@ def read(path: Path) -> dict[str, Any]:
             change="evaluate again, or use the version that wrote it",
         )
     traces = path.with_name(TRACES)
-    if "traces" not in results and traces.is_file():
-        results["traces"] = json.loads(traces.read_text())["traces"]
+    if "traces" not in results and traces.exists():
+        beside = foreign.read_json(traces)
+        if not isinstance(beside, dict) or not isinstance(beside.get("traces"), list):
+            raise DataError(f"{traces} without traces", "the file as it was written beside the results", "remove it")
+        results["traces"] = beside["traces"]
     return results
 
 

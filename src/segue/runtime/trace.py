@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.chunk import Array
 from segue.errors import DataError, SpecError
 from segue.runtime import records
@@ -301,9 +302,9 @@ def _read_layout(path: Path, content: bytes) -> tuple[Layout, dict[str, Any]]:
     if layout.preamble(text) != content[: records.COUNTERS]:
         raise _damaged(path, f"a header with checksum {crc:08x} that it does not have")
     try:
-        size, header = layout.size, json.loads(text)
+        size, header = layout.size, foreign.parsed(text)
         _ = replace(layout, magic=records.MAGIC).chunk  # what older records become can be, too
-    except (ValueError, RecursionError) as error:  # the checksum is right, so somebody meant it
+    except ValueError as error:  # the checksum is right, so somebody meant it
         raise _damaged(path, f"sizes or a header that cannot be ({error})") from error
     if len(content) < size or not isinstance(header, dict):
         raise _damaged(path, f"{len(content)} of {size} bytes, a header of type {type(header).__name__}")

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.observation import Cameras, Picture
-from segue.data import foreign
 from segue.data.lerobot.layout import Layout, pyarrow_parquet
 from segue.errors import DataError, MissingExtraError
 
