@@ -19,6 +19,8 @@ LARGEST = 64 * 2**20
 """Bytes of a text that is read whole."""
 _DEEPEST = 32
 """Levels of a text; whoever walks through it may then do so by calling itself."""
+_ROOM, _DENSEST = 2**30, 64
+"""Bytes that anything may take, unpacked, and beyond them so many times its bytes in the file."""
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that stands for another one, which Git LFS has not brought yet."""
 _WHOLE, _AGAIN = "the whole file as it was written", "copy or download it again"
@@ -51,6 +53,24 @@ def regular(file: Path, kind: type[SegueError] = DataError, largest: int | None 
             change="git lfs install, then git lfs pull in the clone; or download it with `hf download`",
         )
     return found.st_size
+
+
+def check_claim(what: str, claimed: int, stored: int) -> None:
+    """Raise `DataError` where a few bytes of a file are to become memory without end.
+
+    Recordings do not shrink so far; what does is small, such as a dimension that stands still.
+
+    Args:
+        what: Is said to be so large, for the error.
+        claimed: Bytes that it says it takes, unpacked.
+        stored: Bytes that it takes in the file.
+    """
+    if claimed > _ROOM and claimed > _DENSEST * stored:
+        raise DataError(
+            got=f"{what}: {claimed / 1e9:.1f} GB in {stored} bytes of the file",
+            expected=f"at most {_DENSEST} times as much, as recordings have",
+            change=f"it is damaged, or made to fill a memory: {_AGAIN}",
+        )
 
 
 def begins(file: Path, count: int, kind: type[SegueError] = DataError) -> bytes:

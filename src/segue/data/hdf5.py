@@ -45,6 +45,7 @@ STATES = (
 """Where a state is looked for when none is named: the first of which an episode has all arrays."""
 _DENSEST = 1100
 """Numbers take at most this many times their room in the file; deflate reaches 1032. More is a claim, not data."""
+_DEEPEST = 4
 _AGAIN = "copy or record it again"
 
 
@@ -175,17 +176,18 @@ def _group(episode: _Episode) -> Iterator[Any]:
         yield content[episode.group]
 
 
-def _arrays(group: Any, prefix: str = "", depth: int = 4) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of all arrays, links to other files left out."""
-    h5py, found = _h5py(), dict[str, tuple[int, ...]]()
+def _arrays(group: Any, prefix: str = "", met: set[int] | None = None) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of all arrays; links to other files, and groups that were met before, are left out."""
+    h5py, found, met = _h5py(), dict[str, tuple[int, ...]](), set() if met is None else met
+    met.add(h5py.h5o.get_info(group.id).addr)  # a group may be a member of itself
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             continue
         member = group[name]
         if isinstance(member, h5py.Dataset):
             found[prefix + name] = member.shape or ()
-        elif depth:
-            found |= _arrays(member, f"{prefix}{name}/", depth - 1)
+        elif prefix.count("/") < _DEEPEST and h5py.h5o.get_info(member.id).addr not in met:
+            found |= _arrays(member, f"{prefix}{name}/", met)
     return found
 
 
@@ -246,6 +248,7 @@ def _dataset(group: Any, key: str, episode: _Episode) -> Any:
         raise DataError(f"{key!r} of {episode.where} is a group", "an array", "name an array in it")
     if member.external or member.is_virtual:
         raise DataError(f"{key!r} of {episode.where} lies in other files", "an array in this file", "store it there")
+    foreign.check_claim(f"{key!r} of {episode.where}", member.nbytes, member.id.get_storage_size())
     if member.nbytes > _DENSEST * member.id.get_storage_size() + 4096:
         raise DataError(
             got=f"{key!r} of {episode.where}, {member.nbytes} bytes in {member.id.get_storage_size()} of the file",

@@ -265,10 +265,10 @@ def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDA
         raise DataError(f"{key!r} of {path}: {error}", "an array that zarr can read", "store it again") from error
     if not isinstance(array, zarr.Array):
         raise DataError(f"{key!r} of {path} is a group", "an array", f"it has {_arrays(root)}")
-    foreign = _codecs(array.metadata.to_dict()) - CODECS
-    if foreign or array.dtype.kind == "O":
+    unknown = _codecs(array.metadata.to_dict()) - CODECS
+    if unknown or array.dtype.kind == "O":
         raise DataError(
-            got=f"{key!r} of {path} stored with {', '.join(sorted(foreign)) or 'objects'}",
+            got=f"{key!r} of {path} stored with {', '.join(sorted(unknown)) or 'objects'}",
             expected=f"numbers under one of the codecs {', '.join(sorted(CODECS))}",
             change="store it again as plain numbers; nothing is ever unpickled here",
         )
@@ -279,6 +279,7 @@ def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDA
             change="copy the store again; where zeros are meant, add --fill-missing",
         )
     try:
+        foreign.check_claim(f"{key!r} of {path}", array.nbytes, array.nbytes_stored())
         return np.asarray(array[:])
     except _DAMAGED as error:
         raise DataError(

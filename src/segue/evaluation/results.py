@@ -8,7 +8,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -150,6 +151,19 @@ def read(path: Path) -> dict[str, Any]:
             raise DataError(f"{traces} without traces", "the file as it was written beside the results", "remove it")
         results["traces"] = beside["traces"]
     return results
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Raise `DataError` where a file says what it should, and holds something else."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            got=f"{path} with content of another form ({type(error).__name__}: {str(error)[:100]})",
+            expected="a results file as `segue eval` or `segue bench` wrote it",
+            change="evaluate again, or copy the file again",
+        ) from error
 
 
 def slim(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -237,6 +237,10 @@ def _create(path: Path, size: int) -> mmap.mmap:
         os.close(file)
 
 
+_LARGEST = 2**34
+"""Bytes of a trace that is read whole: days."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A file that was read.
@@ -257,9 +261,8 @@ class Trace:
 def is_trace(path: Path) -> bool:
     """Whether a file begins like a trace."""
     try:
-        with path.open("rb") as file:
-            return file.read(len(records.MAGIC)) in records.FORMATS
-    except OSError:
+        return foreign.begins(path, len(records.MAGIC)) in records.FORMATS
+    except DataError:
         return False
 
 
@@ -270,10 +273,7 @@ def read(path: Path | str) -> Trace:
         DataError: Missing, not a trace, truncated or damaged.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error}", "a trace of `segue run`", "check the path") from error
+    content = foreign.content(path, _LARGEST)
     layout, header = _read_layout(path, content)
     words = [int(word) for word in np.frombuffer(content, "<u8", 4, records.COUNTERS)]
     counts = [word & records.WORD for word in words]

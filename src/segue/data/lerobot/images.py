@@ -152,6 +152,8 @@ def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
             if image.size[::-1] != size:
                 got = f"{where} of {image.size[1]} x {image.size[0]} pixels"
                 raise DataError(got, f"{size[0]} x {size[1]}, as info.json says", change)
+            if image.mode[0] in "IF":  # would be cut off at 255
+                raise DataError(f"{where} of more than 8 bits per colour", "a picture, no distances", change)
             return np.asarray(image.convert("RGB"))
     except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", "a whole PNG or JPEG file", change) from error
