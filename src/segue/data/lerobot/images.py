@@ -36,6 +36,11 @@ def cameras(info: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(key for key, each in features.items() if isinstance(each, dict) and each.get("dtype") in KINDS)
 
 
+def coloured(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of `cameras` that have pictures in colour; a depth camera has none."""
+    return tuple(key for key in cameras(info) if _size(info["features"][key].get("shape")) is not None)
+
+
 def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
     """Height and width of each camera's pictures, as ``info.json`` says.
 
