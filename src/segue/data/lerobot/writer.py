@@ -98,7 +98,7 @@ def rate_of(dt: float) -> int:
         raise DataError(
             got=f"a rate of {1 / dt:g} Hz",
             expected="a whole number of frames per second, all that the format can say",
-            change="take frames of a whole rate (segue.data.resample), or keep the recording as .npz, which has any rate",
+            change="take frames of a whole rate (segue.data.resample), or keep it as .npz, which has any rate",
         )
     return round(1 / dt)
 
