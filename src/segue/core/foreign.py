@@ -41,7 +41,7 @@ def regular(file: Path, kind: type[SegueError] = DataError, largest: int | None 
     try:
         found = file.stat()
     except (OSError, ValueError) as error:
-        raise kind(f"{file} cannot be read: {str(error)[:200]}", _WHOLE, f"it is missing: {_AGAIN}") from error
+        raise kind(f"{file} cannot be read: {str(error)[:200]}", _WHOLE, f"check the path, or {_AGAIN}") from error
     if not stat.S_ISREG(found.st_mode):
         raise kind(f"{file} cannot be read: it is no ordinary file", "a file", _AGAIN)
     if largest is not None and found.st_size > largest:

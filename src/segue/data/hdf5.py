@@ -248,13 +248,13 @@ def _dataset(group: Any, key: str, episode: _Episode) -> Any:
         raise DataError(f"{key!r} of {episode.where} is a group", "an array", "name an array in it")
     if member.external or member.is_virtual:
         raise DataError(f"{key!r} of {episode.where} lies in other files", "an array in this file", "store it there")
-    foreign.check_claim(f"{key!r} of {episode.where}", member.nbytes, member.id.get_storage_size())
     if member.nbytes > _DENSEST * member.id.get_storage_size() + 4096:
         raise DataError(
             got=f"{key!r} of {episode.where}, {member.nbytes} bytes in {member.id.get_storage_size()} of the file",
             expected="an array that was written",
             change=_AGAIN,
         )
+    foreign.check_claim(f"{key!r} of {episode.where}", member.nbytes, member.id.get_storage_size())
     return member
 
 
