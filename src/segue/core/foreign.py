@@ -76,10 +76,15 @@ def check_claim(what: str, claimed: int, stored: int) -> None:
 def begins(file: Path, count: int, kind: type[SegueError] = DataError) -> bytes:
     """The first bytes of a file; none of what is no ordinary file, which might keep its reader waiting."""
     try:
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:
+        with open(file, "rb", opener=_at_once) as content:
             return content.read(count) if stat.S_ISREG(os.fstat(content.fileno()).st_mode) else b""
     except OSError as error:
         raise unreadable(file, error, kind) from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever may write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def content(file: Path, largest: int = LARGEST, kind: type[SegueError] = DataError) -> bytes:
