@@ -241,11 +241,11 @@ def report_command(
             return show_rates(console, content, out or path.with_name("report.html"))
         summary = table.summarise(content)
         if said := headline(summary):
-            console.print(f"[bold]{said}[/]", highlight=False)
+            console.print(said, style="bold", highlight=False, markup=False)
         console.print(table.console(summary))
-        console.print(verdict(summary))
+        console.print(verdict(summary), markup=False)
         for line in frontier_lines(summary):
-            console.print(line, highlight=False)
+            console.print(line, highlight=False, markup=False)
         videos = {} if film_run is None else _films(content, film_run, delay)
         page = write_report(content, out or path.with_name("report.html"), videos)
         console.print(f"report: {page.resolve()}", soft_wrap=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.errors import MarkupError
 
 from segue.core import foreign
 from segue.data.episodes import Episodes
@@ -158,7 +159,7 @@ def understood(path: Path) -> Iterator[None]:
     """Raise `DataError` where a file says what it should, and holds something else."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MarkupError, TypeError, ValueError) as error:
         raise DataError(
             got=f"{path} with content of another form ({type(error).__name__}: {str(error)[:100]})",
             expected="a results file as `segue eval` or `segue bench` wrote it",
