@@ -56,9 +56,16 @@ def test_what_has_no_end_is_not_read(tmp_path: Path, name: str, put: Callable[[P
 def test_what_has_no_end_is_no_trace_and_no_result(tmp_path: Path, put: Callable[[Path], Any]) -> None:
     put(tmp_path / "x")
     assert not trace.is_trace(tmp_path / "x")
-    cell = Cell("push-t", method("naive"), None, 0, Fixed(4), 8, 10)
+    weights = tmp_path / "plain"
+    weights.mkdir()
+    cell = Cell("push-t", method("naive"), weights, 0, Fixed(4), 8, 10)
+    (weights / "config.json").write_text("{}")
     put(tmp_path / kept.name_of(cell))
     assert kept.read(tmp_path, cell) is None
+    (weights / "config.json").unlink()
+    put(weights / "config.json")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        kept.name_of(cell)
     (tmp_path / "results.json").write_text(json.dumps({"schema": results.SCHEMA}))
     put(tmp_path / results.TRACES)
     with pytest.raises(DataError, match=results.TRACES):
