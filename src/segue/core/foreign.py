@@ -43,7 +43,7 @@ def regular(file: Path, kind: type[SegueError] = DataError, largest: int | None 
     except (OSError, ValueError) as error:
         raise kind(f"{file} cannot be read: {str(error)[:200]}", _WHOLE, f"check the path, or {_AGAIN}") from error
     if not stat.S_ISREG(found.st_mode):
-        raise kind(f"{file} cannot be read: it is no ordinary file", "a file", _AGAIN)
+        raise kind(f"{file} cannot be read: it is no ordinary file", "a file", f"check the path, or {_AGAIN}")
     if largest is not None and found.st_size > largest:
         raise kind(f"{file} of {found.st_size} bytes", f"at most {largest}", f"it is damaged: {_AGAIN}")
     if begins(file, len(POINTER), kind) == POINTER:
