@@ -137,7 +137,7 @@ def read_json(file: Path, kind: type[SegueError] = DataError) -> Any:
     try:
         return parsed(text(file, kind=kind))
     except ValueError as error:
-        raise unreadable(file, error, kind) from error
+        raise unreadable(file, ValueError(f"not JSON: {error}"), kind) from error
 
 
 def read_json_lines(file: Path) -> list[Any]:
