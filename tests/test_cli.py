@@ -313,6 +313,12 @@ def test_brackets_in_a_message_are_text(segue: Segue) -> None:
     assert "[/bold]x.json" in complaint(segue("report", "[/bold]x.json"))
 
 
+def test_an_error_does_not_write_on_the_terminal_what_is_no_letter(segue: Segue) -> None:
+    error = complaint(segue("report", "\x1b[2J\u202ex.json"))
+    assert "?[2J?x.json" in error
+    assert "\x1b[2J" not in error
+
+
 def test_of_many_names_an_error_shows_those_that_are_close() -> None:
     error = UnknownNameError("task", "pik-place", [*(f"number-{number}" for number in range(30)), "pick-place"])
     assert "one of pick-place (30 more: `segue list`)" in str(error)

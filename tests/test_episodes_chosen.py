@@ -1,6 +1,6 @@
 import pytest
 
-from segue.data.choice import parsed
+from segue.data.choice import parsed, separated
 from segue.errors import DataError
 
 
@@ -13,3 +13,16 @@ def test_spans_of_episodes_are_read(text: str, expected: tuple[int, ...]) -> Non
 def test_other_words_are_no_episodes(text: str) -> None:
     with pytest.raises(DataError, match="--episodes"):
         parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a", ("a",)), (" a, b/c ", ("a", "b/c")), ("/obs/x/,y", ("obs/x", "y"))]
+)
+def test_names_are_separated_by_commas(text: str, expected: tuple[str, ...]) -> None:
+    assert separated(text, "--state") == expected
+
+
+@pytest.mark.parametrize("text", ["", ",", "a,", "a,,b", "a,b,a", "a,/a"])
+def test_empty_and_repeated_names_are_refused(text: str) -> None:
+    with pytest.raises(DataError, match="--state"):
+        separated(text, "--state")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from point_mass import demonstrations
-from segue.data import files, foreign
+from segue.core import foreign
+from segue.data import files
 from segue.data.lerobot import reader, writer
 from segue.errors import DataError
 from test_lerobot_data import DATA, change_info

@@ -223,3 +223,37 @@ def test_convert_keeps_cameras_without_being_asked(tmp_path: Path) -> None:
         reader.load(tmp_path / "out", cameras=[key]).pictures[key][:],
         sighted.demonstrations().pictures[sighted.CAMERA][:],
     )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"), [(180 / np.pi, "in degrees and the state in radians"), (1e-3, "in metres and the state in mill")]
+)
+def test_an_action_in_another_unit_than_its_state_is_named(ratio: float, said: str) -> None:
+    whole = moving()
+    other = changed(whole, (slice(None), 1), ratio * whole.action[:, 1])
+    assert f"action 'elbow' is about {ratio:.4g} times its state: it seems to be {said}" in texts(other)
+    assert "times its state" not in texts(changed(whole, (slice(None), 1), 3 * whole.action[:, 1]))
+
+
+def test_actions_that_come_a_frame_late_are_named() -> None:
+    whole = moving(ends=[400])
+    late = np.concatenate([whole.observation[:1], whole.observation[:-1]])
+    assert "is that state in the frame before" in texts(replace(whole, action=late))
+    assert "is that state in the same frame" in texts(replace(whole, action=whole.observation))
+
+
+def test_states_that_repeat_while_the_actions_go_on_are_named() -> None:
+    whole = moving()
+    slow = whole.observation[np.arange(400) // 2 * 2]
+    assert "50% of the states are those of the frame before" in texts(replace(whole, observation=slow))
+    resting = changed(replace(whole, observation=slow), slice(None), slow)  # nothing moves, nothing is late
+    assert "states are those of the frame before" not in texts(resting)
+
+
+def test_episodes_that_are_there_twice_are_named() -> None:
+    whole = moving()
+    rows = np.concatenate([np.arange(400), np.arange(200)])
+    twice = replace(
+        whole, observation=whole.observation[rows], action=whole.action[rows], ends=np.array([200, 400, 600])
+    )
+    assert "1 of 3 episodes are there before, number for number: 2 is 0" in texts(twice)

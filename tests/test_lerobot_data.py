@@ -98,6 +98,14 @@ def test_nothing_is_overwritten_and_odd_rates_are_refused(written: Path, tmp_pat
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(("rate", "written"), [(29.97, 30), (30000 / 1001, 30), (23.976, 24), (59.94, 60), (50.0, 50)])
+def test_rates_of_television_are_written_as_the_next_whole_number(tmp_path: Path, rate: float, written: int) -> None:
+    root = writer.save(replace(demonstrations(), dt=1 / rate), tmp_path / "set", task="t")
+    found = reader.load(root)
+    assert found.dt == pytest.approx(1 / written)
+    np.testing.assert_array_equal(found.action, demonstrations().action)
+
+
 def as_version_2(source: Path, target: Path) -> Path:
     """The same data set in the older layout."""
     info = json.loads((source / "meta/info.json").read_text())

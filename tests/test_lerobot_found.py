@@ -145,7 +145,7 @@ def test_any_column_can_be_named_and_several_are_joined(root: Path) -> None:
     np.testing.assert_array_equal(both.observation[: LENGTHS[0], -1], np.arange(LENGTHS[0]))
     twice = files.load(root, action="action.arm", state="action.arm,observation.state")
     assert len(set(twice.observation_names)) == 6
-    with pytest.raises(DataError, match="each column once"):
+    with pytest.raises(DataError, match="each of them once"):
         files.load(root, action="action.arm,action.arm")
 
 

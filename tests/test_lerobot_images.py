@@ -14,9 +14,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import sighted
-from segue.cli import main
+from segue.cli import app, main
 from segue.core.observation import Observation
 from segue.data import episodes as archives
 from segue.data import files
@@ -203,3 +204,43 @@ def test_one_command_trains_a_policy_that_looks(tmp_path: Path, shown: Any, monk
     assert not ended.value.code
     config = json.loads((out / "plain" / "last" / "config.json").read_text())
     assert config["policy"]["vision"]["cameras"] == {CAMERA: list(SIZE)}
+
+
+def test_distances_in_16_bits_are_no_picture(tmp_path: Path, shown: Any) -> None:
+    """Pillow would cut them off at 255."""
+    far = np.full(SIZE, 40_000, np.uint16)
+    root = with_pictures(tmp_path / "set", [encoded(far), *(encoded(each) for each in shown[1:])])
+    with pytest.raises(DataError, match="8 bits per colour"):
+        reader.load(root, cameras=[CAMERA])
+
+
+def test_pictures_in_every_form_of_a_file(tmp_path: Path, shown: Any) -> None:
+    forms = [
+        ("JPEG", {"progressive": True}),
+        ("PNG", {"mode": "RGBA"}),
+        ("JPEG", {"mode": "CMYK"}),
+        ("PNG", {"mode": "P"}),
+    ]
+    files = []
+    for picture, (form, settings) in zip(shown[:4], forms, strict=True):
+        file = io.BytesIO()
+        image = Image.fromarray(picture).convert(settings.pop("mode", "RGB"))
+        image.save(file, form, quality=100, **settings)
+        files.append(file.getvalue())
+    root = with_pictures(tmp_path / "set", [*files, *(encoded(each) for each in shown[4:])])
+    found = reader.load(root, cameras=[CAMERA]).pictures[CAMERA][:]
+    assert np.abs(found[:4].astype(int) - shown[:4]).mean() < 8
+    np.testing.assert_array_equal(found[4:], shown[4:])
+
+
+def test_a_depth_camera_is_named_and_left_out(tmp_path: Path, shown: Any) -> None:
+    root = with_pictures(tmp_path / "set", [encoded(each) for each in shown])
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["observation.images.depth"] = {"dtype": "image", "shape": [*SIZE, 1], "names": None}
+    (root / "meta/info.json").write_text(json.dumps(info))
+    assert files.cameras(root) == (CAMERA,)
+    done = CliRunner().invoke(app, ["convert", str(root), str(tmp_path / "new")])
+    said = " ".join(done.output.split())
+    assert f"camera {CAMERA}" in said
+    assert "dropped: camera observation.images.depth" in said
+    np.testing.assert_array_equal(files.load(tmp_path / "new", cameras=[CAMERA]).pictures[CAMERA][:], shown)

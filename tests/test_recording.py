@@ -68,18 +68,38 @@ def test_the_roughest_dimensions_come_first() -> None:
     assert roughest(episodes_of(np.zeros((9, 2)))) == []
 
 
-@pytest.mark.parametrize("noise", [0.0, 2e-6, 1e-4])
-def test_a_dimension_that_stands_still_decides_nothing(noise: float) -> None:
-    time = np.arange(2000) / 100
+RESTING = {
+    "nothing": lambda time, rng: 0 * time,
+    "micrometres of noise": lambda time, rng: 2e-6 * rng.normal(size=len(time)),
+    "a tenth of a millimetre of noise": lambda time, rng: 1e-4 * rng.normal(size=len(time)),
+    "one tick of an encoder": lambda time, rng: 1.5e-4 * rng.integers(0, 2, len(time)),
+    "noise on a slow drift": lambda time, rng: 2e-5 * time + 2e-6 * rng.normal(size=len(time)),
+}
+
+
+@pytest.mark.parametrize("rest", RESTING)
+@pytest.mark.parametrize("rate", [30, 100, 500])
+def test_a_dimension_that_stands_still_decides_nothing(rest: str, rate: int) -> None:
+    time = np.arange(20 * rate) / rate
     moving = 0.1 * np.stack([np.sin(time), np.cos(0.7 * time)], 1)
-    moving[800:] += 0.02  # a seam
-    resting = 0.3 + noise * np.random.default_rng(0).normal(size=(2000, 1))
+    moving[8 * rate :] += 0.02  # a seam
+    resting = 0.3 + RESTING[rest](time, np.random.default_rng(0))[:, None]
     alone, beside = episodes_of(moving), episodes_of(np.hstack([moving, resting]))
     for one, other in zip(recording_metrics(alone, 8), recording_metrics(beside, 8), strict=True):
         assert other.interval.value == pytest.approx(one.interval.value, rel=0.05), one.label
     assert [name for name, _ in roughest(beside)] == [name for name, _ in roughest(alone)]
     assert standing(beside) == ["joint 2"]
     assert standing(alone) == []
+
+
+def test_a_smooth_drift_counts_and_decides_nothing() -> None:
+    time = np.arange(2000) / 100
+    moving = 0.1 * np.stack([np.sin(time), np.cos(0.7 * time)], 1)
+    moving[800:] += 0.02  # a seam
+    alone, beside = episodes_of(moving), episodes_of(np.hstack([moving, 2e-5 * time[:, None]]))
+    for one, other in zip(recording_metrics(alone, 8), recording_metrics(beside, 8), strict=True):
+        share = np.sqrt(2 / 3) if one.label == "Seam jump" else 1  # a root mean square over the dimensions
+        assert other.interval.value == pytest.approx(share * one.interval.value, rel=0.05), one.label
 
 
 def test_a_recorder_is_a_simulator_and_keeps_what_was_commanded() -> None:

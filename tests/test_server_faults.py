@@ -24,7 +24,7 @@ from segue.integrations.openpi import OpenpiPolicy
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
 from segue.policies.expanded import ExpandedPolicy
 from segue.policies.predictor import PredictivePolicy
-from segue.runtime import client
+from segue.runtime import client, floods
 from segue.runtime import server as module
 from segue.runtime.floods import Sparing
 from segue.runtime.server import MOST_REFUSED, PolicyServer
@@ -89,6 +89,20 @@ def test_log_flood_frames_that_never_become_a_message_end_their_connection(frame
         burst(bad, Frame(Opcode.BINARY, b"", fin=False), *[frame] * 2000)
         until_closed(bad)
         honest.next_chunk(STATE, FIRST)
+
+
+def test_log_flood_no_more_of_a_burst_is_read_than_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, original = [0], floods.ServerConnection.data_received
+
+    def counted(self: Any, data: bytes) -> None:
+        read[0] += len(data)
+        original(self, data)
+
+    monkeypatch.setattr(floods.ServerConnection, "data_received", counted)
+    with served(Affine()) as it, stranger(it) as bad:
+        burst(bad, *[Frame(Opcode.BINARY, b"\xc1")] * 10_000)  # 70 kB
+        until_closed(bad)
+    assert read[0] < 16_384
 
 
 def test_a_client_that_is_understood_now_and_then_stays() -> None:

@@ -244,10 +244,13 @@ RESTING = {
     "noise of a sensor": lambda rng: 0.3 + 2e-6 * rng.normal(size=2000),
     "two ticks of an encoder": lambda rng: 1.5e-4 * rng.integers(0, 2, 2000),
     "nothing": lambda rng: np.full(2000, 0.3),
+    "noise on a drift": lambda rng: 4e-4 * np.sin(T / 9) + 2e-6 * rng.normal(size=2000),
     "a drift below what is measured": lambda rng: 5e-6 * np.sin(T / 9) + 1e-6 * rng.normal(size=2000),
 }
 MOVING = {
     "small and smooth": lambda rng: 3e-4 * np.sin(T),
+    "a smooth drift": lambda rng: 2e-5 * T,
+    "small, with little noise": lambda rng: 3e-4 * np.sin(T) + 1e-6 * rng.normal(size=2000),
     "a gripper beside millimetres": lambda rng: 4e-4 * (np.sin(0.8 * T) > 0),
     "noise as large as the motion": lambda rng: 0.05 * rng.normal(size=2000),
 }

@@ -217,6 +217,14 @@ def test_console_shows_units_and_every_method() -> None:
     assert all(shown in text.getvalue() for shown in ("A", "B", "1.00", "9.00"))
 
 
+def test_brackets_in_a_label_are_text() -> None:
+    """Not the markup of the screen: whoever wrote the results chose the label."""
+    results, text = two(1.0, 9.0), io.StringIO()
+    results["methods"][0]["label"] = "[/bold]x"
+    Console(file=text, width=100).print(console(summarise(results), ["completion_time"]))
+    assert "[/bold]x" in text.getvalue()
+
+
 def test_episode_rows_lose_nothing() -> None:
     results = comparison({"a": {0: {"score": [0.5, None]}, 2: {"score": [0.25]}}, "b": {0: {"score": [1.0]}}})
     rows = list(episode_rows(results))

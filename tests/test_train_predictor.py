@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import segue.training.predictor as module
@@ -239,6 +240,22 @@ def test_a_finished_run_is_not_trained_further(tmp_path: Path, monkeypatch: pyte
     done = trained(tmp_path)
     monkeypatch.setattr(module, "distance", None)
     assert same(trained(tmp_path, resume=True), done)
+
+
+def test_a_predictor_of_an_earlier_layout_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """Its configuration looks like one of now."""
+    trained(tmp_path)
+    folder = (tmp_path / "last").resolve()
+    weights = load_file(folder / "policy.safetensors")
+    older = {"first.": "network.0.", "rest.1.": "network.2.", "rest.3.": "network.4."}
+    for ours, theirs in older.items():
+        weights = {name.replace(ours, theirs): value for name, value in weights.items() if "linear" not in name}
+    save_file(weights, folder / "policy.safetensors")
+    info = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in info.items() if key != "sha256"}))
+    for read in (lambda: load_predictor(tmp_path), lambda: trained(tmp_path, resume=True)):
+        with pytest.raises(CheckpointError, match=r"earlier version of Segue[\s\S]*train-predictor"):
+            read()
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

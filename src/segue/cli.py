@@ -369,7 +369,9 @@ def main() -> None:
     except SegueError as error:
         screen = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         screen.print("error:", style="bold red", end=" ")
-        screen.print(error)
+        screen.print(
+            "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+        )  # names of strangers' files
         sys.exit(1)
     except MemoryError:
         Console(stderr=True).print(

@@ -237,20 +237,21 @@ def report_command(
     from segue.evaluation.verdict import headline, verdict
 
     content = results.read(path)
-    if "rates" in content:
-        from segue.commands.rates import show_rates
+    with results.understood(path):
+        if "rates" in content:
+            from segue.commands.rates import show_rates
 
-        return show_rates(console, content, out or path.with_name("report.html"))
-    summary = table.summarise(content)
-    if said := headline(summary):
-        console.print(f"[bold]{said}[/]", highlight=False)
-    console.print(table.console(summary))
-    console.print(verdict(summary))
-    for line in frontier_lines(summary):
-        console.print(line, highlight=False)
-    videos = {} if film_run is None else _films(content, film_run, delay)
-    page = write_report(content, out or path.with_name("report.html"), videos)
-    console.print(f"report: {page.resolve()}", soft_wrap=True)
+            return show_rates(console, content, out or path.with_name("report.html"))
+        summary = table.summarise(content)
+        if said := headline(summary):
+            console.print(said, style="bold", highlight=False, markup=False)
+        console.print(table.console(summary))
+        console.print(verdict(summary), markup=False)
+        for line in frontier_lines(summary):
+            console.print(line, highlight=False, markup=False)
+        videos = {} if film_run is None else _films(content, film_run, delay)
+        page = write_report(content, out or path.with_name("report.html"), videos)
+        console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
 def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes]:

@@ -38,7 +38,7 @@ class Reading:
         Raises:
             DataError: The episodes are no numbers.
         """
-        named = tuple(name.strip() for name in cameras.split(",")) if cameras else ()
+        named = choice.separated(cameras, "--cameras") if cameras else ()
         chosen = None if episodes is None else choice.parsed(episodes)
         return cls(rate, state, action, named, chosen, skip_bad, fill_missing, tuple(kind or ()))
 

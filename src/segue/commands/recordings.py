@@ -107,6 +107,8 @@ def convert_command(
     dropped = [f"camera {name}" for name in origin.unseen] + list(origin.unread)
     dropped += [f"--task {task!r}, as the recording has its own instructions"] if told is not None and task else []
     console.print(f"dropped: {', '.join(dropped) or 'nothing'}", highlight=False, markup=False, soft_wrap=True)
+    if abs((fps := writer.rate_of(episodes.dt)) * episodes.dt - 1) > 1e-6:
+        console.print(f"{1 / episodes.dt:.6g} Hz is written as {fps} Hz: the format has whole rates", highlight=False)
     for note in origin.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 

@@ -26,8 +26,10 @@ SMALL = 5e-3
 flips between two ticks of a 12-bit encoder has 1e-3 of what the joints beside it have."""
 UNRESOLVED = 1e-4
 """Share below which it stands still in any case: less than what robots measure of their own motion."""
-NOISY = 0.5
-"""A dimension is noise from this size of its steps on, over that of steps without any memory."""
+NOISY, DRIFTING = 0.5, 5e-3
+"""A dimension is noise from this size of its steps on, over that of steps without any memory; and from the smaller one
+on if four steps lead hardly farther than one, as where noise lies on a drift."""
+HARDLY = 1.5
 
 
 def still(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -35,9 +37,11 @@ def still(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> NDArray[np.b
 
     With the standard deviation ``s`` of a dimension, the largest one ``s_max``, and its steps inside of episodes:
 
-        still  <=>  s < 1e-4 s_max,  or  s < 5e-3 s_max  and  rms(step) > 0.5 sqrt(2) s
+        still  <=>  s < 1e-4 s_max,  or  s < 5e-3 s_max  and  restless
+        restless  <=>  rms(step) > 0.5 sqrt(2) s,  or  rms(step) > 5e-3 sqrt(2) s  and  rms(4 steps) < 1.5 rms(step)
 
-    Steps of pure noise have ``rms(step) = sqrt(2) s``; those of a motion that is resolved are far smaller. A small
+    Steps of pure noise have ``rms(step) = sqrt(2) s``, and four lead as far as one; those of a motion that is resolved
+    are far smaller, and four lead four times as far. A small
     motion is thus no standstill, whatever its unit, if it is smooth; nor is noise, if it is as large as what moves.
 
     Args:
@@ -46,11 +50,17 @@ def still(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> NDArray[np.b
     """
     path = np.asarray(path, np.float64)
     spread = np.std(path, axis=0)
-    inside = np.delete(np.diff(path, axis=0), np.asarray(ends, np.int64)[:-1] - 1, axis=0)
-    noise = np.sqrt(np.mean(inside**2, axis=0)) if len(inside) else np.zeros_like(spread)
-    largest = spread.max(initial=0.0)
-    restless = noise > NOISY * np.sqrt(2) * spread
+    episode = np.searchsorted(np.asarray(ends, np.int64), np.arange(len(path)), side="right")
+    one, four = (_step(path, episode, steps) for steps in (1, 4))
+    largest, share = spread.max(initial=0.0), one / np.sqrt(2)
+    restless = (share > NOISY * spread) | ((share > DRIFTING * spread) & (four < HARDLY * one))
     return (largest > 0) & ((spread < UNRESOLVED * largest) | ((spread < SMALL * largest) & restless))
+
+
+def _step(path: Array, episode: NDArray[np.int64], steps: int) -> Array:
+    """Root mean square of what some steps lead to, inside of episodes. Shape (dimension,), NaN where there is none."""
+    inside = (path[steps:] - path[:-steps])[episode[steps:] == episode[:-steps]]
+    return np.sqrt(np.mean(inside**2, axis=0)) if len(inside) else np.full(path.shape[1], np.nan)
 
 
 def scale_of_motion(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> Array:

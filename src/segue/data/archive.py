@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data import foreign
+from segue.core import foreign
 from segue.data.pictures import PREFIX, mapped
 from segue.errors import DataError
 
@@ -16,6 +16,7 @@ REQUIRED = ("observation", "action", "episode_ends", "dt")
 _KINDS = ("action_kinds", "observation_kinds")
 OPTIONAL = ("observation_names", "action_names", "state_of_action", *_KINDS, "source", "instructions", "robot_type")
 INSTRUCTION = "instruction"
+_SINGLE = b"\x93NUMPY"
 _WORDS = ("observation_names", "action_names", *_KINDS, "source", "instructions", "robot_type")
 
 
@@ -51,22 +52,20 @@ def read(path: Path) -> dict[str, NDArray]:
     if not path.exists():
         raise DataError(f"no file {path}", "a file of demonstrations (.npz)", "check the path")
     foreign.regular(path)
+    if foreign.begins(path, len(_SINGLE)) == _SINGLE:
+        raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
+    if not zipfile.is_zipfile(path):
+        raise _other(path)
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
-        with archive:
+        with np.load(path, allow_pickle=False) as archive:
             _check_keys(path, archive.files)
             kept = {key: mapped(path, key) for key in archive.files if key.startswith(PREFIX)}
             known = [key for key in archive.files if key in (*REQUIRED, *OPTIONAL, INSTRUCTION) or key in kept]
+            for key in known:
+                member = archive.zip.getinfo(f"{key}.npy")
+                foreign.check_claim(f"{key!r} of {path}", member.file_size, member.compress_size)
             return {key: found if (found := kept.get(key)) is not None else archive[key] for key in known}
     except ValueError as error:
-        if "allow_pickle" in str(error) and not zipfile.is_zipfile(path):  # what NumPy says of anything unknown
-            raise DataError(
-                f"{path} is no .npz archive",
-                "an .npz archive, an HDF5 file, a Zarr store or a data set of LeRobot",
-                "see docs/data.md",
-            ) from error
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{path} holds pickled objects", "plain numeric and text arrays", "store no dtype=object arrays"
@@ -78,6 +77,14 @@ def read(path: Path) -> dict[str, NDArray]:
         raise DataError(
             f"{path} is truncated or no .npz archive ({error})", "a complete .npz archive", "copy or record it again"
         ) from error
+
+
+def _other(path: Path) -> DataError:
+    return DataError(
+        f"{path} is no .npz archive",
+        "an .npz archive, an HDF5 file, a Zarr store or a data set of LeRobot",
+        "see docs/data.md",
+    )
 
 
 def columns(values: NDArray) -> int:

@@ -104,6 +104,22 @@ class Choice:
             )
 
 
+def separated(given: str, option: str) -> tuple[str, ...]:
+    """Names that are separated by commas.
+
+    Args:
+        given: What stands behind the option.
+        option: Of the command line, for errors.
+
+    Raises:
+        DataError: One is empty, or stands there twice.
+    """
+    found = tuple(part.strip().strip("/") for part in given.split(","))
+    if not all(found) or len(set(found)) != len(found):
+        raise DataError(f"{option} {given!r}", "names that are separated by commas, each of them once", "correct it")
+    return found
+
+
 def parsed(text: str) -> tuple[int, ...]:
     """Indices of episodes from words such as ``0-4,7``.
 

@@ -91,7 +91,7 @@ def _read(
 def cameras(path: Path) -> tuple[str, ...]:
     """Cameras whose pictures `load` reads where they are named; those of an ``.npz`` file need not be."""
     if lerobot.is_data_set(path):
-        return images.cameras(lerobot.read_info(path))
+        return images.coloured(lerobot.read_info(path))
     return hdf5.cameras(path) if hdf5.is_hdf5(path) else ()
 
 

@@ -14,7 +14,6 @@ robomimic's files often have it in ``env_args``. Only the arrays that are asked 
 not followed.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.observation import Cameras
-from segue.data import foreign
-from segue.data.choice import Choice
+from segue.data.choice import Choice, separated
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images
 from segue.data.origin import Origin
@@ -46,6 +45,7 @@ STATES = (
 """Where a state is looked for when none is named: the first of which an episode has all arrays."""
 _DENSEST = 1100
 """Numbers take at most this many times their room in the file; deflate reaches 1032. More is a claim, not data."""
+_DEEPEST = 4
 _AGAIN = "copy or record it again"
 
 
@@ -176,17 +176,18 @@ def _group(episode: _Episode) -> Iterator[Any]:
         yield content[episode.group]
 
 
-def _arrays(group: Any, prefix: str = "", depth: int = 4) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of all arrays, links to other files left out."""
-    h5py, found = _h5py(), dict[str, tuple[int, ...]]()
+def _arrays(group: Any, prefix: str = "", met: set[int] | None = None) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of all arrays; links to other files, and groups that were met before, are left out."""
+    h5py, found, met = _h5py(), dict[str, tuple[int, ...]](), set() if met is None else met
+    met.add(h5py.h5o.get_info(group.id).addr)  # a group may be a member of itself
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             continue
         member = group[name]
         if isinstance(member, h5py.Dataset):
             found[prefix + name] = member.shape or ()
-        elif depth:
-            found |= _arrays(member, f"{prefix}{name}/", depth - 1)
+        elif prefix.count("/") < _DEEPEST and h5py.h5o.get_info(member.id).addr not in met:
+            found |= _arrays(member, f"{prefix}{name}/", met)
     return found
 
 
@@ -194,8 +195,10 @@ def _keys(episode: _Episode, state: str | None, action: str | None) -> tuple[tup
     """Arrays of state and action, named or usual."""
     with _group(episode) as group:
         there = _arrays(group)
-    commands = _split(action) if action else next(((key,) for key in ACTIONS if key in there), ())
-    observed = _split(state) if state else next((keys for keys in STATES if set(keys) <= there.keys()), ())
+    commands = separated(action, "--action") if action else next(((key,) for key in ACTIONS if key in there), ())
+    observed = (
+        separated(state, "--state") if state else next((each for each in STATES if set(each) <= there.keys()), ())
+    )
     missing = [key for key in (*observed, *commands) if key not in there]
     if missing or not commands or not observed:
         vectors = ", ".join(f"{key} {shape}" for key, shape in there.items() if not _pictured(key, shape))
@@ -210,10 +213,6 @@ def _keys(episode: _Episode, state: str | None, action: str | None) -> tuple[tup
             change="name them with --state and --action; several, separated by commas, are joined",
         )
     return observed, commands
-
-
-def _split(given: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("/") for part in given.split(","))
 
 
 def _array(group: Any, key: str, episode: _Episode) -> NDArray[Any]:
@@ -255,6 +254,7 @@ def _dataset(group: Any, key: str, episode: _Episode) -> Any:
             expected="an array that was written",
             change=_AGAIN,
         )
+    foreign.check_claim(f"{key!r} of {episode.where}", member.nbytes, member.id.get_storage_size())
     return member
 
 
@@ -315,9 +315,9 @@ def _told_rate(episode: _Episode) -> float | None:
         data = content.get("data")
         told = None if data is None else data.attrs.get("env_args")
     try:
-        found = json.loads(told)["env_kwargs"]["control_freq"]
+        found = foreign.parsed(told)["env_kwargs"]["control_freq"]
         return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
-    except (TypeError, ValueError, KeyError, RecursionError, OverflowError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None
 
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.dimensions import LINEAR, Dimensions
-from segue.data import foreign
-from segue.data.choice import Choice
+from segue.data.choice import Choice, separated
 from segue.data.episodes import Episodes, usable
 from segue.data.origin import Origin
 from segue.errors import DataError, MissingExtraError, SpecError
@@ -97,24 +97,25 @@ def load(
     try:
         dt = _period(path, root, rate)
         ends = _ends(path, root)
-        commands = _vector(path, root, action or ACTION, fill_missing)
-        key = state or next((each for each in STATES if each in root), None)
-        if key is None:
+        acted = separated(action, "--action") if action else (ACTION,)
+        commands = _vector(path, root, acted, fill_missing)
+        seen = separated(state, "--state") if state else tuple(each for each in STATES if each in root)[:1]
+        if not seen:
             raise DataError(
                 got=f"{path} without a state under {', '.join(STATES)}; it has {_arrays(root)}",
                 expected="the key of what the policy is to see",
                 change=f"name it with --state data/..., or learn without one: --state {PREVIOUS_ACTION}",
             )
-        if key == PREVIOUS_ACTION:
+        if seen == (PREVIOUS_ACTION,):
             observation, commands, ends = _after_previous_action(path, commands, ends)
             names = tuple(f"previous action {i}" for i in range(observation.shape[1]))
         else:
-            observation = _vector(path, root, key, fill_missing)
-            names = _names(root, key)
-        action_names = _names(root, action or ACTION)
+            observation = _vector(path, root, seen, fill_missing)
+            names = _names(root, seen)
+        action_names = _names(root, acted)
         action_kinds = _kinds(path, root, "action_kinds") if action is None else LINEAR
         observation_kinds = _kinds(path, root, "observation_kinds") if state is None else LINEAR
-        origin = _origin(root, {*_keys(action or ACTION), *_keys(key), ENDS})
+        origin = _origin(root, {*acted, *seen, ENDS})
     finally:
         root.store.close()
     parts = {
@@ -133,25 +134,21 @@ def load(
     return usable(parts, Choice(episodes, skip_bad), str(path))
 
 
-def _keys(given: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in given.split(","))
-
-
-def _vector(path: Path, root: "zarr.Group", given: str, filled: bool) -> NDArray[np.float32]:
+def _vector(path: Path, root: "zarr.Group", named: Sequence[str], filled: bool) -> NDArray[np.float32]:
     """Arrays side by side, one row per frame."""
-    parts = [_rows(path, root, key, filled) for key in _keys(given)]
+    parts = [_rows(path, root, key, filled) for key in named]
     if len({len(part) for part in parts}) > 1:
         raise DataError(
-            got=f"{given} of {', '.join(str(len(part)) for part in parts)} rows in {path}",
+            got=f"{', '.join(named)} of {', '.join(str(len(part)) for part in parts)} rows in {path}",
             expected="as many rows of each",
             change="name arrays of the same frames",
         )
     return np.concatenate(parts, axis=1)
 
 
-def _names(root: "zarr.Group", given: str) -> tuple[str, ...]:
+def _names(root: "zarr.Group", named: Sequence[str]) -> tuple[str, ...]:
     """A store has no names: dimensions are numbered behind the key of their array."""
-    sizes = [(key.removeprefix("data/"), int(np.prod(root[key].shape[1:], dtype=np.int64))) for key in _keys(given)]  # type: ignore[union-attr]
+    sizes = [(key.removeprefix("data/"), int(np.prod(root[key].shape[1:], dtype=np.int64))) for key in named]  # type: ignore[union-attr]
     return tuple(f"{key} {i}" for key, size in sizes for i in range(size))
 
 
@@ -286,10 +283,10 @@ def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDA
         raise DataError(f"{key!r} of {path}: {error}", "an array that zarr can read", "store it again") from error
     if not isinstance(array, zarr.Array):
         raise DataError(f"{key!r} of {path} is a group", "an array", f"it has {_arrays(root)}")
-    foreign = _codecs(array.metadata.to_dict()) - CODECS
-    if foreign or array.dtype.kind == "O":
+    unknown = _codecs(array.metadata.to_dict()) - CODECS
+    if unknown or array.dtype.kind == "O":
         raise DataError(
-            got=f"{key!r} of {path} stored with {', '.join(sorted(foreign)) or 'objects'}",
+            got=f"{key!r} of {path} stored with {', '.join(sorted(unknown)) or 'objects'}",
             expected=f"numbers under one of the codecs {', '.join(sorted(CODECS))}",
             change="store it again as plain numbers; nothing is ever unpickled here",
         )
@@ -300,6 +297,7 @@ def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDA
             change="copy the store again; where zeros are meant, add --fill-missing",
         )
     try:
+        foreign.check_claim(f"{key!r} of {path}", array.nbytes, array.nbytes_stored())
         return np.asarray(array[:])
     except _DAMAGED as error:
         raise DataError(

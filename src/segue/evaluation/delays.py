@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.errors import DataError, UnknownNameError
 from segue.evaluation.trace_metrics import latencies
 from segue.runtime.trace import is_trace, read
@@ -128,8 +129,8 @@ class Recorded:
             return cls._of(_trace_latencies(path), dt)
         try:
             with warnings.catch_warnings(action="ignore", category=UserWarning):  # an empty file is refused below
-                seconds = np.loadtxt(path, ndmin=1)
-        except (OSError, ValueError) as error:
+                seconds = np.loadtxt(foreign.text(path).splitlines(), ndmin=1)
+        except ValueError as error:
             raise DataError(
                 got=f"{path}: {error}", expected="one latency in seconds per line", change="fix or replace the file"
             ) from error

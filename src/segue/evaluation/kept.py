@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import segue
+from segue.core import foreign
+from segue.errors import CheckpointError, DataError
 from segue.evaluation.sweep import Cell, run_cells
 from segue.training import checkpoint
 
@@ -45,7 +47,8 @@ def _weights(path: Path | None) -> Any:
     if path is None:
         return None
     folder = path / "last" if (path / "last").exists() else path
-    return json.loads((folder / "config.json").read_text()).get("sha256")
+    info = foreign.read_json(folder / "config.json", CheckpointError)
+    return info.get("sha256") if isinstance(info, dict) else None
 
 
 def _version(package: str) -> str:
@@ -80,10 +83,10 @@ def name_of(cell: Cell) -> str:
 def read(folder: Path, cell: Cell) -> dict[str, Any] | None:
     """The result of a cell, or None where it is not kept, or the file is damaged."""
     try:
-        found = json.loads((folder / name_of(cell)).read_text())
+        found = foreign.read_json(folder / name_of(cell))
         # The file says nothing about what only names the cell: that may differ from when it was written
         return {**found, **cell.key, "trace": {**found["trace"], **cell.key}}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         return None
 
 

@@ -8,14 +8,17 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.errors import MarkupError
 
+from segue.core import foreign
 from segue.data.episodes import Episodes
 from segue.envs.robot import RobotSpec
 from segue.envs.tasks import Task
@@ -135,12 +138,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         DataError: Missing, not JSON, or of another schema.
     """
-    try:
-        results = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            got=f"{path}: {error}", expected="a results file of `segue eval` or `segue bench`", change="check the path"
-        ) from error
+    results = foreign.read_json(path)
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise DataError(
             got=f"{path} without schema {SCHEMA}",
@@ -148,9 +146,25 @@ def read(path: Path) -> dict[str, Any]:
             change="evaluate again, or use the version that wrote it",
         )
     traces = path.with_name(TRACES)
-    if "traces" not in results and traces.is_file():
-        results["traces"] = json.loads(traces.read_text())["traces"]
+    if "traces" not in results and traces.exists():
+        beside = foreign.read_json(traces)
+        if not isinstance(beside, dict) or not isinstance(beside.get("traces"), list):
+            raise DataError(f"{traces} without traces", "the file as it was written beside the results", "remove it")
+        results["traces"] = beside["traces"]
     return results
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Raise `DataError` where a file says what it should, and holds something else."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MarkupError, TypeError, ValueError) as error:
+        raise DataError(
+            got=f"{path} with content of another form ({type(error).__name__}: {str(error)[:100]})",
+            expected="a results file as `segue eval` or `segue bench` wrote it",
+            change="evaluate again, or copy the file again",
+        ) from error
 
 
 def slim(content: Mapping[str, Any]) -> dict[str, Any]:

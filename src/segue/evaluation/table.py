@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from segue.errors import DataError, UnknownNameError
@@ -263,7 +264,7 @@ def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
                 strong = f"[bold]{value}[/bold]" if summary.among_best(name, delay, metric) else value
                 cells.append(f"{strong} [dim]{interval}[/dim]" if interval else value)
             last = index == len(summary.labels) - 1
-            table.add_row("" if index else str(delay), label, *cells, end_section=last)
+            table.add_row("" if index else str(delay), escape(label), *cells, end_section=last)
     return table
 
 

@@ -38,6 +38,7 @@ from msgspec import Raw
 from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.chunk import Array, Continuation, Past, PolicySpec
 from segue.core.observation import Picture
 from segue.errors import WireError
@@ -332,10 +333,10 @@ def refusal(code: str, name: str = "", identity: int | None = None, cause: str =
 def reason(text: str) -> tuple[str, int | None]:
     """What a text frame says, and to which request, if it says that; an openpi server sends a traceback."""
     try:
-        content = json.loads(text[:1000])
+        content = foreign.parsed(text[:1000])
         code, name, identity = content["error"], content.get("field", ""), content.get("id")
         cause = content.get("cause", "")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         code, name, identity, cause = (text.strip().splitlines() or [""])[-1][:200], "", None, ""
     said = f"{str(code)[:200]}: {str(cause)[:300]}" if cause else f"{str(code)[:200]} {str(name)[:80]}".strip()
     # It ends up on somebody's terminal: no control characters of a peer.

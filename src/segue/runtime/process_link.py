@@ -10,7 +10,6 @@ something for it.
 Every policy process gets memory of its own: one that was given up cannot speak into its successor's channel.
 """
 
-import json
 import math
 import os
 import random
@@ -24,6 +23,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from segue.core import foreign
 from segue.core.chunk import PolicySpec
 from segue.core.dimensions import Dimensions
 from segue.core.observation import Observed
@@ -342,7 +342,7 @@ def _readable(descriptors: Sequence[int], seconds: float) -> list[int]:
 def hello_from_line(text: bytes) -> Hello:
     """What a policy process said of itself; as `segue.runtime.worker` says it."""
     try:
-        value = json.loads(text)
+        value = foreign.parsed(text)
         if "error" in value:
             advice = value.get("expected", ADVICE[0]), value.get("change", ADVICE[1])
             raise _Lost(" ".join(str(value["error"]).split()), advice=advice)

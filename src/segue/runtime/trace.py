@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.chunk import Array
 from segue.errors import DataError, SpecError
 from segue.runtime import records
@@ -239,6 +240,10 @@ def _create(path: Path, size: int) -> mmap.mmap:
         os.close(file)
 
 
+_LARGEST = 2**34
+"""Bytes of a trace that is read whole: days."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A file that was read.
@@ -259,9 +264,8 @@ class Trace:
 def is_trace(path: Path) -> bool:
     """Whether a file begins like a trace."""
     try:
-        with path.open("rb") as file:
-            return file.read(len(records.MAGIC)) in records.FORMATS
-    except OSError:
+        return foreign.begins(path, len(records.MAGIC)) in records.FORMATS
+    except DataError:
         return False
 
 
@@ -272,10 +276,7 @@ def read(path: Path | str) -> Trace:
         DataError: Missing, not a trace, truncated or damaged.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error}", "a trace of `segue run`", "check the path") from error
+    content = foreign.content(path, _LARGEST)
     layout, header = _read_layout(path, content)
     words = [int(word) for word in np.frombuffer(content, "<u8", 4, records.COUNTERS)]
     counts = [word & records.WORD for word in words]
@@ -304,9 +305,9 @@ def _read_layout(path: Path, content: bytes) -> tuple[Layout, dict[str, Any]]:
     if layout.preamble(text) != content[: records.COUNTERS]:
         raise _damaged(path, f"a header with checksum {crc:08x} that it does not have")
     try:
-        size, header = layout.size, json.loads(text)
+        size, header = layout.size, foreign.parsed(text)
         _ = replace(layout, magic=records.MAGIC).chunk  # what older records become can be, too
-    except (ValueError, RecursionError) as error:  # the checksum is right, so somebody meant it
+    except ValueError as error:  # the checksum is right, so somebody meant it
         raise _damaged(path, f"sizes or a header that cannot be ({error})") from error
     if len(content) < size or not isinstance(header, dict):
         raise _damaged(path, f"{len(content)} of {size} bytes, a header of type {type(header).__name__}")

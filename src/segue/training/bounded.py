@@ -1,15 +1,12 @@
 """What a stranger's checkpoint may cost to read: files, numbers and modules are bounded before room is made for them.
 
-    config.json   an ordinary file of up to 16 MB --> numbers in range --+
+    config.json   `segue.core.foreign`, a text   --> numbers in range --+
     weights       an ordinary file --> no number that is NaN ------------+--> a module, no larger than its weights
 
 Whatever goes wrong on the way is a `CheckpointError` that names the file.
 """
 
-import json
 import math
-import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +20,6 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from segue.errors import CheckpointError, MissingExtraError, SegueError
 from segue.policies.policy import Module
 
-LARGEST_JSON: Final = 16 * 2**20
-"""Bytes of a configuration."""
 LARGEST_WEIGHTS: Final = 64 * 2**30
 """Bytes of a file of weights."""
 LARGEST_SETTING: Final = 2**20
@@ -52,39 +47,6 @@ def refusing(file: Path, expected: str, change: str) -> Iterator[None]:
             else f"{type(error).__name__}: {error}"
         )
         raise CheckpointError(f"{file}: {' '.join(said.split())[:300]}", expected, change) from error
-
-
-def check_ordinary(file: Path, largest: int) -> None:
-    """Raise `CheckpointError` unless a path is an ordinary file, or a link to one, of so many bytes at most.
-
-    Raises:
-        OSError: There is nothing.
-    """
-    found = file.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(f"{file}, which is no file but a folder or a device", "an ordinary file", "remove it")
-    if found.st_size > largest:
-        raise CheckpointError(f"{file} of {found.st_size} bytes", f"up to {largest}", "copy the folder again")
-
-
-def read_json(file: Path) -> Any:
-    """Content of an ordinary file of JSON.
-
-    Raises:
-        CheckpointError: A device or a pipe, too large, no JSON, or nested too deeply.
-        OSError: It cannot be read.
-    """
-    check_ordinary(file, LARGEST_JSON)
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:  # for it may be a pipe by now
-        text = content.read(LARGEST_JSON)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            got=f"{file} is not JSON: {str(error)[:200]}",
-            expected="the file as `segue train` wrote it",
-            change="copy the folder again; an earlier checkpoint beside it may still be whole",
-        ) from error
 
 
 def _check_numbers(described: Any, depth: int = 0) -> None:

@@ -23,10 +23,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segue.core import foreign
 from segue.errors import CheckpointError
 from segue.policies.families import blank, description
 from segue.policies.policy import Module, Policy
-from segue.training.bounded import LARGEST_WEIGHTS, built, check_described, check_ordinary, read_json, refusing
+from segue.training.bounded import LARGEST_WEIGHTS, built, check_described, refusing
 
 FORMAT = "segue/policy/2"
 OLDER = ("segue/flow-policy/1", "segue/policy/1")
@@ -177,8 +178,8 @@ def format_of(path: Path | str) -> str | None:
     path = Path(path)
     last = path / "last"
     try:
-        info = read_json((last if last.is_dir() else path) / "config.json")
-    except (OSError, CheckpointError):
+        info = foreign.read_json((last if last.is_dir() else path) / "config.json", CheckpointError)
+    except CheckpointError:
         return None
     return info.get("format") if isinstance(info, dict) else None
 
@@ -235,12 +236,7 @@ def _read_info(folder: Path, expected: str) -> Mapping[str, Any]:
             expected="a run folder with `last` in it, or a checkpoint folder with config.json and policy.safetensors",
             change="pass the folder that `segue train --out` wrote",
         )
-    try:
-        info = read_json(file)
-    except OSError as error:
-        raise CheckpointError(
-            f"{file} cannot be read: {error}", "a file", "check whose it is, or copy it again"
-        ) from error
+    info = foreign.read_json(file, CheckpointError)
     accepted = (FORMAT, *OLDER) if expected == FORMAT else (expected,)
     if not isinstance(info, dict) or info.get("format") not in accepted:
         found = info.get("format") if isinstance(info, dict) else None
@@ -259,7 +255,7 @@ def _read_tensors(file: Path, info: Mapping[str, Any]) -> dict[str, Tensor]:
     hashes = info.get("sha256", {})
     wanted = hashes.get(file.name) if isinstance(hashes, Mapping) else ""
     try:
-        check_ordinary(file, LARGEST_WEIGHTS)
+        foreign.regular(file, CheckpointError, LARGEST_WEIGHTS)
         if wanted is not None and _digest(file) != wanted:
             raise CheckpointError(
                 got=f"{file} is truncated or damaged: it has another SHA-256 than config.json says",

@@ -1,5 +1,6 @@
 """Whether demonstrations that can be read can also be learned from: what would spoil a training without an error."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ _TAIL = 200
 _BLOWN = 3.0
 """Outliers make a dimension's standard deviation so many times what it is without them."""
 _TURNS = ((2 * np.pi, "rad", "angle"), (360.0, "degrees", "angle:360"))
+_UNITS = ((180 / np.pi, ("degrees", "radians")), (1000.0, ("millimetres", "metres")))
+_REPEATED = 0.2
+"""Share of frames that may repeat the state before them while the action goes on."""
 _NEAR = 0.1
 """Share of a turn by which a step may differ from it, and by which values may reach beyond it."""
 _RARE = 10.0
@@ -59,6 +63,9 @@ def findings(episodes: Episodes, horizon: int) -> list[Finding]:
     found += _around(episodes)
     found += _small(episodes)
     found += _same_as_state(episodes)
+    found += _other_units(episodes)
+    found += _repeated_frames(episodes)
+    found += _repeated_episodes(episodes)
     found += _instructions(episodes)
     found += [Finding(text) for text in _unseen(episodes)]
     return sorted(found, key=lambda each: not each.fatal)
@@ -133,7 +140,7 @@ def _wraps(
     episodes: Episodes, what: str, values: NDArray, names: Sequence[str], kinds: Dimensions
 ) -> Iterator[Finding]:
     """Steps of about a turn in values that reach no further than a turn, of what is not said to turn."""
-    inside = np.setdiff1d(np.arange(len(values) - 1), episodes.ends[:-1] - 1)
+    inside = _inside(episodes)
     if not len(inside):
         return
     open_to = [each.name == "linear" for each in kinds.each(len(names))]
@@ -211,12 +218,72 @@ def _small(episodes: Episodes) -> Iterator[Finding]:
         )
 
 
+def _pairs(episodes: Episodes) -> list[tuple[int, int]]:
+    """Actions and the states that measure them."""
+    return [(action, state) for action, state in enumerate(episodes.state_of_action) if state is not None]
+
+
+def _inside(episodes: Episodes) -> NDArray[np.int64]:
+    """Frames that another one of their episode follows."""
+    return np.setdiff1d(np.arange(episodes.frames - 1), episodes.ends[:-1] - 1)
+
+
 def _same_as_state(episodes: Episodes) -> Iterator[Finding]:
-    pairs = [(action, state) for action, state in enumerate(episodes.state_of_action) if state is not None]
-    if pairs and all(np.array_equal(episodes.action[:, a], episodes.observation[:, s]) for a, s in pairs):
+    pairs, inside = _pairs(episodes), _inside(episodes)
+    if not pairs or not len(inside):
+        return
+    acted, seen = (episodes.action[:, [a for a, _ in pairs]], episodes.observation[:, [s for _, s in pairs]])
+    if np.array_equal(acted, seen):
         yield Finding(
             "each action that has a state is that state in the same frame: a policy learns to stay where it is; a "
             "command is what the next frames reach"
+        )
+    elif np.array_equal(acted[inside + 1], seen[inside]):
+        yield Finding(
+            "each action that has a state is that state in the frame before: a policy learns to go back; actions were "
+            "recorded late, or shifted in the wrong direction"
+        )
+
+
+def _other_units(episodes: Episodes) -> Iterator[Finding]:
+    """Actions that are another unit's multiple of the states that measure them, in where they are and how they move."""
+    for action, state in _pairs(episodes):
+        one, other = episodes.action[:, action].astype(np.float64), episodes.observation[:, state].astype(np.float64)
+        for factor, units in _UNITS:
+            for ratio, words in ((factor, units), (1 / factor, units[::-1])):
+                size = np.abs(one - ratio * other).mean() if other.std() > 0 else np.inf
+                if size < _NEAR * np.abs(one).mean() and size < one.std():
+                    yield Finding(
+                        f"action {episodes.action_names[action]!r} is about {ratio:.4g} times its state: it seems to "
+                        f"be in {words[0]} and the state in {words[1]}; a relative action would be meaningless"
+                    )
+
+
+def _repeated_frames(episodes: Episodes) -> Iterator[Finding]:
+    inside = _inside(episodes)
+    if not len(inside):
+        return
+    same = (episodes.observation[inside + 1] == episodes.observation[inside]).all(1)
+    late = same & (episodes.action[inside + 1] != episodes.action[inside]).any(1)
+    if late.mean() > _REPEATED:
+        yield Finding(
+            f"{late.mean():.0%} of the states are those of the frame before while the actions change, first in "
+            f"{_place(episodes, int(inside[np.argmax(late)]) + 1)}: the state was recorded more slowly than it is said"
+        )
+
+
+def _repeated_episodes(episodes: Episodes) -> Iterator[Finding]:
+    seen, again = dict[bytes, int](), dict[int, int]()
+    for index, (start, end) in enumerate(zip(episodes.starts, episodes.ends, strict=True)):
+        content = episodes.observation[start:end].tobytes() + episodes.action[start:end].tobytes()
+        first = seen.setdefault(hashlib.sha256(content).digest(), index)
+        if first != index:
+            again[index] = first
+    if again:
+        index, first = next(iter(again.items()))
+        yield Finding(
+            f"{len(again)} of {len(episodes)} episodes are there before, number for number: {index} is {first}"
+            f"{', and others' if len(again) > 1 else ''}; what is held out to measure may have been learned"
         )
 
 

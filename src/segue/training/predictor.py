@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from segue.core.dimensions import Dimensions
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import DataError, SpecError
+from segue.errors import CheckpointError, DataError, SpecError
 from segue.policies.normalizer import Normalizer
 from segue.policies.state_predictor import StatePredictor, StatePredictorConfig
 from segue.policies.units import anchors_of
@@ -294,6 +294,7 @@ def _restore(
     optimizer: torch.optim.Optimizer,
 ) -> int:
     saved = checkpoint.load(run, info["format"])
+    _check_layout(saved)
     if saved.weights["bounds"].shape == predictor.bounds.shape:  # else other settings, which is said below
         predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
     check_same_run(run, saved, info, ("training", "predictor"), predictor)
@@ -370,12 +371,23 @@ def predictor_in(saved: checkpoint.Checkpoint) -> tuple[StatePredictor, Predicti
     Raises:
         CheckpointError: The weights do not fit the configuration.
     """
+    _check_layout(saved)
     with refusing(saved.path, *checkpoint.FITTING):
         check_described(saved.info["predictor"])
         predictor = _blank(saved.info["predictor"], saved.weights)
         error = saved.info["held_out_error"]
         columns = [np.array(error[name], np.float64) for name in ("predicted", "unchanged", "spread")]
         return predictor, PredictionError(predictor.config.observation_names, tuple(error["steps"]), *columns)
+
+
+def _check_layout(saved: checkpoint.Checkpoint) -> None:
+    """Raise `CheckpointError` for a predictor of before the linear model, whose configuration looks like one of now."""
+    if "first.weight" not in saved.weights:
+        raise CheckpointError(
+            got=f"{saved.path}: a predictor whose network has the layout of an earlier version of Segue",
+            expected="a linear model and a network beside it",
+            change="learn it again with `segue train-predictor` (--fresh in the same folder); it takes a minute",
+        )
 
 
 def _blank(fields: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StatePredictor:

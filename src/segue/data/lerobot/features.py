@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segue.data.choice import separated
 from segue.errors import DataError
 
 ACTION, STATE = "action", "observation.state"
@@ -48,15 +49,13 @@ def find(file: Path, info: Mapping[str, Any], given: str | None, usual: Sequence
     features = info.get("features")
     features = features if isinstance(features, dict) else {}
     default = next((key for key in usual if key in features), usual[0])
-    keys = tuple(part.strip() for part in given.split(",")) if given else (default,)
-    if len(set(keys)) != len(keys):
-        raise DataError(f"{option} {given!r}", "each column once", "correct it")
-    vectors = [_vector(file, features, key, option) for key in keys]
+    named = separated(given, option) if given else (default,)
+    vectors = [_vector(file, features, key, option) for key in named]
     names = [name for each in vectors for name in each.names]
     if len(set(names)) != len(names):  # the joints of two arms
         names = [f"{each.keys[0]} {name}" for each in vectors for name in each.names]
     sizes, notes = [each.sizes[0] for each in vectors], [note for each in vectors for note in each.notes]
-    return Feature(keys, tuple(sizes), tuple(names), tuple(notes))
+    return Feature(named, tuple(sizes), tuple(names), tuple(notes))
 
 
 def _vector(file: Path, features: Mapping[str, Any], key: str, option: str) -> Feature:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core import foreign
 from segue.core.observation import Cameras, Picture
-from segue.data import foreign
 from segue.data.lerobot.layout import Layout, pyarrow_parquet
 from segue.errors import DataError, MissingExtraError
 
@@ -34,6 +34,11 @@ def cameras(info: Mapping[str, Any]) -> tuple[str, ...]:
     features = info.get("features")
     features = features if isinstance(features, dict) else {}
     return tuple(key for key, each in features.items() if isinstance(each, dict) and each.get("dtype") in KINDS)
+
+
+def coloured(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of `cameras` that have pictures in colour; a depth camera has none."""
+    return tuple(key for key in cameras(info) if _size(info["features"][key].get("shape")) is not None)
 
 
 def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:
@@ -152,6 +157,8 @@ def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
             if image.size[::-1] != size:
                 got = f"{where} of {image.size[1]} x {image.size[0]} pixels"
                 raise DataError(got, f"{size[0]} x {size[1]}, as info.json says", change)
+            if image.mode[0] in "IF":  # would be cut off at 255
+                raise DataError(f"{where} of more than 8 bits per colour", "a picture, no distances", change)
             return np.asarray(image.convert("RGB"))
     except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", "a whole PNG or JPEG file", change) from error

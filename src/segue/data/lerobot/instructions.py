@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data import foreign
+from segue.core import foreign
 from segue.data.lerobot import tables
 from segue.data.lerobot.layout import TASK, Layout
 from segue.data.origin import Instructions
@@ -44,7 +44,7 @@ def _words_of_v3(layout: Layout) -> dict[int, str]:
 
 def _words_of_v2(layout: Layout) -> dict[int, str]:
     file = layout.root / "meta/tasks.jsonl"
-    lines = [foreign.parsed(file, line) for line in foreign.text(file).splitlines() if line.strip()]
+    lines = foreign.read_json_lines(file)
     try:
         return {int(line[TASK]): str(line["task"]) for line in lines}
     except (ValueError, OverflowError, TypeError, KeyError) as error:

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from segue.core import foreign
 from segue.core.dimensions import LINEAR, Dimensions
-from segue.data import foreign
 from segue.data.lerobot.features import ACTION, ACTIONS, STATE, STATES, Feature, find
 from segue.errors import DataError, MissingExtraError, SpecError
 
@@ -123,7 +123,7 @@ def read_info(root: Path) -> Mapping[str, Any]:
         DataError: The file is missing or broken, or it is of another version.
     """
     file = root / INFO
-    info = foreign.parsed(file, foreign.text(file))
+    info = foreign.read_json(file)
     if not isinstance(info, dict):
         raise DataError(f"{file} holds {type(info).__name__}", "a JSON object", "copy or download it again")
     version = info.get("codebase_version")
@@ -174,7 +174,7 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
     file, names = layout.root / OURS, layout.state.names
     if layout.state.keys != (STATE,) or layout.action.keys != (ACTION,) or not file.is_file():
         return tuple(names.index(name) if name in names else None for name in layout.action.names)
-    content = foreign.parsed(file, foreign.text(file))
+    content = foreign.read_json(file)
     told = content.get("state_of_action") if isinstance(content, dict) else None
     if isinstance(content, dict) and told is None and content.keys() & set(KINDS):
         return tuple(names.index(name) if name in names else None for name in layout.action.names)
@@ -201,7 +201,7 @@ def declared_kinds(layout: Layout) -> tuple[Dimensions, Dimensions]:
     """
     file = layout.root / OURS
     try:
-        told = foreign.parsed(file, foreign.text(file)) if file.is_file() else {}
+        told = foreign.read_json(file) if file.is_file() else {}
         action, state = (Dimensions.of(*told.get(key, ())) for key in KINDS)
     except (OSError, ValueError, AttributeError, TypeError, SpecError) as error:
         raise DataError(

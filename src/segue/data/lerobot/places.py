@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from segue.data import foreign
+from segue.core import foreign
 from segue.data.choice import Choice, short
 from segue.data.lerobot import tables, video
 from segue.data.lerobot.layout import Layout
@@ -44,7 +44,7 @@ def spans(layout: Layout, filmed: Sequence[str], choice: Choice) -> list[Span]:
 def _spans_of_v2(layout: Layout, filmed: Sequence[str], choice: Choice) -> list[Span]:
     """Versions 2.0 and 2.1: one file per episode, lengths in ``episodes.jsonl``."""
     file = layout.root / "meta/episodes.jsonl"
-    lines = [foreign.parsed(file, line) for line in foreign.text(file).splitlines() if line.strip()]
+    lines = foreign.read_json_lines(file)
     try:
         listed = [(int(line["episode_index"]), int(line["length"])) for line in lines]
     except (ValueError, OverflowError, TypeError, KeyError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data import foreign
+from segue.core import foreign
 from segue.data.lerobot.layout import pyarrow_parquet
 from segue.errors import DataError
 

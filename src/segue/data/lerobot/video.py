@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.data import foreign
+from segue.core import foreign
 from segue.data.lerobot.layout import Layout
 from segue.errors import DataError, MissingExtraError
 

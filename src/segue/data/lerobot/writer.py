@@ -20,6 +20,8 @@ from segue.data.origin import Instructions
 from segue.errors import DataError
 
 EPISODES_PER_FILE, FILES_PER_FOLDER = 500, 1000
+_NEAR = 1.5e-3
+"""Share by which a rate may differ from the whole number that stands for it: those of television are 1/1001 slower."""
 _MEGABYTES = 100
 """Of a data file; the episode that reaches it is the last one."""
 _FILE = "chunk-{:03d}/file-{:03d}.parquet"
@@ -31,7 +33,7 @@ def save(episodes: Episodes, root: str | Path, *, task: str | None = None, robot
     The folder appears when it is complete. A camera ``top`` is the feature ``observation.images.top`` there.
 
     Args:
-        episodes: What to write; the control period must be that of a whole number of frames per second.
+        episodes: What to write; the control period must be that of a whole number of frames per second, see `rate_of`.
         root: New folder.
         task: What is done in all episodes, in words, where they do not say it themselves: what the robot was told
             when it was recorded is kept.
@@ -41,7 +43,7 @@ def save(episodes: Episodes, root: str | Path, *, task: str | None = None, robot
         DataError: The folder is there already, the rate is not a whole number, or nobody says what is done.
         MissingExtraError: pyarrow is not installed, or pillow where there are pictures.
     """
-    root, fps = Path(root), round(1 / episodes.dt)
+    root, fps = Path(root), rate_of(episodes.dt)
     check(root, episodes.dt, episodes.cameras)
     if episodes.instructions is None and task is None:
         raise DataError(
@@ -80,12 +82,25 @@ def check(root: Path, dt: float, cameras: Cameras) -> None:
         images.pillow()
     if root.exists():
         raise DataError(f"{root}, which is there already", "a new folder", "remove it, or name another one")
-    if abs(round(1 / dt) * dt - 1) > 1e-6:
+    rate_of(dt)
+
+
+def rate_of(dt: float) -> int:
+    """Frames per second that are written; those of television, such as 29.97, are the next whole number.
+
+    Args:
+        dt: Control period [s].
+
+    Raises:
+        DataError: Another rate than about a whole number.
+    """
+    if abs(round(1 / dt) * dt - 1) > _NEAR:
         raise DataError(
             got=f"a rate of {1 / dt:g} Hz",
             expected="a whole number of frames per second, all that the format can say",
-            change="resample the episodes first (segue.data.resample)",
+            change="take frames of a whole rate (segue.data.resample), or keep it as .npz, which has any rate",
         )
+    return round(1 / dt)
 
 
 def _write(episodes: Episodes, root: Path, fps: int, robot_type: str | None) -> None:

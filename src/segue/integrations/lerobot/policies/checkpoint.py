@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from segue.core import foreign
 from segue.errors import CheckpointError, MissingExtraError, UnknownNameError
 from segue.integrations.lerobot.policies.chunks import CHUNKS, LeRobotChunkPolicy
 from segue.integrations.lerobot.policies.conditioning import (
@@ -30,6 +31,7 @@ from segue.integrations.lerobot.policies.conditioning import (
 )
 from segue.integrations.lerobot.policies.fields import FLOW, Theirs
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
+from segue.training.bounded import LARGEST_WEIGHTS
 
 CONFIG, NOTE, WEIGHTS = "config.json", "segue.json", "segue.safetensors"
 
@@ -67,6 +69,7 @@ def load(
             expected="a pretrained_model folder of LeRobot",
             change="give checkpoints/<step>/pretrained_model of a training, or download a policy first (hf download)",
         )
+    _check_files(folder)
     theirs, preprocess, postprocess = _theirs(folder, device)
     words: dict[str, Any] = {
         "dt": dt, "observation_names": observation_names, "action_names": action_names, "cameras": cameras,
@@ -130,17 +133,24 @@ def _without_channel(projection: ProjectionWithChannel) -> nn.Linear:
 
 def _noted(folder: Path) -> Conditioning | None:
     """What a folder says about how its network is told the schedule."""
-    if not (folder / NOTE).is_file():
+    if not (folder / NOTE).exists():
         return None
-    try:
-        name = str(json.loads((folder / NOTE).read_text())["conditioning"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / NOTE} that cannot be read", '{"conditioning": name}', "save the policy again"
-        ) from error
+    noted = foreign.read_json(folder / NOTE, CheckpointError)
+    if not isinstance(noted, dict) or "conditioning" not in noted:
+        raise CheckpointError(f"{folder / NOTE} that cannot be read", '{"conditioning": name}', "save the policy again")
+    name = str(noted["conditioning"])
     if name not in CONDITIONINGS:
         raise UnknownNameError("conditioning", name, CONDITIONINGS)
     return CONDITIONINGS[name]
+
+
+def _check_files(folder: Path) -> None:
+    """Raise `CheckpointError` for files that LeRobot would read without a bound."""
+    for file in sorted(folder.iterdir()):
+        if file.suffix == ".json":
+            foreign.read_json(file, CheckpointError)
+        elif file.suffix == ".safetensors":
+            foreign.regular(file, CheckpointError, LARGEST_WEIGHTS)
 
 
 def _theirs(folder: Path, device: str) -> tuple[Theirs, Any, Any]:
