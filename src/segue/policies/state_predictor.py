@@ -16,12 +16,13 @@ stay as they are seen, and count in no error.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segue.core.chunk import Array
 from segue.core.dimensions import Dimensions
@@ -97,8 +98,8 @@ class StatePredictor(nn.Module):
     def steps(self, state: Tensor, actions: Tensor) -> Iterator[Tensor]:
         """States one, two, ... steps ahead.
 
-        What actions add to the first layers is computed for all steps at once, and units of states are those of the
-        weights: a step of one robot takes as long as its few operations do.
+        What actions add to the first layers is computed for all steps at once, and units, the identity and the change
+        of a step are in the weights: a step of one robot takes as long as its few operations do.
 
         Args:
             state: Shape (batch, observation), robot units.
@@ -106,14 +107,18 @@ class StatePredictor(nn.Module):
         """
         seen = state.shape[-1]
         state, actions = self.unwound(state, actions)
-        weight = torch.cat([self.linear.weight, self.first.weight])
+        middle, last = cast("tuple[nn.Linear, nn.Linear]", (self.rest[1], self.rest[3]))
+        change = self.change[:, None]
+        weight = torch.cat([change * self.linear.weight, self.first.weight])
         of_state = weight[:, :seen] / self.observation.scale
-        bias = torch.cat([self.linear.bias, self.first.bias]) - of_state @ self.observation.mean
-        added = self.action(actions) @ weight[:, seen:].T + bias
-        of_state = of_state.T
-        for j in range(actions.shape[1]):
-            first = torch.addmm(added[:, j], state, of_state)
-            moved = torch.addcmul(state, self.change, first[:, :seen] + self.rest(first[:, seen:]))
+        bias = torch.cat([self.change * (self.linear.bias + last.bias), self.first.bias])
+        added = self.action(actions) @ weight[:, seen:].T + (bias - of_state @ self.observation.mean)
+        of_state = (of_state + torch.eye(*of_state.shape, device=state.device)).T
+        of_hidden = (change * last.weight).T
+        for of_action in added.unbind(1):
+            moved, hidden = torch.addmm(of_action, state, of_state).tensor_split([seen], dim=1)
+            hidden = F.silu(F.linear(F.silu(hidden), middle.weight, middle.bias))
+            moved = torch.addmm(moved, hidden, of_hidden)
             state = self.kinds.proper(self.kinds.stepped(moved, state))
             yield state
 
