@@ -133,3 +133,9 @@ def test_a_setting_that_may_be_none_is_read_as_what_it_is() -> None:
     assert type(counted["ramp"]) is int
     with pytest.raises(SpecError, match="ramp=<int>"):
         method("legato:ramp=0.5")
+
+
+def test_the_stack_on_a_legato_policy_is_legato_with_settings() -> None:
+    long = method("legato:predictor=learned:noise=carried:share=0.5:scale=0.7:ramp=8")
+    short = method("predictive-legato")
+    assert (short.settings, short.policy, short.handover) == (long.settings, long.policy, long.handover)
