@@ -90,7 +90,7 @@ def test_a_truncated_weight_file_is_refused(tmp_path: Path, share: float) -> Non
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_truncated_config_is_refused(tmp_path: Path, share: float) -> None:
     shorten(write(tmp_path) / "config.json", share)
-    with pytest.raises(CheckpointError, match="is not JSON"):
+    with pytest.raises(CheckpointError, match="not JSON"):
         checkpoint.load(tmp_path)
 
 

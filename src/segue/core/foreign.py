@@ -77,7 +77,8 @@ def begins(file: Path, count: int, kind: type[SegueError] = DataError) -> bytes:
     """The first bytes of a file; none of what is no ordinary file, which might keep its reader waiting."""
     try:
         with open(file, "rb", opener=_at_once) as content:
-            return content.read(count) if stat.S_ISREG(os.fstat(content.fileno()).st_mode) else b""
+            found = os.fstat(content.fileno())
+            return content.read(min(count, found.st_size)) if stat.S_ISREG(found.st_mode) else b""
     except OSError as error:
         raise unreadable(file, error, kind) from error
 
