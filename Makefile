@@ -9,9 +9,11 @@ READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
-METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive
+METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive
+JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side
+JITTER_METHODS := naive,rtc,naive:predictor=learned,predictive,predictive-legato
 SEAM_TASK := adroit-door
-SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato
+SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato,naive:predictor=learned,latent-naive:predictor=learned,latent-rtr:predictor=learned,latent-rtc-identity:predictor=learned
 
 # A second thread per process does not help networks of this size, and processes are run side by side.
 export OMP_NUM_THREADS = 1
@@ -80,6 +82,8 @@ bench: $(READY)
 
 results: $(READY)
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task --methods $(METHODS); done
+	@set -e; for task in $(JITTER_TASKS); do for kind in jitter heavy-tail; do \
+	  $(BIN)/segue bench $$task --methods $(JITTER_METHODS) --delays 8 --delay-model $$kind; done; done
 	@$(BIN)/python benchmarks/slim.py
 	@$(BIN)/python benchmarks/tables.py
 	@$(BIN)/python benchmarks/choice.py

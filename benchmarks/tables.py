@@ -5,7 +5,8 @@
 
 The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
 results/seams/TASK compare chunks of actions with latent ones at the seams, and those of results/contact/TASK are of
-contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate.
+contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate, and those
+of results/jitter/TASK and results/heavy-tail/TASK have delays that vary.
 """
 
 import argparse
@@ -18,8 +19,9 @@ from rich.console import Console
 from segue.evaluation import rates_report, results, table, verdict
 from segue.evaluation.frontier import TRADE, frontier_lines
 
-PAGES = ("README.md", "docs/latent.md")
+PAGES = ("README.md", "docs/latent.md", "docs/choose.md")
 SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
+VARYING = ("jitter", "heavy-tail")
 COLUMNS = ("score", *TRADE)
 IN_CONTACT = ("score", "success", "seam_jump", "jerk_measured", "stall_time")
 AT_SEAMS = (
@@ -57,6 +59,9 @@ def missing(name: str) -> str:
     """The command that measures what is not there yet."""
     if name.startswith(RATES):
         return f"segue bench rates --env {name.removeprefix(RATES)}"
+    kind, _, task = name.partition("/")
+    if kind in VARYING:
+        return f"segue bench {task} --delays 8 --delay-model {kind}"
     return "make seams" if name.startswith(SEAMS) else f"segue bench {name}"
 
 
