@@ -5,8 +5,8 @@
 
 The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
 results/seams/TASK compare chunks of actions with latent ones at the seams, and those of results/contact/TASK are of
-contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate, and those
-of results/jitter/TASK and results/heavy-tail/TASK have delays that vary.
+contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate, and
+those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary.
 """
 
 import argparse

@@ -87,6 +87,21 @@ def test_a_collector_that_was_off_stays_off() -> None:
         gc.enable()
 
 
+def test_a_signal_while_one_thing_is_put_back_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient() -> None:
+        unfreeze()
+        raise KeyboardInterrupt
+
+    unfreeze = gc.unfreeze
+    policy = os.sched_getscheduler(0) if sys.platform.startswith("linux") else 0
+    monkeypatch.setattr(gc, "unfreeze", impatient)
+    with pytest.raises(KeyboardInterrupt), realtime():
+        pass
+    assert gc.isenabled()
+    if sys.platform.startswith("linux"):
+        assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == policy
+
+
 @pytest.mark.skipif(not hasattr(os, "SCHED_FIFO"), reason="no such priority here")
 def test_fault_26_what_is_refused_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:

@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 PRIORITY = 50
@@ -53,18 +53,17 @@ def realtime(priority: int = PRIORITY) -> Iterator[tuple[Grant, ...]]:
     gc.disable()
     before = _scheduling()
     scheduled, memory, slack = _schedule(priority), _lock_memory(), _timer_slack(1)
-    try:
-        yield scheduled, memory, slack[0], Grant("garbage collector off", True)
-    finally:
-        gc.unfreeze()
-        if collecting:
-            gc.enable()
-        if slack[0].granted:
-            _timer_slack(slack[1])
-        if memory.granted:
-            ctypes.CDLL(None).munlockall()
+    with ExitStack() as undo:  # all of it, also where an impatient signal interrupts one part
         if scheduled.granted and before is not None:
-            _put_back(*before)
+            undo.callback(_put_back, *before)
+        if memory.granted:
+            undo.callback(ctypes.CDLL(None).munlockall)
+        if slack[0].granted:
+            undo.callback(_timer_slack, slack[1])
+        if collecting:
+            undo.callback(gc.enable)
+        undo.callback(gc.unfreeze)
+        yield scheduled, memory, slack[0], Grant("garbage collector off", True)
 
 
 def _schedule(priority: int) -> Grant:
