@@ -324,3 +324,9 @@ def test_what_was_given_and_returned_may_be_changed() -> None:
         command = limiter.step(wanted)
         assert command.tolist() == other.step([0.5 * tick]).tolist()
         wanted[0] = command[0] = nan
+
+
+def test_kinds_are_said_in_words_of_kinds() -> None:
+    """As the last argument stood whether a joint is a displacement, before there were kinds."""
+    with pytest.raises(SpecError, match=r"kinds \(False, True\)(.|\n)*Dimensions\.of"):
+        replace(limits_of(2), kinds=(False, True))  # type: ignore[arg-type]

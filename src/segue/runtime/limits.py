@@ -67,6 +67,12 @@ class JointLimits:
                     f"{len(self.names)}, one per joint: {', '.join(self.names)}",
                     "give the limits in the order of the robot's action names",
                 )
+        if not isinstance(self.kinds, Dimensions):
+            raise SpecError(
+                got=f"kinds {self.kinds!r} of joints",
+                expected=f"Dimensions, a word for each of {', '.join(self.names)}",
+                change='say Dimensions.of("linear", "velocity", ...), see docs/dimensions.md',
+            )
         self.kinds.check("joint", self.names)
         for joint in range(len(self.names)):
             self._check(joint)
