@@ -28,11 +28,9 @@ from segue.evaluation.metrics import demonstration_metrics
 
 SCHEMA = 1
 TRACES = "traces.json"
-KEPT = (
-    *("seed", "success", "score", "completion_time", "overlap_rmse", "seam_jump", "jerk_command_step"),
-    *("jerk_measured", "mode_switches", "stall_time", "prediction_error", "surprising"),
-)
-"""Columns of episodes that the pages' tables are made of."""
+KEPT = ("seed", "success", "score", "completion_time", "overlap_rmse", "seam_jump", "jerk_measured", "mode_switches")
+KEPT_IN_FULL = (*KEPT, "jerk_command_step", "stall_time")
+"""Columns of episodes that the pages' tables are made of; in full, of those on seams and contact."""
 DEMONSTRATIONS_SHOWN = 5
 PACKAGES = (
     "segue",
@@ -167,7 +165,7 @@ def understood(path: Path) -> Iterator[None]:
         ) from error
 
 
-def slim(content: Mapping[str, Any]) -> dict[str, Any]:
+def slim(content: Mapping[str, Any], kept: Sequence[str] = KEPT) -> dict[str, Any]:
     """The part of results that is kept with the source: the measures that pages show, four digits, no traces."""
     cells = [
         {
@@ -175,7 +173,7 @@ def slim(content: Mapping[str, Any]) -> dict[str, Any]:
             "episodes": {
                 name: [None if value is None else _short(value) for value in column]
                 for name, column in cell["episodes"].items()
-                if name in KEPT
+                if name in kept
             },
         }
         for cell in content["cells"]
