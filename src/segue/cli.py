@@ -22,6 +22,7 @@ app.add_typer(recordings)
 
 RECIPE = "the task's recipe"
 EVERY_DELAY = "0,4,8,12"
+FIXED = "fixed"
 LATENCY = 0.08
 COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato,predictive"
 DEMONSTRATED = "naive,ensembling,rtc,rtc-identity,naive:predictor=learned,predictive"
@@ -153,7 +154,7 @@ def evaluate(
     ] = None,
     methods: options.Methods = COMPARED,
     delays: options.Delays = EVERY_DELAY,
-    delay_model: Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")] = "fixed",
+    delay_model: options.DelayKind = FIXED,
     delay_trace: Annotated[
         Path | None, typer.Option(help="recorded latencies: a trace of run, or a text file, one per line, in seconds")
     ] = None,
@@ -185,6 +186,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="rates: minutes, to see that everything runs")] = False,
     methods: options.Methods = COMPARED,
     delays: options.Delays = EVERY_DELAY,
+    delay_model: options.DelayKind = FIXED,
     training_seeds: Annotated[
         int | None, typer.Option(min=1, help="policies of each kind", show_default="3; rates: 1")
     ] = None,
@@ -211,8 +213,12 @@ def bench(
     from segue.commands.rates import only_rates_has, rates_command
 
     if task == "rates":
-        compared = [name for name, given in (("--methods", methods != COMPARED), ("--delays", delays != EVERY_DELAY))
-                    if given]  # fmt: skip
+        usual = {
+            "--methods": (methods, COMPARED),
+            "--delays": (delays, EVERY_DELAY),
+            "--delay-model": (delay_model, FIXED),
+        }
+        compared = [name for name, (given, default) in usual.items() if given != default]
         rates_command(
             console, env, latency=latency, short=quick, unused=compared, families=families,
             training_seeds=training_seeds or 1, episodes=episodes, updates=updates, workers=workers, runs=runs, out=out,
@@ -221,7 +227,7 @@ def bench(
         return
     only_rates_has(env, families, quick, latency != LATENCY)
     bench_command(
-        console, task, methods, delays, training_seeds=training_seeds or 3, episodes=episodes or 100, updates=updates,
+        console, task, methods, delays, delay_model, training_seeds=training_seeds or 3, episodes=episodes or 100, updates=updates,
         workers=workers, runs=runs, out=out, command=command_line(), extend=extend,
     )  # fmt: skip
 

@@ -172,6 +172,7 @@ def bench_command(
     task: str,
     methods: str,
     delays: str,
+    kind: str,
     *,
     training_seeds: int,
     episodes: int,
@@ -188,14 +189,15 @@ def bench_command(
     comparison = bench.Comparison(
         task=task,
         methods=_methods(methods),
-        delays=tuple(delay_model("fixed", steps) for steps in parse_delays(delays)),
+        delays=tuple(delay_model(kind, steps) for steps in parse_delays(delays)),
         recipe=replace(recipe, updates=updates) if updates else recipe,
         training_seeds=training_seeds,
         episodes=episodes,
         execution_horizon=settings.execution_horizon,
     )
     path = bench.run(
-        comparison, runs=runs or Path("runs") / task, out=out or Path("results") / task, workers=workers,
+        comparison, runs=runs or Path("runs") / task, workers=workers,
+        out=out or Path("results", *([] if kind == "fixed" else [kind]), task),
         command=command, console=console, extend=extend,
     )  # fmt: skip
     report_command(console, path, None)

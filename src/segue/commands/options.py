@@ -16,6 +16,7 @@ Methods = Annotated[
     ),
 ]
 Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
+DelayKind = Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")]
 Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
 Rate = Annotated[float | None, typer.Option(help="Zarr and HDF5: control rate in Hz, unless the recording says it")]
 State = Annotated[

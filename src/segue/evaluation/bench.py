@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from segue.data.episodes import Episodes
 from segue.envs.tasks import Task, task
 from segue.evaluation import kept, results
-from segue.evaluation.delays import DelayModel
+from segue.evaluation.delays import DelayModel, Fixed
 from segue.evaluation.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method, objective
 from segue.evaluation.processes import pool
 from segue.evaluation.sweep import Cell, parts_of
@@ -99,7 +99,13 @@ def _asked(comparison: Comparison) -> dict[str, Any]:
         "training_seeds": list(range(comparison.training_seeds)),
         "episodes": comparison.episodes,
         "updates": comparison.recipe.updates,
+        "drawn": _drawn(comparison),
     }
+
+
+def _drawn(comparison: Comparison) -> str:
+    """How delays are drawn that are not the same at every inference; empty for those that are."""
+    return ", ".join(str(delay) for delay in comparison.delays if not isinstance(delay, Fixed))
 
 
 def train(comparison: Comparison, runs: Path, workers: int, console: Console) -> None:
@@ -290,6 +296,7 @@ def _budget(
         "updates per policy": " and ".join(updates),
         **_autoencoder_budget(comparison, runs),
         **_predictor_budget(comparison),
+        **({"delays drawn": drawn} if (drawn := _drawn(comparison)) else {}),
         "recipe": recipes[0] if len(recipes) == 1 else recipes,
     }
 

@@ -179,14 +179,16 @@ def rows_of(path: Path, methods: Sequence[Method], asked: Mapping[str, Any]) -> 
     Args:
         path: Of the results; where there are none, there are no rows.
         methods: Wanted; one that the file has with other settings, or not in full, is left out.
-        asked: ``task``, ``delays``, ``training_seeds``, ``episodes`` and ``updates`` that must agree.
+        asked: ``task``, ``delays``, ``training_seeds``, ``episodes``, ``updates`` and how delays are ``drawn``, which must agree.
     """
     if not path.is_file():
         return {}
     content = read(path)
     budget = content["budget"]
     alike = (content["task"]["name"], budget["episodes per cell"]) == (asked["task"], asked["episodes"])
-    if not alike or str(asked["updates"]) not in str(budget["updates per policy"]).split(" and "):
+    if not alike or budget.get("delays drawn", "") != asked["drawn"]:
+        return {}
+    if str(asked["updates"]) not in str(budget["updates per policy"]).split(" and "):
         return {}
     usual = {
         "noise": "fresh",

@@ -284,7 +284,8 @@ def facts(results: Mapping[str, Any], summary: Summary) -> list[str]:
     return [
         f"task {task['name']}",
         f"{len(summary.labels)} methods",
-        f"{len(summary.delays)} delays",
+        f"{len(summary.delays)} delay{'s' if len(summary.delays) != 1 else ''}",
+        str(results.get("budget", {}).get("delays drawn", "")),
         f"{runs} training run{'s' if runs != 1 else ''} per method",
         f"{episodes:,} episodes",
         f"{1 / task['dt']:.3g} Hz control",
