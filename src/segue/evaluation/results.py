@@ -120,7 +120,7 @@ def _write(content: Mapping[str, Any], path: Path) -> Path:
     parts = []
     for key, value in content.items():
         if key in ("cells", "traces"):
-            lines = ",\n".join(json.dumps(each, allow_nan=False) for each in value)
+            lines = ",\n".join(json.dumps(each, allow_nan=False, separators=(",", ":")) for each in value)
             parts.append(f"{json.dumps(key)}: [\n{lines}\n]")
         else:
             parts.append(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
