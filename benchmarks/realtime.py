@@ -1,7 +1,7 @@
 """A recorded run beside the evaluation in virtual time under the delays that the run had.
 
-    segue run adroit-door runs/adroit-door/seed-0 --seconds 60 --trace runs/realtime/local.trace
-    segue eval adroit-door runs/adroit-door/seed-0 --methods legato --episodes 26 \
+    segue run adroit-door runs/adroit-door/seed-0/predicted --seconds 60 --trace runs/realtime/local.trace
+    segue eval adroit-door runs/adroit-door/seed-0/predicted --methods predictive --episodes 28 \
         --delay-trace runs/realtime/latencies.txt --out runs/realtime/virtual
     python benchmarks/realtime.py runs/realtime/local.trace runs/realtime/virtual/results.json
 

@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A run against a server that is killed and started again.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--task", default="adroit-door")
-    parser.add_argument("--method", default="legato")
+    parser.add_argument("--method", default="predictive")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
