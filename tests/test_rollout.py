@@ -80,6 +80,16 @@ def test_naive_execution_skips_what_is_late() -> None:
     assert {seam.delay for seam in record.seams} == {2}
 
 
+def test_a_policy_is_told_what_was_sent_not_what_it_wanted() -> None:
+    """Limits make something else of an action; the next chunk goes on from that."""
+    policy = Numbered(gain=500.0)  # 5 per call, far beyond the limits
+    run(policy, timing(2))
+    told = [continuation.previous for _, [continuation] in policy.asked if continuation.previous is not None]
+    assert len(told) > 3
+    assert all((SPEC.action_low <= each).all() and (each <= SPEC.action_high).all() for each in told)
+    assert any((each == SPEC.action_high).any() for each in told)
+
+
 def test_restarting_skips_nothing() -> None:
     [record] = run(Numbered(), timing(2, Handover.RESTART))
     assert positions(record)[2:11] == ["1:0", "1:1", "1:2", "2:0", "2:1", "2:2", "3:0", "3:1", "3:2"]

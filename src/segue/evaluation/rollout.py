@@ -129,8 +129,10 @@ class _Episode:
             self.simulator.hold()
             self.commands.append(self._held())
         else:
-            self.simulator.send(tick.action)
-            self.commands.append(self.simulator.spec.clip(tick.action))
+            sent = self.simulator.spec.clip(tick.action)
+            self.simulator.send(sent)
+            self.plan.sent(sent)
+            self.commands.append(sent)
         self.measured.append(self.simulator.pose())
         outcome = self.simulator.outcome()
         if outcome.success and self.completion_step is None:
