@@ -1,8 +1,9 @@
 """Videos of LeRobot's data sets: every frame is found by its time, and what does not fit is refused with its place."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ TOGETHER = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4
 APART = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 LENGTHS = np.diff(demonstrations().ends, prepend=0).tolist()
 CODECS = ["mpeg4", "libx264", "libsvtav1"]
+
+
+@pytest.fixture(autouse=True)
+def ordinary() -> Iterator[None]:
+    """SVT-AV1 makes the thread that encodes a real-time one where it may, and leaves it so: tests after it would starve
+    the processes that they start."""
+    yield
+    if hasattr(os, "SCHED_OTHER") and os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def picture(number: int) -> NDArray[np.uint8]:
