@@ -53,7 +53,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n 2
 
 test-faults: $(READY)
-	@$(BIN)/python -m pytest -n 2 -m faults
+	@$(BIN)/python -m pytest -n 2 -m faults $$(grep -l faults tests/test_*.py)
 
 ifeq ($(LEROBOT_PYTHON),)
 test-lerobot:
