@@ -121,10 +121,15 @@ def chosen(rows: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float, floa
     return [(name, means[name], smooth[name], admissible[name]) for name in ranked]
 
 
+def ramped(ramp: float) -> str:
+    """The candidate whose guidance holds for so long [s]."""
+    return f"{RAMPED}:ramp_seconds={ramp}"
+
+
 def ramps(rows: Mapping[str, Mapping[str, Any]]) -> dict[float, list[float]]:
     """Score at each delay by how long the guidance holds [s], of those that were measured."""
-    at = {ramp: f"{RAMPED}:ramp_seconds={ramp}" for ramp in RAMPS}
-    return {ramp: [row["score"] for row in rows[name].values()] for ramp, name in at.items() if name in rows}
+    there = [ramp for ramp in RAMPS if ramped(ramp) in rows]
+    return {ramp: [row["score"] for row in rows[ramped(ramp)].values()] for ramp in there}
 
 
 def longest(rows: Mapping[str, Mapping[str, Any]]) -> float:
@@ -148,7 +153,7 @@ def main() -> None:
     for name in tasks:
         candidates = given.candidates.split(",") if given.candidates else list(CANDIDATES)
         if name == RAMP_TASK and not given.candidates:
-            candidates += [f"{RAMPED}:ramp_seconds={ramp}" for ramp in RAMPS]
+            candidates += map(ramped, RAMPS)
         file = given.out / f"{name.replace('/', '-')}.json"
         rows: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
         for seed in TRAINING_SEEDS:
@@ -191,7 +196,7 @@ def measured_ramps(folder: Path) -> dict[str, dict[str, Any]]:
 
 def ramps_markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Measures at both delays by how long the guidance holds, and of naive execution with the predictor."""
-    names = {f"{ramp} s": f"{RAMPED}:ramp_seconds={ramp}" for ramp in ramps(rows)}
+    names = {f"{ramp} s": ramped(ramp) for ramp in ramps(rows)}
     names |= {"as long as both chunks go, 2.4 s": RAMPED, "no guidance, fresh noise": BASE}
     shown = {"score": 2, "success": 2, "seam_jump": 3, "jerk_measured": 0, "mode_switches": 1}
     heads = [f"{measure.replace('_', ' ')}, {delay}" for measure in shown for delay in DELAYS]

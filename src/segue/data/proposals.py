@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from segue.core.dimensions import SIZES, Dimensions
 from segue.data.episodes import Episodes
+from segue.data.windows import Windows
 
 _PERIODS = {"angle": 2 * np.pi, "angle:360": 360.0}
 _JUMP, _CALM = 0.8, 0.25
@@ -24,9 +25,9 @@ def proposed_kinds(episodes: Episodes) -> list[str]:
         ("action", episodes.action, episodes.action_names, episodes.action_kinds),
         ("observation", episodes.observation, episodes.observation_names, episodes.observation_kinds),
     )
-    found = []
+    found, inside = [], Windows(episodes, 1).remaining[:-1] > 0
     for what, values, names, kinds in parts:
-        for index, (word, why) in _proposed(np.asarray(values, np.float64), episodes.ends, kinds).items():
+        for index, (word, why) in _proposed(np.asarray(values, np.float64), inside, kinds).items():
             found.append(f"{what} {names[index]!r} looks like {word}: {why}; if it is, {declare(names[index], word)}")
     return found
 
@@ -36,13 +37,11 @@ def declare(name: str, word: str) -> str:
     return f'declare it: --kind "{name}={word}"'
 
 
-def _proposed(values: NDArray[np.float64], ends: NDArray[np.int64], kinds: Dimensions) -> dict[int, tuple[str, str]]:
-    """By dimension, a word and why."""
+def _proposed(values: NDArray[np.float64], inside: NDArray[np.bool_], kinds: Dimensions) -> dict[int, tuple[str, str]]:
+    """By dimension, a word and why. ``inside`` says which steps are within an episode."""
     size = values.shape[1]
     open_to = [index for index, each in enumerate(kinds.each(size)) if each.name == "linear"]
     found = _quaternions(values, open_to)
-    inside = np.ones(max(len(values) - 1, 0), bool)
-    inside[ends[:-1] - 1] = False
     for index in open_to:
         if index not in found and (proposal := _one(values[:, index], inside)) is not None:
             found[index] = proposal

@@ -76,12 +76,12 @@ def render(results: Mapping[str, Any], videos: Mapping[str, Path | bytes]) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    dt = results["task"]["dt"]
+    dt, said = results["task"]["dt"], headline(summary)
     return environment.get_template("report.html.j2").render(
         title=results["title"],
         facts=facts(results, summary),
-        headline=headline(summary),
-        difference=_difference(summary, looks),
+        headline=said,
+        difference=_difference(summary, looks) if said else [],
         verdict=verdict(summary),
         level=f"{CONFIDENCE:.0%}".replace("%", " %"),
         delays=summary.delays,
@@ -163,9 +163,7 @@ def _frontiers(summary: Summary, looks: Mapping[str, Look], metric: str) -> list
 
 
 def _difference(summary: Summary, looks: Mapping[str, Look]) -> list[Markup]:
-    """The first picture: what delay does to a policy by itself, and under the default method; as `headline` says it."""
-    if not headline(summary):
-        return []
+    """The first picture, where there is a headline: what delay does to a policy alone, and under the default method."""
     assert summary.default is not None
     shown = [metric for metric in AT_FIRST if metric in summary.metrics]
     names = (PLAIN, summary.default)

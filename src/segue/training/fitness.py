@@ -12,6 +12,7 @@ from segue.core.smoothness import still
 from segue.data.choice import short
 from segue.data.episodes import Episodes
 from segue.data.proposals import declare
+from segue.data.windows import Windows
 from segue.errors import DataError
 from segue.policies.normalizer import Normalizer
 
@@ -225,7 +226,7 @@ def _pairs(episodes: Episodes) -> list[tuple[int, int]]:
 
 def _inside(episodes: Episodes) -> NDArray[np.int64]:
     """Frames that another one of their episode follows."""
-    return np.setdiff1d(np.arange(episodes.frames - 1), episodes.ends[:-1] - 1)
+    return np.flatnonzero(Windows(episodes, 1).remaining)
 
 
 def _same_as_state(episodes: Episodes) -> Iterator[Finding]:
