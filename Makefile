@@ -53,7 +53,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n 2
 
 test-faults: $(READY)
-	@$(BIN)/python -m pytest -n 2 -m faults $$(grep -l faults tests/test_*.py)
+	@$(BIN)/python -m pytest -n 2 -m faults $$(grep -l faults -r tests --include="test_*.py")
 
 ifeq ($(LEROBOT_PYTHON),)
 test-lerobot:
@@ -66,7 +66,7 @@ test-lerobot: $(LEROBOT_READY)
 endif
 
 test-openpi: $(READY) $(OPENPI)/ready
-	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/test_openpi_client.py
+	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/links/test_server_openpi.py
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)

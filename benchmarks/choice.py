@@ -16,10 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from segue.evaluation import results, table
-from segue.evaluation.frontier import TRADE, dominating
-from segue.evaluation.metrics import METRICS
-from segue.evaluation.table import Summary
+from segue.core.metrics import METRICS
+from segue.lab import results
+from segue.lab.report import table
+from segue.lab.report.frontier import TRADE, dominating
+from segue.lab.report.table import Summary
 
 TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
 """Those of `make results`."""

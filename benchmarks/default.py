@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from segue.envs.tasks import task
-from segue.evaluation.delays import Fixed
-from segue.evaluation.methods import PREDICTOR, method, objective
-from segue.evaluation.recipes import recipe_for
-from segue.evaluation.sweep import Cell, run_cell
+from segue.lab.delays import Fixed
+from segue.lab.recipes import recipe_for
+from segue.lab.sweep import Cell, run_cell
+from segue.lab.tasks.tasks import task
+from segue.methods.methods import PREDICTOR, method, objective
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import train_policy
 

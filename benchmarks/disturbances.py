@@ -21,19 +21,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from segue.envs.robot import Disturbable, Simulator
-from segue.envs.tasks import Task, task
+from segue.core.metrics import METRICS, EpisodeRecord, episode_metrics
+from segue.core.robot import Disturbable, Simulator
 from segue.errors import SpecError
-from segue.evaluation import results
-from segue.evaluation.delays import delay_model
-from segue.evaluation.disturbances import KINDS, Disturbance, Disturbed
-from segue.evaluation.methods import Method, method
-from segue.evaluation.metrics import METRICS, EpisodeRecord, episode_metrics
-from segue.evaluation.rollout import Scales, Timing, rollout
-from segue.evaluation.statistics import Interval, Sample, mean_interval, proportion_difference, proportion_interval
-from segue.evaluation.table import head, shown
+from segue.lab import results
+from segue.lab.delays import delay_model
+from segue.lab.disturbances import KINDS, Disturbance, Disturbed
+from segue.lab.report.table import head, shown
+from segue.lab.rollout import Scales, Timing, rollout
+from segue.lab.statistics import Interval, Sample, mean_interval, proportion_difference, proportion_interval
+from segue.lab.tasks.tasks import Task, task
+from segue.methods.methods import Method, method
 from segue.policies.chunk_policy import ServingPolicy
-from segue.policies.predictor import PredictivePolicy, Predictor
+from segue.policies.predictors.predictor import PredictivePolicy, Predictor
 from segue.training import checkpoint
 from segue.training.predictor import load_predictor
 

@@ -23,9 +23,9 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
-from segue.runtime.address import Address
-from segue.runtime.client import RemotePolicy
-from segue.runtime.server import PolicyServer, serve_until
+from segue.links.address import Address
+from segue.links.client import RemotePolicy
+from segue.links.server import PolicyServer, serve_until
 
 SPEC = PolicySpec(8, 0.02, ("x",), ("a",))
 BURSTS = {

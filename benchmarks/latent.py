@@ -22,15 +22,15 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from segue.core.weights import schedule
 from segue.data.episodes import Episodes
-from segue.envs.tasks import task
-from segue.policies.autoencoder import AutoencoderConfig, Codec, paper_autoencoder, refine
+from segue.lab.tasks.tasks import task
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, Codec, paper_autoencoder, refine
 from segue.policies.latent import LatentPolicy
 from segue.policies.policy import Policy
 from segue.strategies.hooks import nothing_known
 from segue.strategies.naive import Naive
 from segue.strategies.reuse_then_refine import Anchor, splice
+from segue.strategies.weights import schedule
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 

@@ -14,10 +14,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from segue.envs.tasks import task
-from segue.evaluation import rates_run
-from segue.evaluation.processes import pool
-from segue.evaluation.rates import CONTINUOUS, LEARNERS, Rates, Row, rates_for
+from segue.lab.processes import pool
+from segue.lab.rates import run
+from segue.lab.rates.rates import CONTINUOUS, LEARNERS, Rates, Row, rates_for
+from segue.lab.tasks.tasks import task
 from segue.policies.diffusion import PREDICTIONS
 
 FORMS = ("direct", "latent")
@@ -50,8 +50,8 @@ def tried(job: tuple[Rates, Path]) -> list[dict[str, Any]]:
     found = []
     for form in FORMS:
         row = Row(family, form)
-        rates_run.train(rates_run.Training(rates, 0, folder, family, row.space, (row.objective,)))
-        measured = rates_run.measure((rates, row, 0, folder))
+        run.train(run.Training(rates, 0, folder, family, row.space, (row.objective,)))
+        measured = run.measure((rates, row, 0, folder))
         group, *_ = measured["open_loop"].values()
         success = [float(np.mean(cell["episodes"]["success"])) for cell in measured["cells"]]
         found.append(
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/learning-rates"))
     chosen = parser.parse_args()
     every = list(protocols(chosen))
-    rates_run.train(rates_run.Training(every[0], 0, chosen.runs / "seed-0", "", "autoencoder", ()))
+    run.train(run.Training(every[0], 0, chosen.runs / "seed-0", "", "autoencoder", ()))
     table = Table("family", "row", "learning rate", "deviation", "success, waiting", "success")
     with pool(chosen.workers) as processes:
         for found in processes.map(tried, [(rates, chosen.runs) for rates in every]):

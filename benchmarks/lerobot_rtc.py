@@ -26,14 +26,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from segue.core.flow import integrate
-from segue.core.weights import Shape
-from segue.envs.tasks import task
-from segue.evaluation.recipes import recipe_for
+from segue.lab.recipes import recipe_for
+from segue.lab.tasks.tasks import task
 from segue.policies.policy import Policy
+from segue.strategies.flow import integrate
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.naive import Naive
 from segue.strategies.rtc import RTC, identity
+from segue.strategies.weights import Shape
 
 TASK, STEPS, DELAY, KNOWN, CLIP = "adroit-door", 10, 4, 24, 10.0
 SHAPE: Shape = "linear"

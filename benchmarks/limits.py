@@ -12,9 +12,9 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.runtime.ladder import Ladder
-from segue.runtime.limiter import Limiter
-from segue.runtime.limits import JointLimits
+from segue.safety.ladder import Ladder
+from segue.safety.limiter import Limiter
+from segue.safety.limits import JointLimits
 
 JOINTS, DT, TICKS, RUNS = 14, 0.02, 2000, 7
 NAMES = tuple(f"joint {index}" for index in range(JOINTS))

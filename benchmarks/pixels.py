@@ -24,12 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.data.episodes import Episodes
-from segue.envs.tasks import task
-from segue.evaluation import bench, results, table
-from segue.evaluation.delays import Fixed
-from segue.evaluation.methods import PREDICTED, PREDICTOR, method
-from segue.evaluation.recipes import recipe_for
-from segue.evaluation.report import write_report
+from segue.lab import compare, results
+from segue.lab.delays import Fixed
+from segue.lab.recipes import recipe_for
+from segue.lab.report import table
+from segue.lab.report.page import write_report
+from segue.lab.tasks.tasks import task
+from segue.methods.methods import PREDICTED, PREDICTOR, method
 from segue.policies.policy import Policy
 from segue.strategies.naive import FlowMatching
 from segue.training.context_predictor import load_context_predictor, train_context_predictor
@@ -41,7 +42,7 @@ METHODS = "naive,naive:predictor=learned"
 DELAYS = "0,4,8"
 
 
-def train(episodes: Episodes, comparison: bench.Comparison, run: Path, seed: int, console: Console) -> None:
+def train(episodes: Episodes, comparison: compare.Comparison, run: Path, seed: int, console: Console) -> None:
     """The policy of a training seed and its predictor, as far as they are not there yet."""
     policy = train_policy(
         episodes, comparison.recipe, POLICY, FlowMatching(), run=run, seed=seed, task=TASK, console=console
@@ -61,10 +62,10 @@ def errors(place: Path, policy: Policy, title: str) -> Table:
     return shown
 
 
-def compare(comparison: bench.Comparison, runs: Sequence[Path], out: Path, workers: int, console: Console) -> None:
+def evaluate(comparison: compare.Comparison, runs: Sequence[Path], out: Path, workers: int, console: Console) -> None:
     """Roll out every cell; write results and report."""
     command = shlex.join(["python", "benchmarks/pixels.py", *sys.argv[1:]])
-    path = bench.evaluate(comparison, runs, out=out, workers=workers, command=command, console=console)
+    path = compare.evaluate(comparison, runs, out=out, workers=workers, command=command, console=console)
     content = results.read(path)
     console.print(table.console(table.summarise(content)))
     console.print(f"report: {write_report(content, path.with_name('report.html'), {}).resolve()}", soft_wrap=True)
@@ -94,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(1)
     console, recipe = Console(), recipe_for(TASK)
     settings = task(TASK)
-    comparison = bench.Comparison(
+    comparison = compare.Comparison(
         task=TASK,
         methods=tuple(methods),
         delays=tuple(Fixed(int(delay)) for delay in chosen.delays.split(",")),
@@ -109,7 +110,7 @@ def main() -> None:
         episodes = episodes.select(list(range(chosen.demonstrations)))
     for seed, run in enumerate(runs):
         train(episodes, comparison, run, seed, console)
-    compare(comparison, runs, chosen.out, chosen.workers, console)
+    evaluate(comparison, runs, chosen.out, chosen.workers, console)
 
 
 if __name__ == "__main__":

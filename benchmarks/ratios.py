@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.data.episodes import Episodes
-from segue.envs.tasks import task
-from segue.evaluation.delays import Fixed
-from segue.evaluation.methods import method
-from segue.evaluation.recipes import recipe_for
-from segue.evaluation.sweep import Cell, run_cells
-from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder, paper_autoencoder, refine
+from segue.lab.delays import Fixed
+from segue.lab.recipes import recipe_for
+from segue.lab.sweep import Cell, run_cells
+from segue.lab.tasks.tasks import task
+from segue.methods.methods import method
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, paper_autoencoder, refine
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from segue.evaluation import results
-from segue.evaluation.metrics import METRICS, episode_metrics
-from segue.evaluation.statistics import Interval, Sample, mean_interval
-from segue.evaluation.trace_metrics import OF_THE_TASK, delays, episode_records
-from segue.runtime.trace import Trace, read
+from segue.core.metrics import METRICS, episode_metrics
+from segue.lab import results
+from segue.lab.statistics import Interval, Sample, mean_interval
+from segue.trace.file import Trace, read
+from segue.trace.measures import OF_THE_TASK, delays, episode_records
 
 SHOWN = ("seam_jump", "overlap_rmse", "jerk_command", "jerk_measured", "nsparc", "nldlj", "mode_switches", "hesitation")
 

@@ -16,8 +16,8 @@ from math import ceil
 import numpy as np
 from ruckig import InputParameter, OutputParameter, Result, Ruckig, Trajectory
 
-from segue.runtime.limiter import Limiter
-from segue.runtime.limits import JointLimits
+from segue.safety.limiter import Limiter
+from segue.safety.limits import JointLimits
 
 JOINTS, RANGE = 14, 2.0
 SLOWEST = 20_000  # steps

@@ -23,18 +23,18 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.core.chunk import nothing_to_continue
-from segue.runtime.channel import ANSWER, Channel, Sizes, anonymous_file, pack_answer, unpack_answer
+from segue.links.link import Answer, LinkState
+from segue.links.shared_memory import ANSWER, Channel, Sizes, anonymous_file, pack_answer, unpack_answer
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Event, Plan, Request, Tick
 from segue.runtime.clock import MonotonicClock
-from segue.runtime.delay import WindowQuantile
 from segue.runtime.doctor import measure_jitter
 from segue.runtime.executor import Executor
-from segue.runtime.ladder import Ladder
-from segue.runtime.limiter import Limiter
-from segue.runtime.limits import JointLimits
-from segue.runtime.link import Answer, LinkState
-from segue.runtime.plan import Event, Plan, Request, Tick
 from segue.runtime.realtime import realtime
-from segue.runtime.trace import TraceWriter
+from segue.safety.ladder import Ladder
+from segue.safety.limiter import Limiter
+from segue.safety.limits import JointLimits
+from segue.trace.file import TraceWriter
 
 JOINTS, HORIZON, DT, STEPS = 14, 50, 0.02, 1000
 RATES = (60, 100, 250, 500, 1000)
@@ -231,7 +231,7 @@ def weight() -> str:
     """What a control process weighs before it has a robot."""
     code = (
         "import re, time; started = time.process_time();"
-        "import segue.runtime.executor, segue.runtime.process_link, segue.runtime.trace;"
+        "import segue.runtime.executor, segue.links.process, segue.trace.file;"
         # not `getrusage`, whose maximum is that of the process that started this one
         "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1];"
         "print(time.process_time() - started, int(peak) / 1024)"

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from segue.evaluation.results import commit
-from segue.evaluation.trace_metrics import robot_spec
-from segue.evaluation.trace_summary import summarise_run
-from segue.runtime.ladder import State
-from segue.runtime.trace import Trace, read
+from segue.lab.results import commit
+from segue.safety.ladder import State
+from segue.trace.file import Trace, read
+from segue.trace.measures import robot_spec
+from segue.trace.summary import summarise_run
 
 SEGUE = (sys.executable, "-m", "segue")
 SAID = re.compile(r"(?P<solved>\d+) of (?P<episodes>\d+) episodes solved; (?P<failed>\d+) failed requests")

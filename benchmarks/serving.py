@@ -30,13 +30,13 @@ from rich.table import Table
 
 from segue.core.chunk import Array, Continuation, PolicySpec
 from segue.core.observation import Observation
-from segue.runtime import messages, pictures, wire
-from segue.runtime.address import Address
-from segue.runtime.client import RemotePolicy
-from segue.runtime.handshake import Card
-from segue.runtime.messages import Question
-from segue.runtime.pictures import Picture, encode_jpeg
-from segue.runtime.server import PolicyServer, running
+from segue.links import frames, jpeg, messages
+from segue.links.address import Address
+from segue.links.card import Card
+from segue.links.client import RemotePolicy
+from segue.links.jpeg import Picture, encode_jpeg
+from segue.links.messages import Question
+from segue.links.server import PolicyServer, running
 
 SIZE = (224, 224)
 CAMERAS = {name: SIZE for name in ("head", "left wrist", "right wrist")}
@@ -99,10 +99,10 @@ class Payload:
 
 def answered(frame: bytes) -> bytes:
     """As Segue answers."""
-    found = wire.entries(frame)
+    found = frames.entries(frame)
     card = Card(replace(SPEC, cameras=CAMERAS if "head" in found else {}))
     question = messages.decode_question(found, card)
-    pictures.decoded(question.pictures, card.spec.cameras)
+    jpeg.decoded(question.pictures, card.spec.cameras)
     return messages.encode_answer(Silent.actions, question, SPEC, {"infer_ms": 0.1, "wait_ms": 0.1})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segue.evaluation import results
+from segue.lab import results
 
 DRAWN = ("naive", "ensembling", "rtc-identity", "predictive")
 DELAY, FIRST, LAST = 8, 40, 120

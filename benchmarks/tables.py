@@ -16,8 +16,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segue.evaluation import rates_report, results, table, verdict
-from segue.evaluation.frontier import TRADE, frontier_lines
+from segue.lab import results
+from segue.lab.rates import report
+from segue.lab.report import table, verdict
+from segue.lab.report.frontier import TRADE, frontier_lines
 
 PAGES = ("README.md", "docs/latent.md", "docs/choose.md")
 SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
@@ -46,8 +48,8 @@ def block(path: Path, name: str) -> str:
     if content.get("commit"):
         origin += f" at commit {content['commit']}"
     if name.startswith(RATES):
-        facts = ", ".join(rates_report.facts(content))
-        return f"{origin}: {facts}.\n\n{rates_report.markdown(content, summary)}"
+        facts = ", ".join(report.facts(content))
+        return f"{origin}: {facts}.\n\n{report.markdown(content, summary)}"
     facts = ", ".join(table.facts(content, summary))
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS

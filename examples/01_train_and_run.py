@@ -10,14 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from segue.envs.tasks import task
-from segue.evaluation.delays import Fixed
-from segue.evaluation.methods import method, objective
-from segue.evaluation.metrics import METRICS, episode_metrics
-from segue.evaluation.rollout import Scales, Timing, rollout
+from segue.core.metrics import METRICS, episode_metrics
+from segue.lab.delays import Fixed
+from segue.lab.rollout import Scales, Timing, rollout
+from segue.lab.tasks.tasks import task
+from segue.methods.methods import method, objective
 from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.noise import CarriedNoise
-from segue.policies.predictor import PredictivePolicy
+from segue.policies.predictors.predictor import PredictivePolicy
 from segue.training.config import TrainingConfig
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import Recipe, train_policy

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segue.evaluation import bench, results, table
-from segue.evaluation.delays import Fixed
-from segue.evaluation.methods import method
+from segue.lab import compare, results
+from segue.lab.delays import Fixed
+from segue.lab.report import table
+from segue.methods.methods import method
 from segue.training.config import TrainingConfig
 from segue.training.recipe import Recipe
 
 
 def main(updates: int) -> None:
-    comparison = bench.Comparison(
+    comparison = compare.Comparison(
         task="adroit-door",
         methods=(method("naive"), method("rtc-identity")),
         delays=(Fixed(0), Fixed(8)),
@@ -31,7 +32,7 @@ def main(updates: int) -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        path = bench.run(comparison, runs=here, out=here, workers=1, command="examples/02", console=console)
+        path = compare.run(comparison, runs=here, out=here, workers=1, command="examples/02", console=console)
         summary = table.summarise(results.read(path))
     console.print(table.console(summary, metrics=("seam_jump", "jerk_command", "overlap_rmse_free")))
     jumps = summary.difference("rtc-identity", "naive", 8, "seam_jump")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segue.core.flow import Field, Step, estimate
-from segue.envs.tasks import task
+from segue.lab.tasks.tasks import task
 from segue.policies.families import config_for, policy_for
+from segue.strategies.flow import Field, Step, estimate
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.naive import Naive
 

@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from segue.core.chunk import Array, Continuation
-from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Event, Plan, Request
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Event, Plan, Request
 
 DT, HORIZON = 0.02, 32
 

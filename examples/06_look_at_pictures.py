@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from segue.data import bundled
-from segue.envs.push_t_pixels import PushTPixels, drawn
-from segue.evaluation.recipes import recipe_for
+from segue.lab.recipes import recipe_for
+from segue.lab.tasks.push_t_pixels import PushTPixels, drawn
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Plan
 from segue.policies.chunk_policy import ContinuingPolicy
-from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Plan
 from segue.strategies.legato import Legato, LegatoObjective
 from segue.training.recipe import train_policy
 

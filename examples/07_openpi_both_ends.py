@@ -14,25 +14,25 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from segue.core.chunk import PolicySpec
-from segue.envs.tasks import task
+from segue.lab.tasks.tasks import task
+from segue.links import frames
+from segue.links.client import RemotePolicy
+from segue.links.server import PolicyServer, running
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Plan
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
 from segue.policies.families import config_for, policy_for
-from segue.runtime import wire
-from segue.runtime.client import RemotePolicy
-from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Plan
-from segue.runtime.server import PolicyServer, running
 from segue.strategies.blend import CrossFade
 from segue.strategies.rtc import RTC
 
 
 def their_server(connection: ServerConnection) -> None:
-    connection.send(wire.encode({"model": "a stand-in"}, checksum=False))  # greets with metadata
+    connection.send(frames.encode({"model": "a stand-in"}, checksum=False))  # greets with metadata
     with suppress(ConnectionClosed):
         for frame in connection:
-            state = wire.floats(wire.entries(frame)["observation/state"], "state", (2,))
+            state = frames.floats(frames.entries(frame)["observation/state"], "state", (2,))
             chunk = np.linspace(1, 0, 16, dtype=np.float32)[:, None] * state
-            connection.send(wire.encode({"actions": chunk}, checksum=False))
+            connection.send(frames.encode({"actions": chunk}, checksum=False))
 
 
 episodes = task("adroit-door").demonstrations()
@@ -40,8 +40,8 @@ ours = ContinuingPolicy(policy_for(config_for("flow", episodes, horizon=16), epi
 seen = {"observation/state": episodes.observation[0], "prompt": "open the door"}
 with running(PolicyServer(ours)) as server, connect(server.url, compression=None) as client:
     client.recv()  # metadata
-    client.send(wire.encode(seen, checksum=False))
-    print("openpi's client got", *sorted(wire.entries(client.recv())))
+    client.send(frames.encode(seen, checksum=False))
+    print("openpi's client got", *sorted(frames.entries(client.recv())))
 
 with serve(their_server, "127.0.0.1", 0) as server:
     Thread(target=server.serve_forever).start()

@@ -25,15 +25,19 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "segue"
 OF_THE_ROOT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 FLOORS = {
-    "core": "Chunks, the one sampler, schedule weights, smoothness",
+    "core": "Chunks, observations, kinds of dimensions, robots, seams, smoothness, measures",
+    "plan": "Which action is due, and when the next chunk is asked for",
+    "safety": "Limits, braking, and what is done when there is nothing to send",
+    "links": "Policies in processes of their own and on servers",
+    "trace": "What happened: recorded, replayed, measured",
+    "runtime": "The executor: ticks on a clock, inference beside them",
+    "strategies": "One paper per file: how it continues, and how it is trained; the one sampler, schedule weights",
     "data": "Demonstrations: episodes, windows, readers and writers",
-    "strategies": "One paper per file: how it continues, and how it is trained",
-    "policies": "Networks, and the families of policies",
+    "policies": "Networks, families of policies, autoencoders, predictors",
     "training": "The loop, the recipe, checkpoints",
-    "runtime": "Plan, safety ladder, limits, executor, trace, server and client",
-    "envs": "Simulators as robots, and their experts",
-    "evaluation": "Rollouts in virtual time, statistics, reports",
+    "methods": "A method by its name on a trained policy",
     "integrations": "Other libraries' data, policies and runtimes",
+    "lab": "Simulators, rollouts in virtual time, statistics, comparisons, reports",
 }
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)

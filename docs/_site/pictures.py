@@ -21,17 +21,17 @@ from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.flow import Field, integrate
-from segue.core.weights import Shape, schedule
-from segue.evaluation.figures import looks
-from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Plan, Request
+from segue.lab.report.figures import looks
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Plan, Request
 from segue.strategies.blend import TemporalEnsembling
+from segue.strategies.flow import Field, integrate
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.legato import Legato
 from segue.strategies.naive import Naive
 from segue.strategies.rtc import RTC, vjp
 from segue.strategies.training_time_rtc import TrainingTimeRTC
+from segue.strategies.weights import Shape, schedule
 
 ROOT = Path(__file__).parents[2]
 HORIZON, DELAY, EXECUTION_HORIZON = 32, 6, 8

@@ -12,13 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segue.envs.tasks import task
+    from segue.lab.tasks.tasks import task
+    from segue.plan.delay import WindowQuantile
+    from segue.plan.plan import Handover, Plan
     from segue.policies.chunk_policy import ContinuingPolicy
     from segue.policies.flow import FlowPolicy
     from segue.policies.noise import CarriedNoise, FreshNoise
-    from segue.policies.predictor import PredictivePolicy
-    from segue.runtime.delay import WindowQuantile
-    from segue.runtime.plan import Handover, Plan
+    from segue.policies.predictors.predictor import PredictivePolicy
     from segue.strategies.blend import TemporalEnsembling
     from segue.strategies.legato import Legato
     from segue.strategies.naive import Naive
@@ -55,17 +55,17 @@ _HOME = {
     "ContinuingPolicy": "policies.chunk_policy",
     "FlowPolicy": "policies.flow",
     "FreshNoise": "policies.noise",
-    "Handover": "runtime.plan",
+    "Handover": "plan.plan",
     "Legato": "strategies.legato",
     "Naive": "strategies.naive",
-    "Plan": "runtime.plan",
-    "PredictivePolicy": "policies.predictor",
+    "Plan": "plan.plan",
+    "PredictivePolicy": "policies.predictors.predictor",
     "TemporalEnsembling": "strategies.blend",
     "TrainingTimeRTC": "strategies.training_time_rtc",
-    "WindowQuantile": "runtime.delay",
+    "WindowQuantile": "plan.delay",
     "load": "training.checkpoint",
     "load_predictor": "training.predictor",
-    "task": "envs.tasks",
+    "task": "lab.tasks.tasks",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from point_mass import demonstrations
+from fakes.point_mass import demonstrations
 from segue.data.episodes import Episodes
 
 Run = Callable[..., str]

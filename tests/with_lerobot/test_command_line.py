@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from documented import changed, documented, value
+from documented import QUICKLY, changed, documented, value
 from reaching import Run
 
-from conftest import QUICKLY
 from segue.data.lerobot import reader
 
 pytestmark = pytest.mark.usefixtures("trained")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from point_mass import demonstrations
+from fakes.point_mass import demonstrations
 from segue.data.episodes import Episodes
 from segue.data.lerobot import reader, writer
 from segue.data.pictures import Pictures

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-import leftover_contract as contract
+from fakes import leftover_contract as contract
 
 
 def policy(updates: int = 4, **choices: Any) -> Any:

@@ -27,7 +27,7 @@ from segue.integrations.lerobot.policies.fields import Encoded, velocity
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
 from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.noise import CarriedNoise, step_noise
-from segue.policies.predictor import PredictivePolicy
+from segue.policies.predictors.predictor import PredictivePolicy
 from segue.strategies.blend import CrossFade, TemporalEnsembling, WeightedBlend
 from segue.strategies.hooks import Strategy
 from segue.strategies.legato import Legato

@@ -22,11 +22,11 @@ from lerobot.policies.rtc.modeling_rtc import RTCProcessor
 from tiny_policies import ACTION, FLOW, HORIZON, STATE, STEPS, TOP, WIDTH, processors, tiny
 from torch import Tensor
 
-from segue.core.flow import Step, estimate
-from segue.core.weights import Shape
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
+from segue.strategies.flow import Step, estimate
 from segue.strategies.hooks import Prefix
 from segue.strategies.rtc import RTC, guidance_gain, identity, vjp
+from segue.strategies.weights import Shape
 
 SCHEDULES: dict[Shape, RTCAttentionSchedule] = {
     "step": RTCAttentionSchedule.ZEROS,

@@ -15,7 +15,7 @@ from segue.data.lerobot.reader import load
 from segue.errors import SpecError
 from segue.integrations.lerobot.learned import LearnedChunks, flow_policy
 from segue.integrations.lerobot.noise import NoiseShape
-from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder, latent_statistics
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, latent_statistics
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.training.autoencoder import load_autoencoder

@@ -4,7 +4,7 @@ r"""A policy of openpi in its own process, as a chunk policy of ours: its sample
     Continuation -- which steps of which episode --> noise (horizon, width)
 
 openpi has a websocket server of its own, which names no previous chunk and takes no noise. Behind ours
-(`segue.runtime.server.PolicyServer`) clients say which steps a chunk is for, and answer openpi's clients as before.
+(`segue.links.server.PolicyServer`) clients say which steps a chunk is for, and answer openpi's clients as before.
 Nothing of openpi is imported: whatever has its `Policy.infer` will do.
 """
 

@@ -20,7 +20,7 @@ from segue.errors import MissingExtraError, SpecError, UnknownNameError
 from segue.policies.config import FamilyConfig
 from segue.policies.networks import build_network
 from segue.policies.policy import mean_error, refuse_guidance
-from segue.policies.units import NormalizedUnits
+from segue.policies.processor import NormalizedUnits
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import Demonstrated, TrainingPair
 

@@ -14,15 +14,15 @@ from segue.core.chunk import Array
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError, UnknownNameError
-from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder
 from segue.policies.config import FamilyConfig, Vision
 from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
+from segue.policies.processor import NormalizedUnits, demonstrated_chunks, described
 from segue.policies.regression import Regression, RegressionPolicy, RegressionPolicyConfig
-from segue.policies.units import NormalizedUnits, demonstrated_chunks, described
 from segue.strategies.objective import Objective
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segue.core.flow import integrate
 from segue.policies.config import FamilyConfig
 from segue.policies.networks import build_network
 from segue.policies.policy import mean_error
 from segue.policies.prediction import prediction
-from segue.policies.units import NormalizedUnits
+from segue.policies.processor import NormalizedUnits
+from segue.strategies.flow import integrate
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 

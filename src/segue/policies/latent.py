@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Cameras
 from segue.errors import SpecError
-from segue.policies.autoencoder import AutoencoderConfig, Codec
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, Codec
 from segue.policies.policy import Module, Policy, PolicyConfig, PredictableUnits, SeeingUnits, Units
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair

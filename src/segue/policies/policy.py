@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.dimensions import Dimensions
-from segue.core.flow import unguided
 from segue.core.observation import Cameras
 from segue.errors import SpecError
+from segue.strategies.flow import unguided
 from segue.strategies.hooks import Hooks, Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 

@@ -4,7 +4,7 @@
            observe  deliver  request  plan.tick  ladder.step  send       one command per slot, never two
                     ^ link           | link
 
-The same plan decides as in virtual time (`segue.evaluation.rollout`); here the answers come when they come. Deadlines
+The same plan decides as in virtual time (`segue.lab.rollout`); here the answers come when they come. Deadlines
 are absolute. A slot that begins more than half a period late is skipped and counted, never made up for: commands are
 at least half a period apart, and what waits for that is `send`, after all that can be done before. Delay is counted in
 executed ticks, so that a skipped slot makes no chunk older; after a standstill of seconds there is no chunk any more.
@@ -27,16 +27,16 @@ from numpy.typing import NDArray
 
 from segue.core.observation import Observed, state_of
 from segue.errors import SpecError
+from segue.links.link import PolicyLink
+from segue.plan.plan import Event, Plan, Tick
 from segue.runtime.clock import Clock
-from segue.runtime.conversation import Conversation
-from segue.runtime.fits import check_limits, check_policy
-from segue.runtime.ladder import WELL, Cause, Command, Health, Ladder, State
-from segue.runtime.link import PolicyLink
-from segue.runtime.plan import Event, Plan, Tick
+from segue.runtime.inference import Conversation
 from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never, stop_robot
 from segue.runtime.signals import has_come
-from segue.runtime.sink import NOT_ASKED, Sink, Sinks
 from segue.runtime.watchdog import Watchdog
+from segue.safety.fits import check_limits, check_policy
+from segue.safety.ladder import WELL, Cause, Command, Health, Ladder, State
+from segue.trace.sink import NOT_ASKED, Sink, Sinks
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ class Ending(Enum):
 
 
 class Driver(Protocol):
-    """What is asked of a robot; every `segue.envs.robot.Robot` is one. A call may raise, and should not block.
+    """What is asked of a robot; every `segue.core.robot.Robot` is one. A call may raise, and should not block.
 
     One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
     do: otherwise nothing in this process runs meanwhile, the watchdog included.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segue.core.weights import per_position
 from segue.strategies.hooks import Hooks, Prefix, no_weights
+from segue.strategies.weights import per_position
 
 
 def _overlap(prefix: Prefix) -> Tensor:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from segue.core.dimensions import LINEAR, Dimensions
-from segue.core.flow import Guide, unguided
-from segue.core.weights import Shape, per_position, schedule
+from segue.strategies.flow import Guide, unguided
+from segue.strategies.weights import Shape, per_position, schedule
 
 
 @dataclass(frozen=True, eq=False)

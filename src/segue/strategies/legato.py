@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segue.core.flow import Field, Step, estimate
-from segue.core.weights import Shape, per_position, random_schedule, schedule
+from segue.strategies.flow import Field, Step, estimate
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+from segue.strategies.weights import Shape, per_position, random_schedule, schedule
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segue.core.flow import Field, Step
-from segue.core.weights import Shape, per_position, random_schedule, schedule
 from segue.errors import SpecError
+from segue.strategies.flow import Field, Step
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+from segue.strategies.weights import Shape, per_position, random_schedule, schedule
 
 
 def literal_target(actions: Tensor, noise: Tensor, w: Tensor, t: Tensor, steps: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from segue.core.flow import interpolant, source
+from segue.strategies.flow import interpolant, source
 
 FlowTime: TypeAlias = Callable[[int, torch.Generator, torch.dtype], Tensor]
 """A law of flow times for training: how many, and drawn from what. Shape (count,)."""

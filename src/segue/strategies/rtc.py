@@ -16,9 +16,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from segue.core.flow import Field, Step, estimate
-from segue.core.weights import Shape
+from segue.strategies.flow import Field, Step, estimate
 from segue.strategies.hooks import Hooks, Prefix, no_weights
+from segue.strategies.weights import Shape
 
 
 class Jacobian(Protocol):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from segue.core.weights import per_position, random_delay, schedule
 from segue.strategies.hooks import Hooks, Prefix
 from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+from segue.strategies.weights import per_position, random_delay, schedule
 
 
 @dataclass(frozen=True)

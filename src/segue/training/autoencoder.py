@@ -19,7 +19,7 @@ from torch import Tensor
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import DataError, SpecError
-from segue.policies.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec, latent_statistics, refine
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec, latent_statistics, refine
 from segue.policies.normalizer import Normalizer
 from segue.training import checkpoint
 from segue.training.bounded import built, check_described, refusing

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from segue.data.episodes import Episodes
 from segue.errors import CheckpointError
-from segue.policies.context_predictor import ContextPredictor, context_names, predictable
 from segue.policies.observation import on_device
 from segue.policies.policy import Policy
-from segue.policies.state_predictor import StatePredictor
+from segue.policies.predictors.context import ContextPredictor, context_names, predictable
+from segue.policies.predictors.state import StatePredictor
 from segue.training import checkpoint
 from segue.training.predictor import PredictionError, PredictorTraining, fit, load_predictor, predictor_in
 

@@ -21,8 +21,8 @@ from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import CheckpointError, DataError, SpecError
 from segue.policies.normalizer import Normalizer
-from segue.policies.state_predictor import StatePredictor, StatePredictorConfig
-from segue.policies.units import anchors_of
+from segue.policies.predictors.state import StatePredictor, StatePredictorConfig
+from segue.policies.processor import anchors_of
 from segue.training import checkpoint
 from segue.training.autoencoder import held_out
 from segue.training.bounded import built, check_described, refusing

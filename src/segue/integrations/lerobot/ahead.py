@@ -1,4 +1,4 @@
-r"""Inference for the step at which its chunk takes over, as `segue.policies.predictor` does it, for LeRobot's engine.
+r"""Inference for the step at which its chunk takes over, for LeRobot's engine, see `PredictivePolicy`.
 
     step             k                 k+d
     observation      {x.pos: 3, ..}    {x.pos: a_{k+d-1}, ..}     as commanded; pictures stay those of k
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from segue.core.chunk import Array, Continuation
 from segue.integrations.lerobot.engine import Infer, Inferred
-from segue.policies.predictor import Predictor
+from segue.policies.predictors.predictor import Predictor
 
 
 def state_in(observation: Mapping[str, Any], names: Sequence[str]) -> Array:

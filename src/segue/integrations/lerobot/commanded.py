@@ -22,7 +22,7 @@ from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import DataError, SpecError
 from segue.integrations.lerobot.policies.units import STATE
-from segue.policies.predictor import CommandedState, Predictor
+from segue.policies.predictors.predictor import CommandedState, Predictor
 
 EXAMPLE = 'targets={"name of an action": "name of the number of the state that it is a target for"}'
 TARGET_ERROR = 0.5
@@ -112,7 +112,7 @@ class InParts:
     state: str = STATE
 
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
-        """See `segue.policies.predictor.Predictor`.
+        """See `segue.policies.predictors.predictor.Predictor`.
 
         Raises:
             SpecError: There is no such part, or it has a time axis: earlier pictures are of earlier states.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from segue.core.chunk import Array
 from segue.integrations.lerobot.engine import plan_for
-from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Delivery, Plan, Request, not_finite
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Delivery, Plan, Request, not_finite
 
 Predict = Callable[[Tensor | None, int], Tensor]
 """Leftover (batch, rows, action) or None, and delay -> chunks (batch, horizon, action)."""

@@ -25,9 +25,9 @@ from torch import Tensor
 from segue.core.chunk import Array, Continuation, check_whole, nothing_to_continue
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError, UnknownNameError
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Delivery, Event, Plan, Request
 from segue.policies.noise import Noise, noise_named
-from segue.runtime.delay import WindowQuantile
-from segue.runtime.plan import Delivery, Event, Plan, Request
 
 MAX_FAILURES = 10
 """Inferences that may fail one after the other before the rollout is ended."""

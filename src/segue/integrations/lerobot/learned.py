@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from segue.errors import SpecError
-from segue.evaluation.methods import LATENT, Method, method, objective
 from segue.integrations.lerobot.batches import demonstrated_in, seen_in, with_own
 from segue.integrations.lerobot.leftover import continued
 from segue.integrations.lerobot.noise import GivenNoise, NoiseShape
+from segue.methods.methods import LATENT, Method, method, objective
 from segue.policies.families import family_of
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
-from segue.policies.units import NormalizedUnits
+from segue.policies.processor import NormalizedUnits
 from segue.strategies.naive import FlowMatching
 from segue.training.loop import average_into
 

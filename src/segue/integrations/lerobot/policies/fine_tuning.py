@@ -16,7 +16,7 @@ from segue.errors import DataError, SpecError
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
 from segue.integrations.lerobot.policies.offsets import ahead_of_pictures
 from segue.integrations.lerobot.policies.units import Batch
-from segue.policies.predictor import CommandedState
+from segue.policies.predictors.predictor import CommandedState
 from segue.strategies.objective import Demonstrated, Objective
 from segue.training.loop import learning_rate
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from segue.core.flow import integrate
 from segue.core.observation import Cameras
 from segue.errors import SpecError
 from segue.integrations.lerobot.policies.conditioning import Conditioning, Untold
 from segue.integrations.lerobot.policies.fields import Encoded, Theirs, architecture
 from segue.integrations.lerobot.policies.units import STATE, Batch, LeRobotUnits, Postprocess, Preprocess, Shown
 from segue.policies.policy import mean_error
+from segue.strategies.flow import integrate
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 

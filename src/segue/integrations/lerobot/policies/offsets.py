@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segue.errors import DataError, SpecError
 from segue.integrations.lerobot.policies.units import STATE, Batch
-from segue.policies.predictor import CommandedState
+from segue.policies.predictors.predictor import CommandedState
 
 ACTION, IS_PAD = "action", "_is_pad"
 

@@ -1,0 +1,246 @@
+"""The measures of one episode.
+
+Smoothness is computed on what was executed, after clipping, in units of the demonstrations' standard deviation; a
+dimension that stands still in them has a floor for one, see `scale_of_motion`.
+Commands become a path first: a target position is a point of it, an angle the nearest one to the point before, and
+displacements are summed up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from segue.core.dimensions import LINEAR, Dimensions
+from segue.core.robot import Outcome, RobotSpec
+from segue.core.seams import (
+    Seam,
+    acceleration_jump,
+    mode_switch,
+    overlap_rmse,
+    seam_jump,
+    seam_ratio,
+    velocity_jump,
+)
+from segue.core.smoothness import NEVER_MOVES, Array, Real, jerk, nldlj, normalised, nsparc, speed
+from segue.errors import SpecError
+
+HESITATION = 0.1
+"""Fraction of the cruise speed below which the robot hesitates."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a measure means.
+
+    Attributes:
+        name: Key in results.
+        label: For people.
+        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions
+            (`scale_of_motion`), for a prediction of their observations.
+        better: Direction of improvement; "none" for a quantity that is only reported.
+        formula: One line.
+        source: Paper, "the task", or "Segue" for our own.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower", "none"]
+    formula: str
+    source: str
+
+
+_SMOOTH = "Balasubramanian et al. 2015; arXiv 2602.12978"
+_LEGATO = "arXiv 2602.12978"
+_OURS = "Segue"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("success", "Success", "", "higher", "1 when the task was solved, else 0", "the task"),
+        Metric("score", "Score", "", "higher", "graded progress in [0, 1]", "the task"),
+        Metric("completion_time", "Completion time", "s", "lower", "dt * steps to success, or max_steps", _LEGATO),
+        Metric("nsparc", "NSPARC", "", "lower", "arc length of the spectrum of the commanded speed", _SMOOTH),
+        Metric("nldlj", "NLDLJ", "", "lower", "ln(T^3 / v_peak^2 * integral |d2v/dt2|^2 dt), v commanded", _SMOOTH),
+        Metric("nldlj_interior", "NLDLJ inside chunks", "", "lower", "the same without samples across seams", _LEGATO),
+        Metric("overlap_rmse", "Overlap RMSE", "std", "lower", "rms(new - old) where both speak", _LEGATO),
+        Metric("overlap_rmse_free", "Free overlap RMSE", "std", "lower", "rms(new - old) from position d on", _LEGATO),
+        Metric("seam_jump", "Seam jump", "std", "lower", "rms(step at seam - mean of steps around it)", _OURS),
+        Metric("seam_velocity_jump", "Seam velocity jump", "std/s", "lower", "rms(v after - v before)", _OURS),
+        Metric("seam_acceleration_jump", "Seam acceleration jump", "std/s^2", "lower", "rms(a after - before)", _OURS),
+        Metric("seam_ratio", "Seam ratio", "", "lower", "median |third difference|, at seams / inside chunks", _OURS),
+        Metric("jerk_command_step", "Jerk per step", "std/step^3", "lower", "mean |third difference of path|", _OURS),
+        Metric("jerk_command", "Commanded jerk", "std/s^3", "lower", "mean |third difference of path| / dt^3", _OURS),
+        Metric("jerk_measured", "Measured jerk", "pose/s^3", "lower", "mean |third difference of pose| / dt^3", _OURS),
+        Metric("mode_switches", "Mode switches", "", "lower", "seams with a free overlap RMSE above 0.5 std", _OURS),
+        Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS),
+        Metric("stall_time", "Stalls", "s", "lower", "dt * steps slower than 10 % of cruise speed", _OURS),
+        Metric("prediction_error", "Prediction error", "std", "lower", "mean |predicted - seen at takeover|", _OURS),
+        Metric("surprising", "Surprising", "", "none", "share of checked predictions that the guard doubts", _OURS),
+        Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS),
+        Metric("inference_time", "Time per inference in a batch", "s", "none", "seconds of inference / calls", _OURS),
+    )
+}
+"""Every measure of an episode, in the order of reports."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeRecord:
+    """What one episode left behind.
+
+    Attributes:
+        spec: The robot.
+        scale: Shape (action,), standard deviation of the demonstrations' actions, robot units.
+        commands: Shape (steps, action), what was executed, after clipping, robot units.
+        measured: Shape (steps + 1, pose), the pose before the first command and after each.
+        seams: Where chunks took over.
+        outcome: How it ended.
+        completion_step: Commands executed when success first held (an index into ``measured``), or None.
+        cruise_speed: Median measured speed of the demonstrations [pose unit / s].
+        max_steps: Steps that the episode was allowed.
+        inference_calls: Chunks asked for.
+        inference_seconds: Time that all calls took together [s].
+        prediction_errors: Shape (predictions,): of each observation that a chunk was made for, see `prediction_error`.
+        surprises: Shape (requests,): of each request, see `segue.core.chunk.Predicting`.
+    """
+
+    spec: RobotSpec
+    scale: Real
+    commands: Real
+    measured: Real
+    seams: tuple[Seam, ...]
+    outcome: Outcome
+    completion_step: int | None
+    cruise_speed: float
+    max_steps: int
+    inference_calls: int
+    inference_seconds: float
+    prediction_errors: Array = field(default_factory=lambda: np.zeros(0))
+    surprises: Array = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if len(self.measured) != len(self.commands) + 1:
+            raise SpecError(
+                got=f"{len(self.measured)} poses for {len(self.commands)} commands",
+                expected="one pose before the first command and one after each",
+                change="call pose() after reset() and after every send() or hold()",
+            )
+        if self.outcome.success and self.completion_step is None:
+            raise SpecError(
+                got="success without a completion step",
+                expected="the number of commands executed when success first held",
+                change="note the step at which outcome().success turns true",
+            )
+
+
+def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
+    """Every measure of `METRICS` for one episode, in their order; NaN where one is undefined.
+
+    Measures of seams are means over the seams at which they are defined, except ``mode_switches``, a count (NaN when
+    no seam has a free overlap). Those of predictions are NaN where nothing was predicted, or nothing was checked.
+    """
+    dt, outcome = record.spec.dt, record.outcome
+    calls, done = record.inference_calls, record.completion_step
+    path = commanded_path(record.commands, record.scale, record.spec)
+    measured = record.spec.pose_kinds.continuous(record.measured)
+    until_done = measured[: None if done is None else done + 1]
+    hesitating = hesitation(until_done, dt, record.cruise_speed)
+    values = {
+        "success": float(outcome.success),
+        "score": float(outcome.score),
+        "completion_time": (done if outcome.success and done is not None else record.max_steps) * dt,
+        **path_metrics(path, dt),
+        "nldlj_interior": nldlj(speed(path, dt), dt, [seam.step for seam in record.seams]),
+        **_seam_metrics(record, path),
+        "jerk_measured": mean_of_defined(jerk(measured, dt)),
+        "hesitation": hesitating,
+        "stall_time": hesitating * dt * (len(until_done) - 1),
+        "prediction_error": mean_of_defined(record.prediction_errors),
+        "surprising": mean_of_defined(np.where(np.isnan(record.surprises), np.nan, record.surprises > 1)),
+        "inference_calls": float(calls),
+        "inference_time": record.inference_seconds / calls if calls else float("nan"),
+    }
+    return {name: values[name] for name in METRICS}
+
+
+def path_metrics(path: Array, dt: float) -> dict[str, float]:
+    """The measures of a commanded path, which episodes and demonstrations share."""
+    profile = speed(path, dt)
+    return {
+        "nsparc": nsparc(profile, dt),
+        "nldlj": nldlj(profile, dt),
+        "jerk_command_step": mean_of_defined(jerk(path)),
+        "jerk_command": mean_of_defined(jerk(path, dt)),
+    }
+
+
+def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
+    """The measures at seams. ``path`` is the commanded path, one point per command."""
+    seams, scale, dt, kinds = record.seams, record.scale, record.spec.dt, record.spec.kinds
+
+    def mean(measure: Callable[[Seam], float]) -> float:
+        return mean_of_defined([measure(seam) for seam in seams])
+
+    free = [seam for seam in seams if len(seam.old) > seam.delay]
+    return {
+        "overlap_rmse": mean(lambda seam: overlap_rmse(seam, scale, 0, kinds)),
+        "overlap_rmse_free": mean(lambda seam: overlap_rmse(seam, scale, seam.delay, kinds)),
+        "seam_jump": mean(lambda seam: seam_jump(record.commands, seam.step, scale, kinds)),
+        "seam_velocity_jump": mean(lambda seam: velocity_jump(path, seam.step, dt)),
+        "seam_acceleration_jump": mean(lambda seam: acceleration_jump(path, seam.step, dt)),
+        "seam_ratio": seam_ratio(path, [seam.step for seam in seams]),
+        "mode_switches": float(sum(mode_switch(seam, scale, kinds=kinds) for seam in free)) if free else float("nan"),
+    }
+
+
+def mean_of_defined(values: Real | list[float]) -> float:
+    """Mean of what is defined, NaN when nothing is."""
+    array = np.asarray(values, np.float64)
+    array = array[~np.isnan(array)]
+    return float(array.mean()) if array.size else float("nan")
+
+
+def commanded_path(commands: Real, scale: Real, spec: RobotSpec) -> Array:
+    """The path that the commands describe, one point per command. Shape (steps, motion), normalised units."""
+    actions = normalised(spec.kinds.continuous(commands), scale)
+    return spec.kinds.added_up(actions, spec.dt)[:, spec.motion]
+
+
+def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
+    """Share of the control steps during which the measured speed is below 10 % of the cruise speed.
+
+    Args:
+        measured: Shape (steps + 1, pose), up to completion, angles without a jump.
+        dt: Control period [s].
+        cruise_speed: [pose unit / s].
+
+    Returns:
+        NaN without a cruise speed above 0 or without a step.
+    """
+    if not cruise_speed > 0 or len(measured) < 2:
+        return float("nan")
+    return float(np.mean(speed(measured, dt) < HESITATION * cruise_speed))
+
+
+def spread(values: Real, kinds: Dimensions) -> Array:
+    """Standard deviation per dimension, of angles about their mean on the circle. (frames, dimension)."""
+    return np.std(kinds.about_mean(values), axis=0, dtype=np.float64)
+
+
+def prediction_error(predicted: Real, observed: Real, scale: Real, kinds: Dimensions = LINEAR) -> float:
+    """Mean over dimensions of the distance between two states, in standard deviations of the demonstrations.
+
+    Dimensions that never move there have no such unit and are left out; NaN when none moves.
+
+    Args:
+        predicted: Shape (observation,), robot units.
+        observed: Same shape.
+        scale: Same shape: the standard deviations.
+        kinds: What each dimension is: an angle is off by the shorter way round.
+    """
+    scale = np.asarray(scale, np.float64)
+    moves = scale > NEVER_MOVES
+    distance = np.abs(kinds.difference(np.asarray(predicted, np.float64), np.asarray(observed, np.float64)))
+    return float(np.mean(distance[moves] / scale[moves])) if moves.any() else float("nan")

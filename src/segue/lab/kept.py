@@ -1,0 +1,109 @@
+"""Cells that are not rolled out twice.
+
+folder/1f3a...json      the result of one cell, named by the hash of all that it is a function of, written in one step
+
+An interrupted comparison goes on where it stopped, and one that is extended by a method or a delay rolls out only what
+is new. A cell is a function of its settings, of the weights that it runs, of the simulators' versions, and of the part
+of this library that decides what happens in an episode.
+"""
+
+import hashlib
+import json
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import segue
+from segue.core import foreign
+from segue.errors import CheckpointError, DataError
+from segue.lab.sweep import Cell, run_cells
+from segue.training import checkpoint
+
+_DECIDES = (
+    *("core", "plan", "strategies", "policies", "methods", "lab/tasks"),
+    *(f"lab/{name}.py" for name in ("rollout", "scales", "delays", "twins", "sweep")),
+)
+"""Parts of the library that decide what happens in an episode, and how it is measured."""
+_PACKAGES = ("torch", "numpy", "mujoco", "gymnasium-robotics", "metaworld", "gym-pusht", "pymunk", "robosuite")
+
+
+@cache
+def _library() -> str:
+    """Hash of the sources that decide."""
+    home, digest = Path(segue.__file__).parent, hashlib.sha256()
+    for part in _DECIDES:
+        place = home / part
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _weights(path: Path | None) -> Any:
+    """Hashes of the files of a checkpoint, wherever it lies."""
+    if path is None:
+        return None
+    folder = path / "last" if (path / "last").exists() else path
+    info = foreign.read_json(folder / "config.json", CheckpointError)
+    return info.get("sha256") if isinstance(info, dict) else None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def name_of(cell: Cell) -> str:
+    """Name of the file of a cell's result.
+
+    Raises:
+        CheckpointError: A checkpoint is missing.
+    """
+    method = cell.method.description()
+    content = {
+        "task": cell.task,
+        "settings": method["settings"],
+        "strategy": type(cell.method.strategy).__name__,
+        "delay": [type(cell.own_delay).__name__, asdict(cell.own_delay)],  # type: ignore[call-overload]
+        "steps": cell.steps,
+        "seeds": [cell.first_seed, cell.episodes],
+        "weights": [_weights(path) for path in (cell.checkpoint, cell.autoencoder, cell.predictor)],
+        "versions": {package: _version(package) for package in _PACKAGES},
+        "library": _library(),
+    }
+    text = json.dumps(checkpoint.as_json(content), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32] + ".json"
+
+
+def read(folder: Path, cell: Cell) -> dict[str, Any] | None:
+    """The result of a cell, or None where it is not kept, or the file is damaged."""
+    try:
+        found = foreign.read_json(folder / name_of(cell))
+        # The file says nothing about what only names the cell: that may differ from when it was written
+        return {**found, **cell.key, "trace": {**found["trace"], **cell.key}}
+    except (DataError, KeyError, TypeError):
+        return None
+
+
+def write(folder: Path, cell: Cell, result: Mapping[str, Any]) -> None:
+    """Keep the result of a cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{name_of(cell)}.part"
+    aside.write_text(json.dumps(result))
+    aside.replace(folder / name_of(cell))
+
+
+def run(cells: Sequence[Cell], workers: int, folder: Path) -> Generator[dict[str, Any], None, None]:
+    """Results of the cells in their order; those that are not kept in the folder are rolled out, and kept."""
+    found = [read(folder, cell) for cell in cells]
+    missing = [cell for cell, result in zip(cells, found, strict=True) if result is None]
+    fresh = run_cells(missing, workers)
+    for cell, result in zip(cells, found, strict=True):
+        if result is None:
+            result = next(fresh)
+            write(folder, cell, result)
+        yield result

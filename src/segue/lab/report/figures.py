@@ -1,0 +1,400 @@
+"""The report's drawings, each one small panel as an SVG string.
+
+A panel is small so that a page can put one or four beside each other. Lines, points and the methods' colours are
+drawn here; ink, grid and background follow the page's colour scheme: the SVG refers to ``currentColor``,
+``--muted`` and ``--rule``. Legends are the page's, once for all panels.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.dimensions import LINEAR, Dimensions
+from segue.core.seams import seam_jump
+from segue.core.smoothness import normalised, power_spectrum
+from segue.errors import MissingExtraError
+from segue.lab.statistics import Interval
+
+try:
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, MaxNLocator
+except ImportError as error:
+    raise MissingExtraError("matplotlib", "report", "drawing the report") from error
+
+Array = NDArray[np.floating]
+
+# Colours that no panel uses otherwise; `as_svg` exchanges them for the page's own.
+INK, MUTED, RULE = "#010203", "#040506", "#070809"
+PAGE = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)"}
+
+# Okabe and Ito's colour-blind-safe set without black and yellow (no contrast on a dark or a white page), plus grey
+# and wine (Tol). With more methods than colours, the marker tells two apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#AA4466")
+MARKERS = ("o", "X", "D", "^", "P", "v", "s", "*", "<", ">", "h", "d")
+KNOWN = (
+    *("predictive", "naive", "rtc", "training-time-rtc", "rtc-identity", "blend", "sync", "ensembling"),
+    *("literal-legato", "naive-restart", "reuse-then-refine", "legato-free", "cross-fade", "bid", "vlash", "legato"),
+)
+"""Methods whose look never changes: the n-th has the n-th colour and the n-th marker, both counted around, so that
+relatives share a colour."""
+
+BINS = 48
+"""Frequencies of an averaged power spectrum."""
+DEMONSTRATIONS = "demonstrations"
+"""Method name of traces that are demonstrations; they are drawn in the power spectrum only."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.formatter.limits": (-3, 5),
+    "path.simplify_threshold": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn, in every panel of every report."""
+
+    colour: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with its interval on each of two axes."""
+
+    look: Look
+    x: Interval
+    y: Interval
+    outlined: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line, with a band where ``low`` and ``high`` are given. All of shape (points,)."""
+
+    look: Look
+    x: Array
+    y: Array
+    low: Array | None = None
+    high: Array | None = None
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """One look per method. Known names keep theirs; the others get, in order, free ones of rarely used colours."""
+    every = [Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(len(COLOURS) * len(MARKERS))]
+    taken = {name: every[KNOWN.index(name)] for name in names if name in KNOWN}
+    for name in names:
+        if name not in taken:
+            used = [look.colour for look in taken.values()]
+            free = (look for look in every if look not in taken.values())
+            taken[name] = min(free, key=lambda look, used=used: used.count(look.colour))
+    return {name: taken[name] for name in names}
+
+
+def swatch(look: Look) -> str:
+    """The method's marker on a short line, for legends and table rows. SVG, 26 x 12 units."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(26 / 72, 12 / 72))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.plot([0, 1], [0, 0], color=look.colour)
+        axes.plot([0.5], [0], color=look.colour, marker=look.marker, markersize=6.5, linestyle="none")
+        axes.set(xlim=(0, 1), ylim=(-1, 1))
+        return as_svg(figure, f"swatch-{look.colour}-{look.marker}", "")
+
+
+def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str, limits: Sequence[float]) -> str:
+    """One delay's trade: a point per method with both intervals, the non-dominated ones outlined.
+
+    The horizontal axis is logarithmic when the methods are more than ten times apart.
+
+    Args:
+        points: One per method.
+        title: Above the panel.
+        x_label: Name and unit; smaller is better.
+        y_label: Name and unit.
+        limits: x left, x right, y bottom, y top, shared by the panels of all delays; bottom above top turns an axis
+            on which lower is better over, so that better is always up.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(3.3, 2.7)
+        for point in points:
+            x, y, colour = point.x.value, point.y.value, point.look.colour
+            axes.hlines(y, point.x.low, point.x.high, color=colour, linewidth=1, alpha=0.6)
+            axes.vlines(x, point.y.low, point.y.high, color=colour, linewidth=1, alpha=0.6)
+            if point.outlined:
+                axes.plot([x], [y], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, zorder=4)
+            axes.plot([x], [y], point.look.marker, color=colour, markersize=7, zorder=5)
+        if limits[0] > 0 and limits[1] > 10 * limits[0]:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
+        axes.set(title=title, xlabel=x_label, ylabel=y_label, xlim=limits[:2], ylim=limits[2:])
+        return as_svg(figure, f"frontier-{y_label}-{title}", f"{y_label} against {x_label}, {title}")
+
+
+def curves(
+    lines: Sequence[Curve], *, title: str, y_label: str, reference: float | None = None, unit_interval: bool = False
+) -> str:
+    """A metric against the inference delay, with its interval as a band.
+
+    Args:
+        lines: One per method.
+        title: Above the panel.
+        y_label: Name and unit.
+        reference: The demonstrations' own value, a dashed line.
+        unit_interval: The metric is a share: the axis is [0, 1].
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(4.2, 2.8)
+        alpha = min(0.13, 0.6 / max(len(lines), 1))
+        for line in lines:
+            if line.low is not None and line.high is not None:
+                axes.fill_between(line.x, line.low, line.high, color=line.look.colour, alpha=alpha, linewidth=0)
+            axes.plot(line.x, line.y, color=line.look.colour, marker=line.look.marker)
+        if reference is not None:
+            axes.axhline(reference, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
+        if unit_interval:
+            axes.set_ylim(-0.03, 1.03)
+        else:
+            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        axes.set(title=title, xlabel="inference delay [steps]", ylabel=y_label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        return as_svg(figure, f"curves-{title}", f"{title} against inference delay")
+
+
+def completion(lines: Sequence[Curve], *, title: str, end: float) -> str:
+    """The share of all episodes that had succeeded by each moment; failures never join. Time in seconds."""
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(3.3, 2.4)
+        for line in lines:
+            x = np.concatenate([[0.0], line.x, [end]])
+            y = np.concatenate([[0.0], line.y, line.y[-1:] if len(line.y) else [0.0]])
+            axes.plot(x, y, color=line.look.colour, drawstyle="steps-post")
+            axes.plot(x[-1:], y[-1:], color=line.look.colour, marker=line.look.marker, linestyle="none", clip_on=False)
+        axes.set(title=title, xlabel="time [s]", ylabel="succeeded by then", xlim=(0, end), ylim=(0, 1.02))
+        return as_svg(figure, f"completion-{title}", f"Completion times, {title}")
+
+
+def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, title: str, y_label: str) -> str:
+    """Power against frequency in Hz, logarithmic; the demonstrations dashed."""
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(4.6, 3.0)
+        for line in lines:
+            axes.plot(line.x, line.y, color=line.look.colour)
+            every = max(1, len(line.x) // 8)
+            axes.plot(line.x[::every], line.y[::every], color=line.look.colour, marker=line.look.marker, linestyle="")
+        if reference is not None:
+            axes.plot(*reference, color=INK, linestyle=(0, (4, 3)), linewidth=1.4)
+        axes.set(title=title, xlabel="frequency [Hz]", ylabel=y_label, yscale="log")
+        axes.margins(x=0.01)
+        return as_svg(figure, f"spectrum-{title}", f"Power spectrum, {title}")
+
+
+def executed(
+    actions: Array,
+    seams: Sequence[int],
+    worst: int | None,
+    *,
+    look: Look,
+    names: Sequence[str],
+    limits: Array,
+    dt: float,
+) -> str:
+    """The executed actions of one episode, one row per action dimension, a line where a chunk took over.
+
+    Args:
+        actions: Shape (steps, rows), robot units.
+        seams: Steps at which a new chunk took over.
+        worst: The seam that the close-up shows, marked.
+        look: The method's.
+        names: One per row.
+        limits: Shape (rows, 2): low and high per row, shared by the methods.
+        dt: Control period [s].
+    """
+    rows = actions.shape[1]
+    with mpl.rc_context(STYLE):
+        height = 0.7 + 0.95 * rows
+        figure = Figure(figsize=(4.6, height))
+        margins = {"left": 0.1, "right": 0.99, "bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.35}
+        grid = np.atleast_1d(np.asarray(figure.subplots(rows, 1, sharex=True, gridspec_kw=margins)))
+        time = dt * np.arange(len(actions))
+        for row, axes in enumerate(grid):
+            axes.grid(visible=False)
+            axes.vlines([dt * step for step in seams], *limits[row], color=RULE, linewidth=1)
+            if worst is not None:
+                axes.axvspan(dt * (worst - 6), dt * (worst + 6), color=MUTED, alpha=0.16, linewidth=0)
+            axes.plot(time, actions[:, row], color=look.colour, linewidth=1.2)
+            axes.set_ylim(*limits[row])
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
+            axes.set_title(names[row], fontsize=8.5, fontweight="normal", pad=2)
+        grid[-1].set_xlabel("time [s]")
+        return as_svg(figure, f"executed-{look.colour}-{look.marker}", f"Executed actions: {', '.join(names)}")
+
+
+def around(line: Array, seam: int) -> tuple[NDArray[np.int_], Array]:
+    """Steps from 12 before a seam to 12 after it, counted from the seam, and the line there. Both (steps,)."""
+    low, high = max(0, seam - 12), min(len(line), seam + 13)
+    return np.arange(low, high) - seam, line[low:high]
+
+
+def close_up(step: NDArray[np.int_], window: Array, *, look: Look, title: str, span: float, y_label: str) -> str:
+    """The steps around one seam: hollow before it, filled from the new chunk's first action on.
+
+    Args:
+        step: Shape (steps,), counted from the first step of the new chunk.
+        window: Shape (steps,), one action dimension.
+        look: The method's.
+        title: Above the panel.
+        span: Height of the vertical axis, the same for all methods so that jumps compare by eye.
+        y_label: Name and unit.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(3.3, 2.4)
+        before, after, joint = step < 0, step >= 0, (step == -1) | (step == 0)
+        axes.axvline(-0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        axes.plot(step[joint], window[joint], color=INK, linewidth=2.2, solid_capstyle="round", zorder=1)
+        axes.plot(step[before], window[before], "o-", color=look.colour, markerfacecolor="none", markersize=4)
+        axes.plot(step[after], window[after], "o-", color=look.colour, markersize=4)
+        middle = (float(window.min()) + float(window.max())) / 2
+        axes.set(title=title, xlabel="steps from the seam", ylabel=y_label, xlim=(-13, 13))
+        axes.set_ylim(middle - span / 2, middle + span / 2)
+        return as_svg(figure, f"close-{look.colour}-{look.marker}", f"Worst seam: {title}")
+
+
+def panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """One pair of axes with fixed margins, so that panels beside each other align. Sizes in inches."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_axes((0.6 / width, 0.45 / height, 1 - 0.72 / width, 1 - 0.75 / height))
+
+
+def as_svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as an SVG element that scales with its container.
+
+    The name salts the ids of clips and markers: panels share one page, and equal ids would cross-refer.
+    """
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    width, height = (float(value) for value in re.findall(r'\b(?:width|height)="([\d.]+)pt"', svg)[:2])
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="(?!m[0-9a-f]{10}|p[0-9a-f]{10}|[A-Za-z]*[0-9a-f]{10})[^"]*"', "", svg)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\n\s*", "\n", svg)
+    for sentinel, page in PAGE.items():
+        svg = svg.replace(sentinel, page)
+    escaped = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    label = f'role="img" aria-label="{escaped}"' if description else 'aria-hidden="true"'
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.6:g}px" {label}>'
+    return opening + svg[svg.index(">") + 1 :]
+
+
+def shared_limits(values: Sequence[Array]) -> Array:
+    """Low and high per column over all methods, with a margin. Shape (columns, 2)."""
+    low, high = np.concatenate(values).min(axis=0), np.concatenate(values).max(axis=0)
+    margin = 0.06 * np.maximum(high - low, 1e-9)
+    return np.stack([low - margin, high + margin], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One recorded episode.
+
+    Attributes:
+        method: Name, or `DEMONSTRATIONS`.
+        delay: [steps].
+        seed: Training seed and episode seed.
+        commands: Shape (steps, action), robot units.
+        seams: First steps of chunks.
+        worst: The seam with the largest jump.
+    """
+
+    method: str
+    delay: int
+    seed: tuple[int, int]
+    commands: Array
+    seams: tuple[int, ...]
+    worst: int | None
+
+    def jump(self, scale: Array) -> float:
+        """`seam_jump` of the worst seam in units of ``scale``, shape (action,); 0 without one."""
+        return 0.0 if self.worst is None else float(np.nan_to_num(seam_jump(self.commands, self.worst, scale)))
+
+    def steps(self, scale: Array) -> Array:
+        """Size of the step across the worst seam per action dimension, normalised. Shape (action,)."""
+        across = np.zeros((1, len(scale))) if self.worst is None else self.commands[self.worst - 1 : self.worst + 1]
+        return np.abs(normalised(np.ptp(across, axis=0), scale))
+
+    def path(self, scale: Array, task: Mapping[str, Any]) -> Array:
+        """The path that the commands describe, as `metrics.commanded_path` has it. Shape (steps, motion)."""
+        kinds, actions = _kinds(task), normalised(_kinds(task).continuous(self.commands), scale)
+        return kinds.added_up(actions, task["dt"])[:, kinds.motion(actions.shape[1])]
+
+
+def _kinds(task: Mapping[str, Any]) -> Dimensions:
+    """What each action of a task is; in results of before there were kinds, as its ``command`` says."""
+    moves = len(task["action_names"]) * (task["command"] == "velocity")
+    return Dimensions.of(*(task.get("action_kinds") or ["displacement"] * moves))
+
+
+def read_traces(results: Mapping[str, Any]) -> list[Trace]:
+    """The recorded episodes of a results file that are long enough to have a jerk; angles go on without a jump."""
+    kinds = _kinds(results["task"]) if results.get("traces") else LINEAR
+    return [
+        Trace(
+            *(trace["method"], trace["delay"], (trace["training_seed"], trace["seed"])),
+            kinds.continuous(np.asarray(trace["commands"], np.float64)),
+            tuple(trace["seams"]),
+            trace.get("worst_seam") or None,  # 0 is no seam: the first chunk takes over from nothing
+        )
+        for trace in results.get("traces", ())
+        if len(trace["commands"]) >= 4
+    ]
+
+
+def mean_spectrum(paths: Sequence[Array], dt: float) -> tuple[Array, Array]:
+    """`power_spectrum` averaged over episodes of different length, in equal bins of frequency.
+
+    Args:
+        paths: Each of shape (steps, dimension), normalised.
+        dt: Control period [s].
+
+    Returns:
+        Frequencies [Hz] and densities [(1 / s)^2 / Hz], without the bins that no episode reaches and without the
+        lowest, which holds the mean.
+    """
+    edges = np.linspace(0, 0.5 / dt, BINS + 1)
+    total, count = np.zeros(BINS), np.zeros(BINS)
+    for path in paths:
+        frequency, density = power_spectrum(path, dt)
+        place = np.clip(np.digitize(frequency, edges) - 1, 0, BINS - 1)
+        total += np.bincount(place, weights=density, minlength=BINS)
+        count += np.bincount(place, minlength=BINS)
+    used = count > 0
+    used[0] = False
+    return ((edges[:-1] + edges[1:]) / 2)[used], total[used] / count[used]

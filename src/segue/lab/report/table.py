@@ -1,0 +1,320 @@
+"""From episodes to a table: every measure per method and delay with its interval, and who is better than whom."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from segue.core.metrics import METRICS
+from segue.errors import DataError, UnknownNameError
+from segue.lab.statistics import (
+    Interval,
+    Sample,
+    mean_difference,
+    mean_interval,
+    proportion_difference,
+    proportion_interval,
+)
+
+SCHEMA = 1
+SHARES = ("success", "score", "hesitation", "surprising")
+HEADLINE = ("success", "completion_time", "jerk_measured")
+Key = tuple[str, int, str]  # method, delay, metric
+Verdict = Literal["better", "worse", "level"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who is in front in one measure at one delay.
+
+    Attributes:
+        best: Method with the best mean.
+        rivals: Methods that it is not clearly better than: the interval of the paired difference includes zero.
+    """
+
+    best: str
+    rivals: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """All cells of a comparison.
+
+    Attributes:
+        labels: Method name to label, in the order of reports.
+        default: Name of the method that Segue uses unless told otherwise, if it took part.
+        delays: Inference delays [steps], ascending.
+        metrics: Names of the measures that an episode defines, in the order of `METRICS`.
+        demonstrations: The demonstrations' own value, where one is defined.
+        samples: The episodes of each cell.
+    """
+
+    labels: Mapping[str, str]
+    default: str | None
+    delays: tuple[int, ...]
+    metrics: tuple[str, ...]
+    demonstrations: Mapping[str, float]
+    samples: Mapping[Key, Sample]
+
+    @cached_property
+    def intervals(self) -> dict[Key, Interval]:
+        """Mean (or share of successes) and interval of each cell."""
+        return {key: _interval(key[2], sample) for key, sample in self.samples.items()}
+
+    @cached_property
+    def _compared(self) -> dict[tuple[str, str, int, str], Interval]:
+        return {}
+
+    def interval(self, method: str, delay: int, metric: str) -> Interval:
+        """One cell; NaN when it was not measured."""
+        nothing = Interval(math.nan, math.nan, math.nan, 0, 0)
+        return self.intervals.get((method, delay, metric), nothing)
+
+    def difference(self, method: str, other: str, delay: int, metric: str) -> Interval:
+        """Paired difference method - other; NaN when they have no episode in common."""
+        pair = (method, other, delay, metric)
+        if pair not in self._compared:
+            ours, theirs = self.samples.get((method, delay, metric)), self.samples.get((other, delay, metric))
+            between = proportion_difference if metric == "success" else mean_difference
+            self._compared[pair] = (
+                between(ours, theirs) if ours and theirs else Interval(math.nan, math.nan, math.nan, 0, 0)
+            )
+        return self._compared[pair]
+
+    def compare(self, method: str, other: str, delay: int, metric: str) -> Verdict:
+        """Whether the interval of the paired difference excludes zero, and on which side."""
+        difference = self.difference(method, other, delay, metric)
+        sign = 1 if METRICS[metric].better == "higher" else -1
+        low, high = sorted((sign * difference.low, sign * difference.high))
+        return "better" if low > 0 else "worse" if high < 0 else "level"
+
+    def best(self, delay: int, metric: str) -> str | None:
+        """Method with the best mean; the first of equals; None when nothing is measured or nothing is better."""
+        means = {name: self.interval(name, delay, metric).value for name in self.labels}
+        means = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+        if not means or METRICS[metric].better == "none":
+            return None
+        return (max if METRICS[metric].better == "higher" else min)(means, key=lambda name: means[name])
+
+    def standing(self, delay: int, metric: str) -> Standing | None:
+        """The best method and those that it is not clearly better than. None when nothing is measured."""
+        best = self.best(delay, metric)
+        if best is None:
+            return None
+        others = [name for name in self.labels if name != best and self.measured(name, delay, metric)]
+        rivals = (name for name in others if self.compare(best, name, delay, metric) != "better")
+        return Standing(best, tuple(rivals))
+
+    def measured(self, method: str, delay: int, metric: str) -> bool:
+        """Whether an episode of this cell defines the measure."""
+        return not math.isnan(self.interval(method, delay, metric).value)
+
+    def among_best(self, method: str, delay: int, metric: str) -> bool:
+        """Whether the method has the best mean, or the best one is not clearly better in pairs."""
+        standing = self.standing(delay, metric)
+        return standing is not None and method in (standing.best, *standing.rivals)
+
+    def ratio(self, method: str, delay: int, metric: str) -> Interval:
+        """The cell as a multiple of the demonstrations' value; NaN where they have none above zero."""
+        cell, reference = self.interval(method, delay, metric), self.demonstrations.get(metric, math.nan)
+        reference = reference if reference > 0 else math.nan
+        low, high = cell.low / reference, cell.high / reference
+        return Interval(cell.value / reference, low, high, cell.episodes, cell.training_seeds)
+
+
+def _interval(metric: str, sample: Sample) -> Interval:
+    """Of a mean; what cannot be below zero, or above one, has no interval that reaches there."""
+    if metric in SHARES:
+        return proportion_interval(sample)
+    interval = mean_interval(sample)
+    return interval if np.any(sample.values < 0) else replace(interval, low=max(interval.low, 0.0))
+
+
+def summarise(results: Mapping[str, Any]) -> Summary:
+    """The table of a results file.
+
+    Args:
+        results: The parsed JSON, schema 1.
+
+    Raises:
+        DataError: Another schema, no cells, or two execution horizons for one method and delay.
+        UnknownNameError: A cell of a method that is not among the methods.
+    """
+    if results.get("schema") != SCHEMA or not results.get("cells"):
+        raise DataError(
+            got=f"results of schema {results.get('schema')!r} with {len(results.get('cells', ()))} cells",
+            expected=f"schema {SCHEMA} and at least one cell",
+            change="write the results again with this version of Segue",
+        )
+    labels = {method["name"]: method["label"] for method in results["methods"]}
+    cells: Sequence[Mapping[str, Any]] = results["cells"]
+    for cell in cells:
+        if cell["method"] not in labels:
+            raise UnknownNameError("method in a cell", cell["method"], labels)
+    demonstrations = {name: number(value) for name, value in results.get("demonstrations", {}).items()}
+    return Summary(
+        labels=labels,
+        default=next((method["name"] for method in results["methods"] if method.get("default")), None),
+        delays=tuple(sorted({cell["delay"] for cell in cells})),
+        metrics=tuple(name for name in METRICS if any(_defines(cell, name) for cell in cells)),
+        demonstrations={name: value for name, value in demonstrations.items() if not math.isnan(value)},
+        samples=_samples(cells),
+    )
+
+
+def _defines(cell: Mapping[str, Any], metric: str) -> bool:
+    """Whether an episode of a cell has a value; results of before a measure was there lack its column."""
+    return any(value is not None for value in cell["episodes"].get(metric, ()))
+
+
+def _samples(cells: Sequence[Mapping[str, Any]]) -> dict[Key, Sample]:
+    def place(cell: Mapping[str, Any]) -> tuple[str, int]:
+        return cell["method"], cell["delay"]
+
+    samples: dict[Key, Sample] = {}
+    for (method, delay), grouped in groupby(sorted(cells, key=place), place):
+        group = list(grouped)
+        horizons = sorted({cell["execution_horizon"] for cell in group})
+        if len(horizons) > 1:
+            raise DataError(
+                got=f"execution horizons {horizons} of {method!r} at delay {delay}",
+                expected="one execution horizon per method and delay",
+                change="give each execution horizon a method name of its own, or a report of its own",
+            )
+        seed = np.concatenate([np.asarray(cell["episodes"]["seed"], np.int64) for cell in group])
+        training = np.repeat([cell["training_seed"] for cell in group], [len(c["episodes"]["seed"]) for c in group])
+        for metric in METRICS:
+            if all(metric in cell["episodes"] for cell in group):
+                values = np.array([number(value) for cell in group for value in cell["episodes"][metric]])
+                samples[method, delay, metric] = Sample(values, training, seed)
+    return samples
+
+
+def number(value: float | None) -> float:
+    """A number of the results file, where null stands for NaN."""
+    return math.nan if value is None else float(value)
+
+
+def decimals(value: float, metric: str = "") -> int:
+    """Decimals that show three significant digits from 0.1 on and two below; always two for shares."""
+    if metric in ("success", "score") or value == 0 or not math.isfinite(value):
+        return 2
+    order = math.floor(math.log10(abs(value)))
+    return max(2 - order, 0) if order >= -1 else min(1 - order, 6)
+
+
+def shown(interval: Interval, metric: str = "") -> tuple[str, str]:
+    """The value and its interval for people, with the same number of decimals; a dash where undefined."""
+    if math.isnan(interval.value):
+        return "–", ""
+    digits = decimals(interval.value, metric)
+    if math.isnan(interval.low):  # of one episode
+        return f"{interval.value:,.{digits}f}", ""
+    value, low, high = (
+        f"{0.0 if round(x, digits) == 0 else x:,.{digits}f}" for x in (interval.value, interval.low, interval.high)
+    )
+    return value, f"{low} to {high}" if interval.low < 0 else f"{low}–{high}"
+
+
+def unit(metric: str) -> str:
+    """Unit of a measure with raised exponents."""
+    return METRICS[metric].unit.replace("^2", "²").replace("^3", "³")
+
+
+def head(metric: str) -> str:
+    """Label and unit of a measure."""
+    return f"{METRICS[metric].label} [{unit(metric)}]" if unit(metric) else METRICS[metric].label
+
+
+def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
+    """A Markdown table, one row per delay and method; bold is the best mean and who is not clearly behind it."""
+    rows = [f"| delay | method | {' | '.join(head(metric) for metric in metrics)} |"]
+    rows.append("|---:|:---|" + "---:|" * len(metrics))
+    for delay in summary.delays:
+        for name, label in summary.labels.items():
+            cells = []
+            for metric in metrics:
+                value, interval = shown(summary.interval(name, delay, metric), metric)
+                strong = f"**{value}**" if summary.among_best(name, delay, metric) else value
+                cells.append(f"{strong} ({interval})" if interval else value)
+            rows.append(f"| {delay} | {label} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
+    """The same table for a terminal."""
+    table = Table(
+        caption="mean with 95 % interval; bold: the best mean, and those not clearly behind", caption_justify="left"
+    )
+    table.add_column("delay", justify="right")
+    table.add_column("method", no_wrap=True)
+    for metric in metrics:
+        table.add_column(head(metric).replace("[", r"\["), justify="right")
+    for delay in summary.delays:
+        for index, (name, label) in enumerate(summary.labels.items()):
+            cells = []
+            for metric in metrics:
+                value, interval = shown(summary.interval(name, delay, metric), metric)
+                strong = f"[bold]{value}[/bold]" if summary.among_best(name, delay, metric) else value
+                cells.append(f"{strong} [dim]{interval}[/dim]" if interval else value)
+            last = index == len(summary.labels) - 1
+            table.add_row("" if index else str(delay), escape(label), *cells, end_section=last)
+    return table
+
+
+def episode_rows(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One flat row per episode, for the CSV: the cell's coordinates, the episode's seed, every measure."""
+    for cell in results["cells"]:
+        place = {name: cell[name] for name in ("method", "delay", "execution_horizon", "training_seed")}
+        columns = cell["episodes"]
+        for index, seed in enumerate(columns["seed"]):
+            yield {**place, "seed": seed, **{name: columns[name][index] for name in METRICS if name in columns}}
+
+
+def facts(results: Mapping[str, Any], summary: Summary) -> list[str]:
+    """What was compared, in a few words each."""
+    task, cells = results["task"], results["cells"]
+    runs = len({cell["training_seed"] for cell in cells})
+    episodes = sum(len(cell["episodes"]["seed"]) for cell in cells)
+    found = [
+        f"task {task['name']}",
+        f"{len(summary.labels)} methods",
+        f"{len(summary.delays)} delay{'s' if len(summary.delays) != 1 else ''}",
+        str(results.get("budget", {}).get("delays drawn", "")),
+        f"{runs} training run{'s' if runs != 1 else ''} per method",
+        f"{episodes:,} episodes",
+        f"{1 / task['dt']:.3g} Hz control",
+        str(results.get("created", ""))[:10],
+    ]
+    return [fact for fact in found if fact]
+
+
+def provenance(results: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
+    """How the results were made, as names and texts; enough to make them again."""
+
+    def listed(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name} {value}" for name, value in values.items())
+
+    cells, task = results["cells"], results["task"]
+    seeds = {seed for cell in cells for seed in cell["episodes"]["seed"]}
+    horizons = {f"{cell['execution_horizon']} at delay {cell['delay']}": None for cell in cells}
+    return [
+        ("command", results.get("command", "")),
+        ("commit", results.get("commit", "")),
+        ("created", results.get("created", "")),
+        ("machine", results.get("machine", "")),
+        ("versions", listed(results.get("versions", {}))),
+        ("training budget", listed(results.get("budget", {}))),
+        ("task", listed({name: value for name, value in task.items() if not isinstance(value, list)})),
+        ("actions", ", ".join(task["action_names"])),
+        ("execution horizon", ", ".join(horizons)),
+        ("training seeds", ", ".join(map(str, sorted({cell["training_seed"] for cell in cells})))),
+        ("episode seeds", f"{len(seeds)} different, {min(seeds)} to {max(seeds)}"),
+        ("demonstrations", listed({name: f"{value:.4g}" for name, value in summary.demonstrations.items()})),
+    ]

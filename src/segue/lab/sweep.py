@@ -1,0 +1,196 @@
+"""Cells of a comparison (method x delay x training seed), on as many processes as there are cores."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segue.core.chunk import check_timing
+from segue.core.metrics import EpisodeRecord, episode_metrics
+from segue.core.observation import Cameras
+from segue.core.robot import Simulator
+from segue.core.seams import seam_jump
+from segue.errors import SpecError
+from segue.lab.delays import DelayModel, Scaled
+from segue.lab.processes import pool
+from segue.lab.rollout import Scales, Timing, rollout
+from segue.lab.tasks.tasks import Task, task
+from segue.lab.twins import Followed, Twins
+from segue.methods.methods import Method
+from segue.methods.parts import predictor_of
+from segue.plan.plan import Handover
+from segue.policies.policy import Policy
+from segue.policies.predictors.predictor import Predictor
+from segue.training import checkpoint
+from segue.training.autoencoder import load_autoencoder
+
+FIRST_SEED = 10_000
+"""Evaluation seeds start here, away from those of the demonstrations."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: episodes of one method at one delay with one trained policy.
+
+    Attributes:
+        task: Name.
+        method: How chunks are continued.
+        checkpoint: The policy.
+        training_seed: Of the policy.
+        delay: Model of the inference delay.
+        execution_horizon: s at zero delay; a longer delay raises it to d.
+        episodes: Number, on seeds from ``first_seed`` on.
+        slowdown: The method's own factor on the delay, to compare at equal hardware.
+        autoencoder: For a method that refines the chunks of a policy of actions.
+        predictor: For a method that predicts with the predictor of the run.
+        first_seed: Of the initial states; another for what is tuned than for what is reported.
+    """
+
+    task: str
+    method: Method
+    checkpoint: Path
+    training_seed: int
+    delay: DelayModel
+    execution_horizon: int
+    episodes: int
+    slowdown: float = 1.0
+    autoencoder: Path | None = None
+    predictor: Path | None = None
+    first_seed: int = FIRST_SEED
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Its place in a table."""
+        return {"method": self.method.name, "delay": self.delay.typical, "training_seed": self.training_seed}
+
+    @property
+    def own_delay(self) -> DelayModel:
+        """The delay of this method, where that of a plain inference is ``delay``."""
+        return Scaled(self.delay, self.slowdown)
+
+    @property
+    def steps(self) -> int:
+        """The execution horizon s at this delay [steps]."""
+        return max(self.execution_horizon, self.own_delay.typical)
+
+
+def check(cell: Cell, policy: Policy) -> None:
+    """Raise before anything runs: the policy is for the task, and the timing is possible."""
+    robot = simulators(cell.task, 1)[0].spec
+    if policy.config.action_names != robot.action_names or policy.config.observation_names != robot.observation_names:
+        raise SpecError(
+            got=f"a policy with {len(policy.config.observation_names)} observations and "
+            f"{len(policy.config.action_names)} actions, the first named {policy.config.action_names[0]!r}",
+            expected=f"{len(robot.observation_names)} and {len(robot.action_names)} as in {cell.task}, the first named "
+            f"{robot.action_names[0]!r}",
+            change="evaluate a policy on the task that it was trained for",
+        )
+    if policy.config.cameras != robot.cameras:
+        raise SpecError(
+            got=f"a policy that sees {_named(policy.config.cameras)}",
+            expected=f"{_named(robot.cameras)}, as {cell.task} shows",
+            change="evaluate a policy on the task that it was trained for",
+        )
+    delay = 0 if cell.method.handover is Handover.WAIT else cell.own_delay.typical
+    check_timing(policy.config.horizon, delay, cell.steps)
+
+
+def _named(cameras: Cameras) -> str:
+    """Cameras and their sizes, for people."""
+    sizes = [f"{name!r} of {height} x {width}" for name, (height, width) in cameras.items()]
+    return "the pictures " + ", ".join(sizes) if sizes else "no pictures"
+
+
+def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:
+    """Results of the cells in their order, as they are done."""
+    policies = {path: _policy(path) for path in dict.fromkeys(cell.checkpoint for cell in cells)}
+    for cell in cells:
+        check(cell, policies[cell.checkpoint])
+    if workers == 1:
+        yield from map(run_cell, cells)
+        return
+    with pool(workers) as processes:
+        yield from processes.map(run_cell, cells)
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """Roll out one cell; plain JSON, with one episode's commands as ``trace``."""
+    settings = task(cell.task)
+    policy = _policy(cell.checkpoint)
+    seeds = list(range(cell.first_seed, cell.first_seed + cell.episodes))
+    timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
+    robots: Sequence[Simulator] = simulators(cell.task, cell.episodes)
+    if cell.method.predictor == "oracle":
+        robots = [Followed(robot, settings.simulator()) for robot in robots]
+    codec = None if cell.autoencoder is None else load_autoencoder(cell.autoencoder)[0]
+    bound = cell.method.bound(policy, codec, _predictor(cell, policy, robots))
+    records = rollout(bound, robots, seeds, timing, scales(cell.task))
+    return result(cell.key, timing, seeds, records)
+
+
+def _predictor(cell: Cell, policy: Policy, robots: Sequence[Simulator]) -> Predictor | None:
+    """The predictor of the kind that the method says; None for a method without."""
+    if cell.method.predictor == "oracle":
+        return Twins([robot for robot in robots if isinstance(robot, Followed)])
+    return predictor_of(cell.method.predictor, policy, cell.predictor)
+
+
+def result(
+    key: Mapping[str, Any], timing: Timing, seeds: Sequence[int], records: Sequence[EpisodeRecord]
+) -> dict[str, Any]:
+    """What a cell leaves behind: its key, its timing, the columns of its episodes and a trace. Plain JSON."""
+    measured = [episode_metrics(record) for record in records]
+    columns = {name: [_json(each[name]) for each in measured] for name in measured[0]}
+    return {
+        **key,
+        "horizon": timing.horizon,
+        "execution_horizon": timing.execution_horizon,
+        "episodes": {"seed": list(seeds), **columns},
+        "trace": {**key, "seed": seeds[0], **_trace(records[0])},
+    }
+
+
+def _json(value: float) -> float | None:
+    """Six significant digits, which is more than an episode has to say."""
+    return None if not np.isfinite(value) else float(f"{value:.6g}")
+
+
+def _trace(record: EpisodeRecord) -> dict[str, Any]:
+    jumps = [
+        (seam_jump(record.commands, seam.step, record.scale, record.spec.kinds), seam.step) for seam in record.seams
+    ]
+    worst = max((jump for jump in jumps if np.isfinite(jump[0])), default=(0.0, 0))[1]
+    return {
+        "commands": np.round(record.commands, 3).tolist(),
+        "measured": np.round(record.measured, 4).tolist(),
+        "seams": [seam.step for seam in record.seams],
+        "worst_seam": worst,
+    }
+
+
+@cache
+def _made(name: str) -> list[Simulator]:
+    return []
+
+
+def simulators(name: str, count: int) -> list[Simulator]:
+    """Simulators of a task, kept for the next cell: building one takes longer than resetting it."""
+    made = _made(name)
+    while len(made) < count:
+        made.append(task(name).simulator())
+    return made[:count]
+
+
+def _policy(path: Path) -> Policy:
+    return checkpoint.load(path).policy()
+
+
+@cache
+def scales(name: str) -> Scales:
+    """Units of a task, from its demonstrations."""
+    settings: Task = task(name)
+    episodes = settings.demonstrations()
+    return Scales.of(episodes, simulators(name, 1)[0].spec)

@@ -1,0 +1,118 @@
+"""The control loop's end of a policy that runs elsewhere: send, poll, and never wait.
+
+    control process                                policy process
+    send(request, observation)  -- newest wins -->  next_chunk(observation, continuation)
+    poll() -> Answer | None     <-- newest wins --  actions, or what went wrong
+
+Every request that is not overtaken by a newer one is answered exactly once: by the policy, with actions or with an
+error; or by the link, with an error, when the policy died, hung or was never there.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from math import nan
+from typing import Any, Protocol
+
+import msgspec
+
+from segue.core.chunk import Array, PolicySpec
+from segue.plan.plan import Handover, Request
+
+
+class LinkState(Enum):
+    """Whether a policy can be asked."""
+
+    STARTING = "starting"
+    """It is being started and warmed up."""
+    READY = "ready"
+    LOST = "lost"
+    """It has ended; it will be started again after a pause, unless `PolicyLink.reason` says why not."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a policy says of itself once it is warm.
+
+    Attributes:
+        spec: What it sees and answers.
+        handover: How its chunks take over.
+        inference: Seconds that an inference takes, warm-up excluded.
+    """
+
+    spec: PolicySpec
+    handover: Handover
+    inference: float
+
+
+class Answer(msgspec.Struct, frozen=True, eq=False):
+    """What came back for a request.
+
+    Attributes:
+        epoch: Of the request.
+        number: Of the request.
+        actions: Shape (horizon, action), robot units; None where there is an error.
+        seconds: From sending the request to the end of the inference [s].
+        error: What went wrong, in one line; empty where there are actions.
+        surprise: How far the robot was from what was predicted of it, 1 being the bound of what is usual; above it the
+            chunk was made of the observation as it was. NaN where there was nothing to compare.
+    """
+
+    epoch: int
+    number: int
+    actions: Array | None
+    seconds: float
+    error: str = ""
+    surprise: float = nan
+
+
+class PolicyLink(Protocol):
+    """A policy as the control loop sees it. No call but `close` waits for anything.
+
+    Calls take some microseconds; but `send` copies pictures, which takes a millisecond or two with two cameras of
+    640 x 480 pixels.
+    """
+
+    @property
+    def state(self) -> LinkState:
+        """Whether it can be asked."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often it has been started again."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it was last lost; empty while it never was."""
+        ...
+
+    @property
+    def spec(self) -> PolicySpec | None:
+        """What the policy says that it sees and answers; None as long as it has not said so."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The number of the newest episode, -1 before the first."""
+        ...
+
+    def new_epoch(self) -> int:
+        """A number for an episode that none of this link has had: 0, 1, 2, ...
+
+        Requests are named by epoch and number, so that an answer to one episode is never taken for another's, whoever
+        asks: a new plan begins at the same number as the last one did.
+        """
+        ...
+
+    def send(self, request: Request, observation: Any) -> None:
+        """Ask; an unanswered earlier request may be dropped. The observation is `Observed`."""
+        ...
+
+    def poll(self) -> Answer | None:
+        """An answer that has come, if one has."""
+        ...
+
+    def close(self) -> None:
+        """End the policy; may be called twice."""
+        ...

@@ -1,0 +1,326 @@
+"""The methods that are compared, by name: a strategy, how its chunks take over, and which training it needs.
+
+run/plain               method of a policy of actions
+run/latent/plain        method of a policy in the latent space of
+run/autoencoder         the run's autoencoder, which also refines (arXiv 2605.24931)
+run/predictor           the run's predictor: chunks are made for the step at which they take over
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any, get_args, get_type_hints
+
+from segue.errors import SpecError, UnknownNameError
+from segue.plan.plan import Handover
+from segue.policies.autoencoder.autoencoder import Codec, refine
+from segue.policies.chunk_policy import ContinuingPolicy, ServingPolicy
+from segue.policies.diffusion import Denoising
+from segue.policies.latent import LatentPolicy
+from segue.policies.noise import NOISES, CarriedNoise, FreshNoise, Noise, noise_named
+from segue.policies.policy import Policy
+from segue.policies.predictors.predictor import PredictivePolicy, Predictor
+from segue.policies.regression import Regression
+from segue.strategies.blend import AVERAGES, CrossFade, TemporalEnsembling, WeightedBlend
+from segue.strategies.hooks import Strategy
+from segue.strategies.legato import Legato, LegatoObjective
+from segue.strategies.literal_legato import LiteralLegato, LiteralLegatoObjective
+from segue.strategies.naive import FlowMatching, Naive
+from segue.strategies.objective import Objective
+from segue.strategies.reuse_then_refine import Anchor, Executed, Fixed, ReuseThenRefine
+from segue.strategies.rtc import RTC, identity, vjp
+from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "plain": FlowMatching,
+    "training-time-rtc": TrainingTimeRTCObjective,
+    "legato": LegatoObjective,
+    "literal-legato": LiteralLegatoObjective,
+    "diffusion": Denoising,
+    "regression": Regression,
+}
+"""How a policy can be trained, by name."""
+
+AUTOENCODER = "autoencoder"
+"""The autoencoder of a run."""
+PREDICTOR = "predictor"
+"""The predictor of a run."""
+PREDICTED = "predicted"
+"""Folder of a comparison's policies that run with a learned predictor."""
+LATENT = "latent/"
+"""Before the name of an objective: the policy lives in the latent space of the run's autoencoder."""
+
+
+def objective(name: str) -> Objective:
+    """Training objective by name, with its defaults; the same in action space and in latent space."""
+    name = name.removeprefix(f"{PREDICTED}/").removeprefix(LATENT)
+    if name not in OBJECTIVES:
+        raise UnknownNameError("objective", name, OBJECTIVES)
+    return OBJECTIVES[name]()
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Reuse-then-Refine with the autoencoder of the run, on actions in robot units.
+
+    Attributes:
+        reuse: Steps taken from the previous chunk, as in the released code; None takes those that will have been
+            executed, as in the paper.
+        anchor: Factor per step on the offset that makes the last reused action exact (see `Anchor`); 0 for no offset.
+    """
+
+    reuse: int | None = None
+    anchor: float = 0.0
+
+    def strategy(self, codec: Codec) -> ReuseThenRefine:
+        """For this autoencoder."""
+        splice = Executed() if self.reuse is None else Fixed(self.reuse)
+        return ReuseThenRefine(partial(refine, codec), splice, (Anchor(self.anchor),) if self.anchor else ())
+
+
+PREDICTORS = ("none", "learned", "commanded", "oracle")
+"""What may stand for the observation of the takeover: that of the request; what the run's predictor makes of it; the
+same with the robot's own dimensions as commanded; what a twin of the simulator sees, which no robot has."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of a comparison.
+
+    Attributes:
+        name: Key in results.
+        label: For people.
+        policy: Objective that its policy is trained with, in latent space if it begins with `LATENT`.
+        strategy: How chunks are continued.
+        handover: How chunks take over.
+        citation: Paper.
+        default: Whether it is the one that Segue recommends.
+        refinement: What is made of its chunks, in robot units; None for nothing.
+        noise: Where its chunks start from.
+        predictor: Key of `PREDICTORS`.
+    """
+
+    name: str
+    label: str
+    policy: str
+    strategy: Strategy
+    citation: str
+    handover: Handover = Handover.CONTINUE
+    default: bool = field(default=False)
+    refinement: Refinement | None = None
+    noise: Noise = field(default_factory=FreshNoise)
+    predictor: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.predictor not in PREDICTORS:
+            raise UnknownNameError("predictor", self.predictor, PREDICTORS)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of strategy and refinement, and what every method has."""
+        refinement = {} if self.refinement is None else asdict(self.refinement)
+        noise = next(name for name, kind in NOISES.items() if isinstance(self.noise, kind))
+        share = self.noise.share if isinstance(self.noise, CarriedNoise) else 0.0
+        everyones = {"noise": noise, "scale": self.noise.scale, "share": share, "predictor": self.predictor}
+        return {**asdict(self.strategy), **refinement, **everyones}  # type: ignore[call-overload]
+
+    @property
+    def refines_actions(self) -> bool:
+        """Whether it refines the chunks of a policy that has no autoencoder of its own."""
+        return self.refinement is not None and not self.policy.startswith(LATENT)
+
+    def bound(
+        self, policy: Policy, codec: Codec | None = None, predictor: Predictor | None = None, *, seed: int = 0
+    ) -> ServingPolicy:
+        """The method on a trained policy.
+
+        Averages of chunks and refinement work on decoded actions, in robot units; refinement on whole chunks, which
+        under a predictor begin with the committed actions.
+
+        Args:
+            policy: Trained as the method says.
+            codec: Autoencoder of the run, for a method that `refines_actions`.
+            predictor: Of the kind that the method says; not used by one without.
+            seed: Of the noise.
+
+        Raises:
+            SpecError: It refines actions, and there is no autoencoder, or it predicts, and there is no predictor.
+        """
+        strategy, finishing = self.strategy, self._refining(policy, codec)
+        if policy.units.stride > 1 and isinstance(strategy, AVERAGES):
+            strategy, finishing = Naive(), strategy
+        if self.predictor == "none":
+            return ContinuingPolicy(policy, strategy, seed=seed, finishing=finishing, noise=self.noise)
+        if predictor is None:
+            raise SpecError(
+                got=f"method {self.name!r} without a predictor",
+                expected=f"a predictor ({self.predictor})",
+                change="give the predictor of the run",
+            )
+        continuing = ContinuingPolicy(policy, strategy, seed=seed, noise=self.noise)
+        return PredictivePolicy(continuing, predictor, finishing=finishing)
+
+    def _refining(self, policy: Policy, codec: Codec | None) -> ReuseThenRefine | None:
+        """The strategy that refines its chunks, or None."""
+        if self.refinement is None:
+            return None
+        codec = policy.autoencoder if isinstance(policy, LatentPolicy) else codec
+        if codec is None:
+            raise SpecError(
+                got=f"method {self.name!r} on a policy without an autoencoder",
+                expected="the autoencoder that it refines with",
+                change="give the autoencoder of the run",
+            )
+        return self.refinement.strategy(codec)
+
+    def description(self) -> dict[str, Any]:
+        """As written to results."""
+        settings = {key: getattr(value, "__name__", value) for key, value in self.settings.items()}
+        return {
+            "name": self.name,
+            "label": self.label,
+            "policy": self.policy,
+            "settings": {**settings, "handover": self.handover.value},
+            "citation": self.citation,
+            "default": self.default,
+        }
+
+
+_LATENT_ACTIONS = "arXiv 2605.24931"
+_ALL = (
+    Method(
+        "predictive",
+        "Predictive",
+        "plain",
+        RTC(vjp, clip=2.0, ramp_seconds=1.2),
+        "Smith 1957; arXiv 2506.07339",
+        default=True,
+        noise=CarriedNoise(scale=0.7, share=0.5),
+        predictor="learned",
+    ),
+    Method("sync", "Synchronous", "plain", Naive(), "", Handover.WAIT),
+    Method("naive", "Naive async", "plain", Naive(), ""),
+    Method("naive-restart", "Naive async, nothing skipped", "plain", Naive(), "", Handover.RESTART),
+    Method("ensembling", "Temporal ensembling", "plain", TemporalEnsembling(), "arXiv 2304.13705"),
+    Method("blend", "Weighted blend 0.3/0.7", "plain", WeightedBlend(), "arXiv 2506.01844"),
+    Method("cross-fade", "Linear cross-fade", "plain", CrossFade(), ""),
+    Method("rtc", "RTC", "plain", RTC(vjp), "arXiv 2506.07339"),
+    Method("rtc-identity", "RTC, identity Jacobian", "plain", RTC(identity), "arXiv 2506.07339; LeRobot"),
+    Method("training-time-rtc", "Training-time RTC", "training-time-rtc", TrainingTimeRTC(), "arXiv 2512.05964"),
+    Method("literal-legato", "Legato as published", "literal-legato", LiteralLegato(5), "arXiv 2602.12978"),
+    Method("legato", "Legato", "legato", Legato(), "arXiv 2602.12978"),
+    Method(
+        "predictive-legato",
+        "Predictive Legato",
+        "legato",
+        Legato(ramp=8),
+        "arXiv 2602.12978",
+        noise=CarriedNoise(scale=0.7, share=0.5),
+        predictor="learned",
+    ),
+    Method("legato-free", "Legato's policy, w = 0", "legato", Naive(), "arXiv 2602.12978"),
+    Method("rtr", "Reuse-then-Refine", "plain", Naive(), _LATENT_ACTIONS, refinement=Refinement()),
+    Method("latent-naive", "Latent, naive async", "latent/plain", Naive(), _LATENT_ACTIONS),
+    Method("latent-rtc", "Latent, RTC", "latent/plain", RTC(vjp), "arXiv 2506.07339"),
+    Method("latent-rtc-identity", "Latent, RTC, identity Jacobian", "latent/plain", RTC(identity), "arXiv 2506.07339"),
+    Method(
+        "latent-rtr", "Latent, Reuse-then-Refine", "latent/plain", Naive(), _LATENT_ACTIONS, refinement=Refinement()
+    ),
+    Method("latent-legato", "Latent, Legato", "latent/legato", Legato(), "arXiv 2602.12978"),
+)
+
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+"""All methods by name, in the order of reports."""
+
+
+def method(name: str) -> Method:
+    """Method by name, with settings of its strategy behind colons where they are to differ: ``legato:gain=1:fade=0``.
+
+    ``policy`` takes a policy that was trained with another objective, so that strategies meet other families:
+    ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``. ``predictor``, ``noise`` and ``scale`` belong
+    to every method: ``naive:predictor=learned:noise=carried:scale=0.7``.
+
+    Raises:
+        UnknownNameError: There is no such method or setting; the message lists what exists.
+        SpecError: A setting has a value of another type.
+    """
+    base, *settings = name.split(":")
+    if base not in METHODS:
+        raise UnknownNameError("method", base, METHODS)
+    found = METHODS[base]
+    if not settings:
+        return found
+    changes = dict(_setting(found, text) for text in settings)
+    policy = str(changes.pop("policy", found.policy))
+    objective(policy)  # raises for one that does not exist
+    everyones = {key: changes[key] for key in ("predictor", "noise", "scale", "share") if key in changes}
+    own = [text for text in settings if text.partition("=")[0] not in everyones]
+    label = ", ".join([found.label + (f" ({', '.join(own)})" if own else ""), *_said(everyones)])
+    noise = _noise(found, {key: changes.pop(key) for key in ("noise", "scale", "share") if key in changes})
+    predictor = str(changes.pop("predictor", found.predictor))
+    refinement = found.refinement
+    if refinement is not None:
+        refined = {key: changes.pop(key) for key in asdict(refinement).keys() & changes.keys()}
+        refinement = replace(refinement, **refined)  # type: ignore[arg-type]
+    strategy = replace(found.strategy, **changes)  # type: ignore[type-var]
+    return replace(
+        found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False,
+        noise=noise, predictor=predictor,
+    )  # fmt: skip
+
+
+def _noise(found: Method, changes: Mapping[str, Any]) -> Noise:
+    """The noise of a method with other settings; carried noise is all carried unless a share is given.
+
+    Raises:
+        UnknownNameError: There is no such noise.
+        SpecError: A share of noise that is not carried, or a value out of range.
+    """
+    name, scale = str(changes.get("noise", found.settings["noise"])), changes.get("scale", found.noise.scale)
+    usual = found.noise.share if name == "carried" and isinstance(found.noise, CarriedNoise) else None
+    return noise_named(name, scale, changes.get("share", usual))
+
+
+def _said(everyones: Mapping[str, object]) -> Iterator[str]:
+    """What every method has, in words for a table."""
+    match everyones.get("predictor"):
+        case "none":
+            yield "not predicted"
+        case "learned":
+            yield "predicted"
+        case str(kind):
+            yield f"predicted ({kind})"
+    if "noise" in everyones:
+        yield f"{everyones['noise']} noise"
+    if "share" in everyones:
+        yield f"share {everyones['share']:g}"
+    if "scale" in everyones:
+        yield f"noise scale {everyones['scale']:g}"
+
+
+def _type_of(found: Method, key: str) -> type[int] | type[float]:
+    """What a setting is that may be None: ``int | None`` or ``float | None``."""
+    parts = (found.strategy, found.refinement)
+    hints = {name: hint for part in parts if part is not None for name, hint in get_type_hints(type(part)).items()}
+    return float if float in get_args(hints[key]) else int
+
+
+def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
+    """One setting, read as the type that it has."""
+    key, _, given = text.partition("=")
+    known = {
+        each: value for each, value in found.settings.items() if value is None or isinstance(value, float | int | str)
+    }
+    known["policy"] = found.policy
+    if key not in known:
+        raise UnknownNameError(f"setting of method {found.name}", key, known)
+    now = known[key]
+    kind: type[int] | type[float] | type[str] = _type_of(found, key) if now is None else type(now)
+    try:
+        return key, kind(given)
+    except ValueError as error:
+        raise SpecError(
+            got=f"{text!r} for method {found.name}",
+            expected=f"{key}=<{kind.__name__}>, such as {key}={8 if now is None else now}",
+            change="correct the value",
+        ) from error

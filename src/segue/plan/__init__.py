@@ -1,0 +1,1 @@
+"""Which action is due: the plan of actions, when a chunk is asked for, and the delay that is expected. NumPy."""

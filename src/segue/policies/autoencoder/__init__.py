@@ -1,0 +1,1 @@
+"""Autoencoders of action chunks, whose latent space a policy can be learned in."""

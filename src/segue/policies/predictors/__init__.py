@@ -1,0 +1,1 @@
+"""Predictors of what is seen at the takeover."""

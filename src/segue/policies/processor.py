@@ -1,0 +1,230 @@
+"""Between robot units and those of a policy, the part that policies of every family hold.
+
+Robot units stay outside: observations are normalised on the way in, and actions both ways, anchored to the observation
+at hand where they are relative to it.
+
+What a dimension is (`segue.core.dimensions`) is seen to at this door: inside, an angle or a rotation is a path of plain
+numbers without a jump, which begins near the state that it is relative to, or near the mean of the demonstrations.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segue.core.chunk import Array
+from segue.core.dimensions import Dimensions, Kind
+from segue.core.observation import Encoded, Observation, state_of
+from segue.data.episodes import Episodes
+from segue.data.windows import Windows
+from segue.errors import SpecError
+from segue.policies.config import FamilyConfig, Vision
+from segue.policies.encoders import settled
+from segue.policies.encoders.pictures import Sight
+from segue.policies.normalizer import Normalizer
+
+_RELATIVE = ("linear", "angle", "gripper")
+"""Kinds of actions that are learned relative to a state."""
+
+
+class NormalizedUnits(nn.Module):
+    """Units of the policies in action space: one position per control step, `segue.policies.policy.Units`.
+
+    Args:
+        config: Of the policy.
+        observation: Normalisation of observations.
+        action: Normalisation of actions, after they are anchored.
+
+    Attributes:
+        context: Numbers that an observation is encoded to.
+    """
+
+    stride = 1
+
+    def __init__(self, config: FamilyConfig, observation: Normalizer, action: Normalizer) -> None:
+        super().__init__()
+        self.observation, self.action = observation, action
+        self._names, self._relative_to = config.observation_names, config.relative_to
+        self._actions, self._observations = (
+            Dimensions.of(*words) for words in (config.action_kinds, config.observation_kinds)
+        )
+        self.chunk_shape = config.horizon, len(config.action_names)
+        self.sight = None if config.vision is None else Sight(config.vision)
+        self.context = len(config.observation_names) + (0 if self.sight is None else self.sight.features)
+
+    @classmethod
+    def fitted(cls, config: FamilyConfig, observations: Array, chunks: Array) -> "NormalizedUnits":
+        """Normalisation fitted to demonstrations, and an encoder that is ready to learn.
+
+        Args:
+            config: Of the policy.
+            observations: Shape (frames, observation).
+            chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
+        """
+        observations = Dimensions.of(*config.observation_kinds).about_mean(observations)
+        units = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
+        if units.sight is not None:
+            units.sight.encoder.start()
+        return units
+
+    @classmethod
+    def blank(cls, config: FamilyConfig) -> "NormalizedUnits":
+        """Statistics still to be loaded."""
+        sizes = len(config.observation_names), len(config.action_names)
+        return cls(config, *map(Normalizer.identity, sizes))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the statistics are, and the weights with them."""
+        return self.action.mean.device
+
+    def encode(self, observation: Any) -> Tensor:
+        """Context of an inference, (batch, context): the normalised state, then what is made of the pictures.
+
+        Raises:
+            SpecError: What is observed, or encoded, has another size.
+        """
+        if isinstance(observation, Encoded):
+            return self._context(observation.context)
+        state = self.observation(self._observations.near(self._state(observation), self.observation.mean))
+        return state if self.sight is None else torch.cat([state, self.sight(observation)], dim=1)
+
+    def state(self, context: Tensor) -> Tensor:
+        """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
+        return self.observation.inverse(self._context(context)[:, : len(self._names)])
+
+    def augmented(self, observation: Observation[Tensor], generator: torch.Generator) -> Observation[Tensor]:
+        """What is trained on in place of an observation: its pictures cut out anywhere, see `Vision.crop`."""
+        return observation if self.sight is None else self.sight.cut_anywhere(observation, generator)
+
+    def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
+        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
+        state = self._state(observation)
+        if self._actions.kinds:
+            actions = self._actions.continuous(actions, anchors_of(self.action.mean, state, self._relative_to))
+        return self.action(shifted(actions, state, self._relative_to, -1))
+
+    def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
+        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
+        return self._actions.proper(shifted(self.action.inverse(chunk), self._state(observation), self._relative_to, 1))
+
+    @property
+    def kinds(self) -> Dimensions:
+        """What each dimension of a chunk is, in policy units."""
+        if not self._actions.kinds:
+            return self._actions
+        return self._actions.without_rotations().scaled(self.action.scale.tolist())
+
+    @property
+    def context_kinds(self) -> Dimensions:
+        """What each number of a context is; features of pictures are plain numbers."""
+        state = self._observations.without_rotations().scaled(self.observation.scale.tolist())
+        return Dimensions((*state.kinds, *(Kind(),) * (self.context - len(state.kinds)))) if state.kinds else state
+
+    def _state(self, observation: Any) -> Tensor:
+        state = state_of(observation)
+        check_observation(state, self._names)
+        return state
+
+    def _context(self, context: Tensor) -> Tensor:
+        if context.ndim != 2 or context.shape[1] != self.context:
+            raise SpecError(
+                got=f"contexts of shape {tuple(context.shape)}",
+                expected=f"(batch, {self.context}), as this policy encodes observations",
+                change="give the policy what its own units have encoded",
+            )
+        return context
+
+
+def check_observation(observation: Tensor, names: Sequence[str]) -> None:
+    """Raise `SpecError` unless the observation has shape (batch, observation)."""
+    expected = len(names)
+    if observation.ndim != 2 or observation.shape[1] != expected:
+        raise SpecError(
+            got=f"observations of shape {tuple(observation.shape)}",
+            expected=f"(batch, {expected}): {', '.join(names[:6])}" + (" ..." if expected > 6 else ""),
+            change="give the policy the observation that it was trained on, in the same order",
+        )
+
+
+def shifted(actions: Tensor, observation: Tensor, relative_to: Sequence[int | None], sign: int) -> Tensor:
+    """Actions plus ``sign`` times the observation that each is relative to. (batch, horizon, action).
+
+    Args:
+        actions: Shape (batch, horizon, action).
+        observation: Shape (batch, observation), robot units.
+        relative_to: Per action dimension, the index of its observation, or None for an absolute action.
+        sign: 1 or -1.
+    """
+    relative = [i for i, index in enumerate(relative_to) if index is not None]
+    if not relative:
+        return actions
+    anchor = [index for index in relative_to if index is not None]
+    actions = actions.clone()
+    actions[..., relative] += sign * observation[:, None, anchor]
+    return actions
+
+
+def anchors_of(mean: Tensor, observation: Tensor, relative_to: Sequence[int | None]) -> Tensor:
+    """What the first action of a chunk is near to: the observation that it is relative to, or the mean.
+
+    Args:
+        mean: Shape (action,), of the actions, robot units.
+        observation: Shape (batch, observation), robot units.
+        relative_to: See `shifted`.
+
+    Returns:
+        Shape (batch, action).
+    """
+    near = mean.expand(len(observation), -1).clone()
+    for action, index in enumerate(relative_to):
+        if index is not None:
+            near[:, action] = observation[:, index]
+    return near
+
+
+def demonstrated_chunks(episodes: Episodes, horizon: int, relative_to: Sequence[int | None]) -> Array:
+    """All windows of the demonstrations as a policy sees them before normalisation. (frames, horizon, action)."""
+    anchors = [0 if index is None else index for index in relative_to]
+    relative = np.array([index is not None for index in relative_to])
+    chunks, kinds = Windows(episodes, horizon).actions, episodes.action_kinds
+    if kinds.kinds:
+        mean = kinds.mean(episodes.action).astype(np.float32)
+        chunks = kinds.continuous(chunks, np.where(relative, episodes.observation[:, anchors], mean))
+    return chunks - (episodes.observation[:, anchors] * relative)[:, None]
+
+
+def described(episodes: Episodes, *, relative: bool, vision: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The fields of a policy's configuration that demonstrations decide.
+
+    Args:
+        episodes: Demonstrations; they name the observation that each action can be relative to.
+        relative: Learn actions relative to the observed state, where the demonstrations name one and a difference to it
+            is one of plain numbers: those of linear dimensions, angles and grippers.
+        vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
+    """
+    kinds = episodes.action_kinds.each(len(episodes.action_names))
+    anchors = [
+        index if relative and kind.name in _RELATIVE else None
+        for index, kind in zip(episodes.state_of_action, kinds, strict=True)
+    ]
+    return {
+        "dt": episodes.dt,
+        "observation_names": tuple(episodes.observation_names),
+        "action_names": tuple(episodes.action_names),
+        "relative_to": tuple(anchors),
+        "action_kinds": episodes.action_kinds.words,
+        "observation_kinds": episodes.observation_kinds.words,
+        "vision": _vision(episodes, vision or {}) if episodes.pictures else None,
+    }
+
+
+def _vision(episodes: Episodes, given: Mapping[str, Any]) -> Vision:
+    try:
+        vision = Vision(episodes.cameras, **given)
+    except TypeError as error:
+        raise SpecError(got=str(error), expected="fields of `Vision`", change="leave it out, or correct it") from error
+    return replace(vision, settings=settled(vision.encoder, vision.settings))

@@ -1,0 +1,167 @@
+"""Driving a plan again from a trace: the same requests, the same deliveries at the same steps.
+
+    trace    tick, chunk, tick, tick, ...
+               |      |      |
+    plan     tick  deliver  tick       says the same, or the first difference is named
+
+What a plan decides depends on nothing but these calls, so that a trace that was recorded on a robot can be stepped
+through at a desk, and a change of the plan can be tried on yesterday's run.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segue.errors import DataError, SpecError, TimingError
+from segue.plan.delay import WindowQuantile
+from segue.plan.plan import Delivery, Event, Handover, Plan, Request
+from segue.plan.trigger import trigger
+from segue.trace.file import Trace
+from segue.trace.format import DELIVERIES, EVENTS
+from segue.trace.sink import NOT_ASKED
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the plan and the trace part.
+
+    Attributes:
+        place: Epoch and step.
+        recorded: What the trace says.
+        replayed: What the plan says.
+    """
+
+    place: str
+    recorded: str
+    replayed: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was driven again.
+
+    Attributes:
+        ticks: Ticks that agree.
+        requests: Requests that agree.
+        deliveries: Deliveries that agree.
+        difference: The first thing that does not, or None.
+    """
+
+    ticks: int
+    requests: int
+    deliveries: int
+    difference: Difference | None
+
+
+class _Parted(Exception):  # noqa: N818  # it carries a finding, not an error
+    """The first difference."""
+
+
+def plan_of(header: Mapping[str, Any]) -> Plan:
+    """A fresh plan as the header's ``plan`` describes it (`segue.trace.file.plan_header`).
+
+    Raises:
+        DataError: The header describes none.
+    """
+    try:
+        plan = header["plan"]
+        return Plan(
+            int(plan["horizon"]),
+            int(plan["action"]),
+            int(plan["execution_horizon"]),
+            WindowQuantile(**plan["delay"]),
+            Handover(plan["handover"]),
+            trigger(plan["trigger"]),
+        )
+    except (KeyError, TypeError, ValueError, SpecError, TimingError) as error:
+        raise DataError(
+            got=f"a trace whose header describes no plan ({error!r})",
+            expected="a 'plan' with horizon, action, execution_horizon, handover, trigger and delay",
+            change="put `plan_header(plan)` into the header as 'plan'",
+        ) from error
+
+
+class _Driver:
+    """A plan, and the deliveries that a trace has for each of its steps."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.plan = plan_of(trace.header)
+        self.place = "before the first tick"
+        self.asked: dict[int, Request] = {}
+        self.requests = self.deliveries = 0
+        self.due: dict[tuple[int, int, bool], list[Any]] = defaultdict(list)
+        for chunk in trace.chunks[trace.chunks["outcome"] != DELIVERIES.index(Delivery.STALE)]:
+            # (A stale one changes nothing, and arrived in an epoch that its record does not name.)
+            self.due[int(chunk["epoch"]), int(chunk["arrived"]), bool(chunk["after_request"])].append(chunk)
+
+    def compare(self, what: str, recorded: object, replayed: object) -> None:
+        if recorded != replayed:
+            raise _Parted(Difference(self.place, f"{what} {recorded}", f"{what} {replayed}"))
+
+    def deliver(self, *, after_request: bool) -> None:
+        for chunk in self.due.pop((self.plan.epoch, self.plan.step, after_request), ()):
+            number, outcome = int(chunk["number"]), DELIVERIES[int(chunk["outcome"])]
+            request = self.asked.get(number)
+            if request is None:
+                raise _Parted(Difference(self.place, f"an answer to request {number}", "did not ask for it"))
+            self.compare(f"chunk {number}, asked for at step", int(chunk["requested"]), request.step)
+            if outcome is None:
+                self.plan.abandon(request)
+            else:
+                try:
+                    replayed = self.plan.deliver(request, np.array(chunk["actions"], np.float32)).value
+                except SpecError as error:
+                    replayed = f"refused: {error.got}"
+                self.compare(f"chunk {number} is", outcome.value, replayed)
+            del self.asked[number]
+            self.deliveries += 1
+
+    def request(self, recorded: int) -> None:
+        if recorded == NOT_ASKED:
+            return
+        request = self.plan.request()
+        self.compare("request", recorded, 0 if request is None else request.number)
+        if request is not None:
+            self.asked = {request.number: request}  # at most one is under way
+            self.requests += 1
+
+    def tick(self, recorded: Any) -> None:
+        while self.plan.epoch < recorded["epoch"]:
+            self.plan.reset()
+        self.place = f"epoch {recorded['epoch']}, step {recorded['step']}"
+        at = int(recorded["epoch"]), int(recorded["step"])
+        self.compare("epoch and step", at, (self.plan.epoch, self.plan.step))
+        self.deliver(after_request=False)
+        self.request(int(recorded["request"]))
+        self.deliver(after_request=True)
+        stood = EVENTS[int(recorded["event"])] is Event.STOOD  # the ladder's doing, which the plan is told
+        replayed = self.plan.stand() if stood else self.plan.tick()
+        self.compare("event", EVENTS[int(recorded["event"])].value, replayed.event.value)
+        for name in ("chunk", "index", "delay"):
+            value = getattr(replayed, name)
+            self.compare(name, int(recorded[name]), -1 if value is None else value)
+
+
+def replay(trace: Trace) -> Replay:
+    """Drive a plan from a trace up to the first difference.
+
+    Raises:
+        DataError: The header describes no plan, or chunks are missing from the trace because it was full.
+    """
+    if trace.dropped[1]:
+        raise DataError(
+            got=f"a trace that had no room for {trace.dropped[1]} chunks",
+            expected="every chunk that was delivered",
+            change="record with room for more chunks",
+        )
+    driver, ticks = _Driver(trace), 0
+    try:
+        for recorded in trace.ticks:
+            driver.tick(recorded)
+            ticks += 1
+    except _Parted as parted:
+        return Replay(ticks, driver.requests, driver.deliveries, parted.args[0])
+    return Replay(ticks, driver.requests, driver.deliveries, None)

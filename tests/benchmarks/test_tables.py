@@ -1,0 +1,114 @@
+"""The script that writes the README's tables: nothing but what the results say, and nothing outside of the markers."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue.lab.report import table
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "tables.py"
+MARKED = "<!-- results:some/task -->\nold\n<!-- /results:some/task -->\n"
+UNMEASURED = "<!-- results:b -->\n<!-- /results:b -->\n"
+
+
+def results(success: list[float]) -> dict[str, Any]:
+    method = {
+        "name": "naive",
+        "label": "Naive async",
+        "policy": "plain",
+        "settings": {},
+        "citation": "",
+        "default": False,
+    }
+    cell = {
+        "method": "naive", "delay": 4, "training_seed": 0, "execution_horizon": 8,
+        "episodes": {
+            "seed": list(range(len(success))), "success": success,
+            "completion_time": [1.0] * len(success), "jerk_measured": [2.0] * len(success),
+        },
+    }  # fmt: skip
+    return {
+        "schema": 1, "title": "t", "command": "segue bench some/task", "commit": "abc", "created": "2026-01-01",
+        "versions": {}, "machine": "", "task": {"name": "some/task", "dt": 0.01, "action_names": ["a"]},
+        "demonstrations": {}, "budget": {}, "methods": [method], "cells": [cell], "traces": [],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text(f"before\n{MARKED}between\n{UNMEASURED}")
+    (tmp_path / "results" / "some" / "task").mkdir(parents=True)
+    (tmp_path / "results" / "some" / "task" / "results.json").write_text(json.dumps(results([0.0, 1.0])))
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--pages", "README.md", *arguments])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/latent.md", "docs/choose.md"])
+def test_a_page_is_what_the_results_say(page: str) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    assert page in script["PAGES"]
+    text = (ROOT / page).read_text()
+    assert "<!-- results:" in text
+    assert script["filled"](text, ROOT / "results") == text
+
+
+def test_writes_the_table_and_its_command_between_the_markers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch)
+    written = (place / "README.md").read_text()
+    assert table.markdown(table.summarise(results([0.0, 1.0]))) in written
+    assert "`segue bench some/task` at commit abc" in written
+    assert "Not measured yet: `segue bench b`." in written
+    assert written.startswith("before\n<!-- results:some/task -->\n")
+    assert "<!-- /results:some/task -->\nbetween\n<!-- results:b -->\n" in written
+    assert "old" not in written
+
+
+def test_what_happens_at_seams_has_columns_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = results([0.0, 1.0])
+    content["cells"][0]["episodes"] |= {"stall_time": [0.5, 1.5], "overlap_rmse": [0.1, 0.3], "mode_switches": [1, 2]}
+    (place / "README.md").write_text(
+        "".join(f"<!-- results:seams/{name} -->\n<!-- /results:seams/{name} -->\n" for name in ("task", "b"))
+    )
+    (place / "results" / "seams" / "task").mkdir(parents=True)
+    (place / "results" / "seams" / "task" / "results.json").write_text(json.dumps(content))
+    run(monkeypatch)
+    written = (place / "README.md").read_text()
+    columns = ["success", "completion_time", "overlap_rmse", "jerk_measured", "stall_time"]
+    assert table.markdown(table.summarise(content), columns) in written
+    assert "Not measured yet: `make seams`." in written
+
+
+def test_a_second_time_changes_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch)
+    once = (place / "README.md").read_text()
+    run(monkeypatch)
+    run(monkeypatch, "--check")
+    assert (place / "README.md").read_text() == once
+
+
+def test_check_fails_on_other_results_and_leaves_the_readme_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch)
+    once = (place / "README.md").read_text()
+    (place / "results" / "some" / "task" / "results.json").write_text(json.dumps(results([1.0, 1.0])))
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, "--check")
+    assert caught.value.code == 1
+    assert (place / "README.md").read_text() == once
+
+
+def test_says_which_results_have_no_marker(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "README.md").write_text("no markers\n")
+    run(monkeypatch)
+    assert "no marker results:some/task" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,280 @@
+import io
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from segue.errors import DataError, UnknownNameError
+from segue.lab.report.table import console, decimals, episode_rows, markdown, shown, summarise
+from segue.lab.report.verdict import duels, headline, verdict
+from segue.lab.statistics import Interval
+
+
+def comparison(
+    values: dict[str, dict[int, dict[str, list[float | None]]]], *, default: str | None = None, **extra: Any
+) -> dict[str, Any]:
+    """Results with one training seed; values per method, delay and metric."""
+    return {
+        "schema": 1,
+        "title": "A comparison",
+        "task": {"name": "reach", "dt": 0.05, "action_names": ["x"], "command": "position", "max_steps": 100},
+        "methods": [{"name": name, "label": name.upper(), "default": name == default} for name in values],
+        "cells": [
+            {
+                "method": name,
+                "delay": delay,
+                "execution_horizon": 8,
+                "training_seed": 3,
+                "episodes": {"seed": list(range(len(next(iter(metrics.values()))))), **metrics},
+            }
+            for name, delays in values.items()
+            for delay, metrics in delays.items()
+        ],
+        **extra,
+    }
+
+
+def steady(value: float, episodes: int = 12, spread: float = 0.01) -> list[float | None]:
+    """Values around a mean, alternating, so that the mean is exact and the spread known."""
+    return [value + spread * (-1) ** index for index in range(episodes)]
+
+
+def two(ours: float, theirs: float) -> dict[str, Any]:
+    return comparison(
+        {"a": {0: {"completion_time": steady(ours)}}, "b": {0: {"completion_time": steady(theirs)}}}, default="a"
+    )
+
+
+def test_means_and_delays_come_from_the_cells() -> None:
+    results = comparison({"a": {4: {"score": [0.25, 0.75]}, 0: {"score": [1.0, 0.0, 0.5]}}})
+    summary = summarise(results)
+    assert summary.delays == (0, 4)
+    assert summary.metrics == ("score",)
+    assert summary.interval("a", 4, "score").value == pytest.approx(0.5)
+    assert summary.interval("a", 0, "score").episodes == 3
+    assert math.isnan(summary.interval("a", 2, "score").value)
+
+
+def test_cells_of_several_training_seeds_are_one_sample() -> None:
+    results = comparison({"a": {0: {"score": [0.0, 0.0]}}})
+    results["cells"].append({**results["cells"][0], "training_seed": 4, "episodes": {"seed": [0], "score": [0.9]}})
+    interval = summarise(results).interval("a", 0, "score")
+    assert (interval.episodes, interval.training_seeds) == (3, 2)
+    assert interval.value == pytest.approx(0.3)
+
+
+def test_null_is_undefined_and_counts_for_nothing() -> None:
+    interval = summarise(comparison({"a": {0: {"nsparc": [None, 2.0, 4.0]}}})).interval("a", 0, "nsparc")
+    assert interval.value == pytest.approx(3.0)
+    assert interval.episodes == 2
+
+
+def test_success_never_has_an_interval_of_no_width() -> None:
+    interval = summarise(comparison({"a": {0: {"success": [1.0] * 20}}})).interval("a", 0, "success")
+    assert interval.low < interval.value == 1.0
+
+
+def test_lower_time_and_higher_success_are_better() -> None:
+    results = comparison(
+        {
+            "a": {0: {"success": [1.0] * 40, "completion_time": steady(3.0, 40)}},
+            "b": {0: {"success": [0.0] * 40, "completion_time": steady(2.0, 40)}},
+        }
+    )
+    summary = summarise(results)
+    assert summary.best(0, "success") == "a"
+    assert summary.best(0, "completion_time") == "b"
+    assert summary.compare("a", "b", 0, "success") == "better"
+    assert summary.compare("a", "b", 0, "completion_time") == "worse"
+    assert summary.compare("b", "a", 0, "completion_time") == "better"
+
+
+def test_a_measure_without_direction_has_no_best() -> None:
+    summary = summarise(comparison({"a": {0: {"inference_calls": [3.0, 4.0]}}, "b": {0: {"inference_calls": [9.0]}}}))
+    assert summary.best(0, "inference_calls") is None
+    assert summary.standing(0, "inference_calls") is None
+    assert not summary.among_best("a", 0, "inference_calls")
+
+
+def test_standing_names_whom_the_best_does_not_clearly_beat() -> None:
+    values = {"a": steady(1.0), "b": steady(1.0 + 1e-4, spread=0.3), "c": steady(5.0)}
+    summary = summarise(comparison({name: {0: {"completion_time": v}} for name, v in values.items()}))
+    standing = summary.standing(0, "completion_time")
+    assert standing is not None
+    assert (standing.best, standing.rivals) == ("a", ("b",))
+    assert [summary.among_best(name, 0, "completion_time") for name in "abc"] == [True, True, False]
+
+
+def test_pairing_sees_what_overlapping_intervals_hide() -> None:
+    luck = np.random.default_rng(0).normal(10, 3, 30)
+    results = comparison(
+        {
+            "a": {0: {"completion_time": list(luck)}},
+            "b": {0: {"completion_time": list(luck + 0.2)}},
+        }
+    )
+    summary = summarise(results)
+    one, other = (summary.interval(name, 0, "completion_time") for name in "ab")
+    assert one.low < other.low < one.high
+    assert summary.compare("a", "b", 0, "completion_time") == "better"
+    assert not summary.among_best("b", 0, "completion_time")
+
+
+def test_ratio_scales_the_interval_and_needs_a_reference() -> None:
+    results = comparison({"a": {0: {"jerk_measured": steady(6.0), "nsparc": steady(2.0)}}})
+    summary = summarise({**results, "demonstrations": {"jerk_measured": 2.0, "nsparc": None}})
+    interval, ratio = summary.interval("a", 0, "jerk_measured"), summary.ratio("a", 0, "jerk_measured")
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3.0, interval.low / 2, interval.high / 2))
+    assert math.isnan(summary.ratio("a", 0, "nsparc").value)
+
+
+def test_headline_tells_the_default_beside_naive_execution_at_the_longest_delay() -> None:
+    share = {"success": [1.0, 1.0, 1.0, 0.0], "mode_switches": [0.0, 0.0, 0.0, 2.0]}
+    less = {"success": [1.0, 0.0, 0.0, 0.0], "mode_switches": [9.0, 9.0, 8.0, 10.0]}
+    values: Any = {name: dict.fromkeys((0, 4, 8, 12), each) for name, each in (("naive", less), ("ours", share))}
+    said = headline(summarise(comparison(values, default="ours")))
+    assert said.startswith("12 steps of delay: NAIVE succeeds in 25 % of the episodes (")
+    assert "changes its plan 9.0 times; OURS succeeds in 75 %" in said
+    assert said.endswith("changes its plan 0.5 times.")
+
+
+@pytest.mark.parametrize(
+    ("names", "default", "delays"),
+    [(("naive", "ours"), None, (0, 4)), (("rtc", "ours"), "ours", (0, 4)), (("naive", "ours"), "ours", (0,))],
+)
+def test_without_what_it_compares_there_is_no_headline(names: Any, default: Any, delays: Any) -> None:
+    values: Any = {name: {delay: {"success": [1.0, 0.0]} for delay in delays} for name in names}
+    assert headline(summarise(comparison(values, default=default))) == ""
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [(1.0, 2.0, "clearly best"), (2.0, 1.0, "clearly behind B"), (1.0, 1.0, "among the best")],
+)
+def test_verdict_tells_wins_and_losses_of_the_default(ours: float, theirs: float, expected: str) -> None:
+    sentence = verdict(summarise(two(ours, theirs)))
+    assert sentence == f"A, the default, against B: completion time {expected} at every delay."
+
+
+def test_verdict_names_the_delays_when_they_differ() -> None:
+    results = comparison(
+        {
+            "a": {0: {"completion_time": steady(1.0)}, 2: {"completion_time": steady(4.0)}},
+            "b": {0: {"completion_time": steady(2.0)}, 2: {"completion_time": steady(2.0)}},
+        },
+        default="a",
+    )
+    assert "clearly best at delay 0, clearly behind B at delay 2" in verdict(summarise(results))
+
+
+def test_verdict_counts_where_names_would_be_too_many() -> None:
+    times = {"a": 3.0, "b": 1.0, "c": 1.1, "d": 1.2, "e": 9.0}
+    results = comparison({name: {0: {"completion_time": steady(t)}} for name, t in times.items()}, default="a")
+    sentence = verdict(summarise(results))
+    assert sentence == "A, the default, against 4 others: completion time clearly behind 3 of 4 others at every delay."
+
+
+def test_verdict_of_a_default_that_is_first_by_chance_claims_nothing() -> None:
+    noisy = np.random.default_rng(1).normal(2.0, 1.0, (2, 10))
+    results = comparison({name: {0: {"completion_time": list(row)}} for name, row in zip("ab", noisy, strict=True)})
+    assert "clearly best" not in verdict(summarise(results))
+
+
+def test_verdict_of_one_method_compares_nothing() -> None:
+    assert "nothing to compare" in verdict(summarise(comparison({"a": {0: {"success": [1.0]}}})))
+
+
+def test_duels_list_the_delays_of_wins_and_losses() -> None:
+    ours = {0: 1.0, 2: 4.0, 4: 2.0, 6: 1.0}
+    results = comparison(
+        {
+            "a": {delay: {"completion_time": steady(value)} for delay, value in ours.items()},
+            "b": {delay: {"completion_time": steady(2.0)} for delay in ours},
+        },
+        default="a",
+    )
+    assert duels(summarise(results)) == [("B", [("0, 6", "2")])]
+    for method in results["methods"]:
+        method["default"] = False
+    assert duels(summarise(results)) == []
+
+
+def test_markdown_has_a_row_per_delay_and_method_and_marks_the_best() -> None:
+    lines = markdown(summarise(two(1.0, 9.0)), ["completion_time"]).splitlines()
+    assert lines[0] == "| delay | method | Completion time [s] |"
+    assert len(lines) == 4
+    assert lines[2].startswith("| 0 | A | **1.00** (")
+    assert lines[3].startswith("| 0 | B | 9.00 (")
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_console_shows_units_and_every_method() -> None:
+    text = io.StringIO()
+    Console(file=text, width=100).print(console(summarise(two(1.0, 9.0)), ["completion_time"]))
+    assert "Completion time [s]" in text.getvalue()
+    assert all(shown in text.getvalue() for shown in ("A", "B", "1.00", "9.00"))
+
+
+def test_brackets_in_a_label_are_text() -> None:
+    """Not the markup of the screen: whoever wrote the results chose the label."""
+    results, text = two(1.0, 9.0), io.StringIO()
+    results["methods"][0]["label"] = "[/bold]x"
+    Console(file=text, width=100).print(console(summarise(results), ["completion_time"]))
+    assert "[/bold]x" in text.getvalue()
+
+
+def test_episode_rows_lose_nothing() -> None:
+    results = comparison({"a": {0: {"score": [0.5, None]}, 2: {"score": [0.25]}}, "b": {0: {"score": [1.0]}}})
+    rows = list(episode_rows(results))
+    assert [(row["method"], row["delay"], row["seed"], row["score"]) for row in rows] == [
+        ("a", 0, 0, 0.5),
+        ("a", 0, 1, None),
+        ("a", 2, 0, 0.25),
+        ("b", 0, 0, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00054321, "0.00054"),
+        (0.012345, "0.012"),
+        (0.12345, "0.123"),
+        (1.2345, "1.23"),
+        (12.345, "12.3"),
+        (1234.5, "1,234"),
+        (0.0, "0.00"),
+    ],
+)
+def test_three_significant_digits_from_a_tenth_on_and_two_below(value: float, text: str) -> None:
+    assert shown(Interval(value, value, value, 1, 1))[0] == text
+
+
+def test_value_and_ends_have_equally_many_decimals() -> None:
+    value, ends = shown(Interval(0.5, -0.00001, 1.0, 4, 1))
+    assert decimals(0.5) == 3
+    assert (value, ends) == ("0.500", "0.000 to 1.000")
+    assert shown(Interval(math.nan, math.nan, math.nan, 0, 0)) == ("–", "")
+
+
+def test_other_schemas_and_empty_results_are_refused() -> None:
+    results = two(1.0, 2.0)
+    for broken in ({**results, "schema": 2}, {**results, "cells": []}):
+        with pytest.raises(DataError, match="schema 1"):
+            summarise(broken)
+
+
+def test_a_cell_of_an_unlisted_method_is_refused() -> None:
+    results = two(1.0, 2.0)
+    results["cells"][0]["method"] = "c"
+    with pytest.raises(UnknownNameError, match="method in a cell 'c'"):
+        summarise(results)
+
+
+def test_two_execution_horizons_in_one_cell_are_refused() -> None:
+    results = two(1.0, 2.0)
+    results["cells"].append({**results["cells"][0], "execution_horizon": 4, "training_seed": 9})
+    with pytest.raises(DataError, match=r"execution horizons \[4, 8\]"):
+        summarise(results)

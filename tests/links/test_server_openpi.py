@@ -1,0 +1,62 @@
+"""openpi's own client against the server, where an interpreter that has it is named.
+
+    make test-openpi
+    SEGUE_OPENPI_PYTHON=/somewhere/bin/python pytest tests/links/test_server_openpi.py
+
+It cannot be installed beside Segue: it needs NumPy 1.
+"""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from fakes.served_policies import WAIT, Affine
+from segue.links.address import Address
+from segue.links.server import PolicyServer, running
+
+PYTHON = os.environ.get("SEGUE_OPENPI_PYTHON")
+TOKEN = "correct horse battery"
+
+CLIENT = """
+import json, sys
+import numpy as np
+from openpi_client.action_chunk_broker import ActionChunkBroker
+from openpi_client.websocket_client_policy import WebsocketClientPolicy
+
+policy = WebsocketClientPolicy(host=sys.argv[1], api_key=sys.argv[2])
+seen = {
+    "observation/state": np.array([0.25, 0.5, 0.75]),
+    "observation/image": np.zeros((224, 224, 3), np.uint8),
+    "prompt": "do something",
+}
+said = {"horizon": policy.get_server_metadata()["segue"]["horizon"]}
+answer = policy.infer(seen)
+said["actions"], said["infer_ms"] = answer["actions"].tolist(), answer["server_timing"]["infer_ms"]
+broker = ActionChunkBroker(policy, action_horizon=3)
+said["steps"] = [broker.infer({"state": np.ones(3, np.float32)})["actions"].tolist() for _ in range(4)]
+try:
+    policy.infer({"state": np.ones(4)})
+except RuntimeError as error:
+    said["error"] = str(error)
+said["after"] = policy.infer(seen)["actions"].shape
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.skipif(PYTHON is None, reason="SEGUE_OPENPI_PYTHON names no interpreter with openpi-client")
+def test_openpi_s_own_client_is_served() -> None:
+    assert PYTHON is not None
+    with running(PolicyServer(Affine(), Address(port=0, token=TOKEN))) as server:
+        done = subprocess.run(
+            [PYTHON, "-c", CLIENT, server.url, TOKEN], capture_output=True, text=True, timeout=2 * WAIT, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["horizon"] == 8
+    assert said["actions"] == [[0.25 + i, 0.5 + i] for i in range(8)]
+    assert said["infer_ms"] >= 0
+    assert said["steps"] == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [1.0, 1.0]]
+    assert '"error": "shape"' in said["error"]
+    assert said["after"] == [8, 2]

@@ -1,0 +1,143 @@
+"""The documentation: its code runs, its commands exist, its links lead somewhere."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fakes.doc_pages import COMMANDS, PAGES, README, ROOT, TUTORIALS, anchors, blocks, commands, parse, prose
+from segue.cli.app import app
+from segue.data.bundled import adroit_door
+from segue.data.episodes import load
+from segue.errors import DataError
+from segue.methods.methods import METHODS, OBJECTIVES, PREDICTED, PREDICTOR, objective
+from segue.training.config import TrainingConfig
+from segue.training.predictor import PredictorTraining, train_predictor
+from segue.training.recipe import Recipe, train_policy
+
+
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory in which `make demo` seems to have run, with a policy that has learned next to nothing."""
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(updates=2, network_settings={"width": 16, "depth": 1}, training=TrainingConfig(batch=4))
+    run, quiet = Path("runs/demo/seed-0"), Console(quiet=True)
+    train_policy(adroit_door(), recipe, "plain", objective("plain"), run=run / PREDICTED, console=quiet)
+    training = PredictorTraining(updates=2, batch=4, most_steps=8)
+    train_predictor(adroit_door(), training, run=run / PREDICTED / PREDICTOR, width=8, console=quiet)
+
+
+WITH_CODE = [page for page in PAGES if page not in TUTORIALS and blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.usefixtures("demo")
+def test_python_of_a_page_runs_from_top_to_bottom(page: Path) -> None:
+    namespace: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    for words in commands(page, "segue"):
+        if len(words) == 1:
+            assert words[0] in COMMANDS.commands
+        else:
+            parse(words)
+
+
+def test_an_option_that_does_not_exist_would_be_noticed() -> None:
+    with pytest.raises(Exception, match="no-such-option"):
+        parse(["train", "adroit-door", "--no-such-option"])
+
+
+def test_every_command_is_in_the_documentation() -> None:
+    written = {words[0] for page in PAGES for words in commands(page, "segue")}
+    assert written == set(COMMANDS.commands)
+
+
+def test_quick_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "data.md"
+    exec(blocks(page, "python")[0], {})
+    runner = CliRunner()
+    checked = next(words for words in commands(page, "segue") if words[0] == "check" and len(words) > 1)
+    result = runner.invoke(app, checked)
+    assert result.exit_code == 0, result.output
+    assert "2 episodes of 50 to 50 steps at 50 Hz" in " ".join(result.output.split())
+    result = runner.invoke(app, ["list"])
+    assert result.exit_code == 0, result.output
+    assert all(name in result.output for name in OBJECTIVES)
+
+
+def test_the_error_that_the_data_page_shows_is_the_one_that_comes(tmp_path: Path) -> None:
+    observation = np.zeros((50, 4))
+    observation[37, 1] = np.nan
+    path = tmp_path / "broken.npz"
+    names = ["x", "y", "goal x", "goal y"]
+    action = np.zeros((50, 2))
+    np.savez(path, observation=observation, action=action, episode_ends=[50], dt=0.02, observation_names=names)
+    with pytest.raises(DataError) as caught:
+        load(path)
+    assert f"error: {caught.value}\n" in (ROOT / "docs" / "data.md").read_text()
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_the_first_screen_names_both_commands() -> None:
+    first_screen = "\n".join(README.read_text().splitlines()[:12])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([\w-]+):(?!=)", makefile, re.MULTILINE))
+    named = {words[0] for page in PAGES for words in commands(page, "make") if "=" not in words[0]}
+    assert {"demo", "test"} <= named <= targets
+    phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == targets
+
+
+def test_without_a_python_for_lerobot_make_says_what_is_not_run() -> None:
+    command = ["make", "test-lerobot", "LEROBOT_PYTHON="]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "skipped: no Python 3.12" in done.stdout
+    assert "not run: tests/with_lerobot" in done.stdout
+    assert (ROOT / "tests" / "with_lerobot").is_dir()
+
+
+def test_results_of_the_readme_are_those_that_make_makes() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    tasks, seams = (re.findall(rf"^{name} := (.+)$", makefile, re.MULTILINE)[0] for name in ("TASKS", "SEAM_TASK"))
+    rates = re.findall(r"segue bench rates --env (\S+)", makefile)
+    opened = re.findall(r"<!-- results:(\S+) -->", README.read_text())
+    assert opened == re.findall(r"<!-- /results:(\S+) -->", README.read_text())
+    assert opened == [*tasks.split(), f"seams/{seams}", *(f"rates/{task}" for task in rates)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_described(name: str) -> None:
+    row = f"| `{name}` |"
+    page = ROOT / "docs" / "methods.md"
+    assert row in README.read_text()
+    assert row in page.read_text()
+    assert name in anchors(page)
+    for table in (README, page):
+        [line] = [line for line in table.read_text().splitlines() if line.startswith(row)]
+        assert f"`{METHODS[name].policy}`" in line

@@ -1,0 +1,159 @@
+"""Tutorials and notebooks: every block runs, in its order, in an empty folder.
+
+    ```sh                            run, line by line
+    ```python title="name.py"        written into a file of that name
+    ```python                        run
+    ```sh title="not run ..."        read by the command line, not run: the title says why
+
+Lines that begin with `segue` or `python` run in this process, because to start torch anew for each of them would take
+most of the time; everything else, and what is to go on in the background, is left to bash.
+"""
+
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.doc_pages import DOCS, TUTORIALS, Block, commands, fenced, parse
+from segue.cli import app
+
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+NOT_RUN = "not run by the tests: "
+
+
+class Folder:
+    """A folder in which somebody follows a page.
+
+    Args:
+        path: The folder.
+        background: Processes that lines with ``&`` started, the last one is ``$!``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.background: list[subprocess.Popen[bytes]] = []
+
+    def line(self, line: str) -> None:
+        words = shlex.split(line, comments=True)
+        if words == ["kill", "$!"]:
+            self.end()
+        elif words and words[-1] == "&":
+            argv = [sys.executable, "-m", "segue"] if words[0] == "segue" else words[:1]
+            self.background.append(subprocess.Popen([*argv, *words[1:-1]]))
+        elif words and words[0] == "segue":
+            program(words)
+        elif words[:2] == ["python", "-m"]:
+            subprocess.run([sys.executable, *words[1:]], check=True)
+        elif words and words[0] == "python":
+            script(words[1:])
+        elif words:
+            subprocess.run(["bash", "-e", "-c", line], check=True)
+
+    def end(self) -> None:
+        for process in self.background:
+            process.terminate()
+            process.wait(timeout=60)
+        self.background.clear()
+
+
+def program(words: list[str]) -> None:
+    sys.argv = words
+    status: Any = 0
+    try:
+        app.main()
+    except SystemExit as end:
+        status = end.code
+    assert not status, words
+
+
+def script(words: list[str]) -> None:
+    """Run a script as `python` does: its own folder comes first on the path, and its neighbours are read anew."""
+    sys.argv = words
+    before = set(sys.modules)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    finally:
+        sys.path.pop(0)
+        for name in set(sys.modules) - before:
+            if str(Path.cwd()) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", sys.argv)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    place = Folder(tmp_path)
+    yield place
+    place.end()
+
+
+def follow(block: Block, folder: Folder) -> None:
+    if block.title.startswith(NOT_RUN):
+        return
+    if block.language == "sh":
+        for line in block.code.splitlines():
+            folder.line(line)
+    elif block.language == "python" and block.title:
+        (folder.path / block.title).write_text(block.code)
+    elif block.language == "python":
+        (folder.path / "block.py").write_text(block.code)
+        script(["block.py"])
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_runs_from_top_to_bottom(page: Path, folder: Folder) -> None:
+    for block in fenced(page):
+        follow(block, folder)
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_what_is_not_run_says_so_and_exists(page: Path) -> None:
+    for block in fenced(page):
+        if block.language == "sh" and block.title:
+            assert block.title.startswith(NOT_RUN), block.title
+    for words in commands(page, "segue"):
+        if len(words) > 1:
+            parse(words)
+
+
+def test_a_line_that_fails_would_be_noticed(folder: Folder) -> None:
+    with pytest.raises(AssertionError):
+        folder.line("segue check nowhere.npz")
+    with pytest.raises(subprocess.CalledProcessError):
+        folder.line("cat nowhere.txt")
+    follow(Block("python", "fails.py", "raise RuntimeError('noticed')\n"), folder)
+    with pytest.raises(RuntimeError, match="noticed"):
+        folder.line("python fails.py")
+
+
+def cells(path: Path, kind: str) -> list[str]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == kind]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("folder")
+def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for number, cell in enumerate(cells(path, "code")):
+        exec(compile(cell, f"{path.name}, cell {number}", "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_what_came_out(path: Path) -> None:
+    content = json.loads(path.read_text())
+    assert content["nbformat"] == 4
+    for cell in content["cells"]:
+        assert cell["cell_type"] == "markdown" or (cell["outputs"], cell["execution_count"]) == ([], None)
+    assert re.match(r"# \S", cells(path, "markdown")[0])
