@@ -19,9 +19,10 @@ from fakes import point_mass
 from fakes.linked_policies import PATIENCE
 from fakes.served_policies import Affine
 from fakes.servers import served
+from fakes.towards_policy import FAST, HORIZON, SPEC
 from segue.cli import policy_process, robot
 from segue.cli.robot import LATENCIES, Motion, check_fits, plan_for, run_command
-from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_continue, surprise_of
+from segue.core.chunk import Continuation, Past, nothing_to_continue, surprise_of
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import CheckpointError, DataError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
 from segue.lab.delays import Recorded
@@ -42,29 +43,6 @@ from segue.trace.replay import replay
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import train_policy
 
-FAST = replace(point_mass.SPEC, dt=0.02)
-HORIZON = 8
-SPEC = PolicySpec(HORIZON, FAST.dt, FAST.observation_names, FAST.action_names)
-
-
-class Towards:
-    """Moves a point mass to its goal; the policy of these tests, run in a process of its own."""
-
-    def __init__(self, speed: float) -> None:
-        self.spec, self.speed = SPEC, speed
-
-    def next_chunk(self, observation: Array, continuation: Continuation) -> Array:
-        way = np.linspace(0.1, 1, HORIZON, dtype=np.float32)[:, None] * self.speed
-        return (observation[:2] + way * (observation[2:] - observation[:2])).astype(np.float32)
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def towards(speed: float) -> Towards:
-    return Towards(speed)
-
 
 def task_of(max_steps: int) -> Task:
     return Task(
@@ -80,7 +58,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
 
     def command(speed: float = 1.0, **changes: Any) -> int:
         monkeypatch.setattr(
-            policy_process, "local", lambda *_, **__: policy_process.imported("test_run:towards", speed=speed)
+            policy_process,
+            "local",
+            lambda *_, **__: policy_process.imported("fakes.towards_policy:towards", speed=speed),
         )
         settings: dict[str, Any] = {
             "method": "legato", "server": None, "token": None, "seconds": 1.0, "rate": None, "execution_horizon": None,
@@ -333,9 +313,12 @@ def test_a_remote_policy_takes_over_as_its_server_says_and_gives_up_before_it_is
         ({"kind": "local", "run": "x"}, "method"),
         ({"kind": "import", "target": "os", "arguments": {}}, "'os'"),
         ({"kind": "import", "target": "no_such_module:make", "arguments": {}}, "no_such_module"),
-        ({"kind": "import", "target": "test_run:towards", "arguments": {"speed": 1.0, "pace": 1}}, "pace"),
-        ({"kind": "import", "target": "test_run:Towards", "arguments": {}}, "speed"),
-        ({"kind": "import", "target": "test_run:towards", "arguments": [1.0]}, "test_run:towards"),
+        ({"kind": "import", "target": "fakes.towards_policy:towards", "arguments": {"speed": 1.0, "pace": 1}}, "pace"),
+        ({"kind": "import", "target": "fakes.towards_policy:Towards", "arguments": {}}, "speed"),
+        (
+            {"kind": "import", "target": "fakes.towards_policy:towards", "arguments": [1.0]},
+            "fakes.towards_policy:towards",
+        ),
     ],
 )
 def test_a_source_that_describes_no_policy_is_refused(source: dict[str, Any], named: str) -> None:

@@ -25,7 +25,8 @@ from segue.training import checkpoint
 def test_fault_23_a_killed_save_leaves_a_whole_checkpoint(tmp_path: Path, kills: int) -> None:
     done = subprocess.run(
         [sys.executable, str(TESTS / "fakes" / "checkpoint_saver.py"), str(tmp_path / "run"), str(kills)],
-        capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     report = json.loads(done.stdout)
     assert report["kills"] == kills
