@@ -113,15 +113,15 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { \
 	  echo "error: no '$(PYTHON)' on this machine"; \
-	  echo "  change: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "  change: install Python 3.10 or newer, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "error: $$($(PYTHON) --version) is too old"; \
-	  echo "  change: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	  echo "  change: install Python 3.10 or newer, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 	  rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment"; \
 	  echo "  change: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@echo "Installing Segue and what it needs into .venv (once, a few minutes) ..."
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs,sim,report,diffusion,zarr,hdf5,lerobot,video,images,vision,dev]' > .venv/install.log 2>&1 || { \
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all,docs,dev]' > .venv/install.log 2>&1 || { \
 	  grep -v -e '^WARNING' -e '^Looking in' .venv/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv/install.log"; \
 	  echo "  change: check network and disk (about 3 GB), then repeat; 'make clean' starts anew"; exit 1; }
@@ -130,7 +130,7 @@ $(READY): pyproject.toml constraints.txt
 $(LEROBOT_READY): pyproject.toml plugins/lerobot_policy_segue/pyproject.toml
 	@test -x $(LEROBOT_BIN)/python || $(LEROBOT_PYTHON) -m venv .venv-lerobot
 	@echo "Installing LeRobot, Segue and its plugin into .venv-lerobot (once, a few minutes) ..."
-	@$(LEROBOT_BIN)/python -m pip install --quiet '$(LEROBOT)' -e '.[lerobot]' -e plugins/lerobot_policy_segue \
+	@$(LEROBOT_BIN)/python -m pip install --quiet '$(LEROBOT)' -e '.[learn,lerobot]' -e plugins/lerobot_policy_segue \
 	  'pytest>=8.3' 'hypothesis>=6.120' > .venv-lerobot/install.log 2>&1 || { \
 	  grep -v -e '^WARNING' -e '^Looking in' .venv-lerobot/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv-lerobot/install.log"; \

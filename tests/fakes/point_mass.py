@@ -1,16 +1,18 @@
 """A robot to test with: a point mass in the plane that follows position targets, its demonstrations and a policy."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from segue.core.robot import Outcome, RobotSpec
 from segue.data.episodes import Episodes
-from segue.policies.flow import FlowPolicy
-from segue.training.config import TrainingConfig
-from segue.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from segue.policies.flow import FlowPolicy
+    from segue.training.recipe import Recipe
 
 OBSERVATION = ("x", "y", "goal x", "goal y")
 SPEC = RobotSpec(
@@ -86,6 +88,9 @@ def demonstrations(lengths: tuple[int, ...] = (30, 24, 40), seed: int = 0) -> Ep
 
 def recipe(updates: int = 8, horizon: int = 8, **settings: Any) -> Recipe:
     """A recipe that trains in well under a second."""
+    from segue.training.config import TrainingConfig
+    from segue.training.recipe import Recipe
+
     if "predicts" in settings:
         settings["family_settings"] = {"predicts": settings.pop("predicts")}
     training = TrainingConfig(batch=16, own_refresh=2, own_steps=1, own_elapsed=(1, 4), checkpoint_every=2, warmup=2)
@@ -95,6 +100,10 @@ def recipe(updates: int = 8, horizon: int = 8, **settings: Any) -> Recipe:
 
 def policy(horizon: int = 8, seed: int = 0, **settings: Any) -> FlowPolicy:
     """An untrained policy with weights that are not zero, so that every input matters."""
+    import torch
+
+    from segue.policies.flow import FlowPolicy
+
     torch.manual_seed(seed)
     episodes = demonstrations()
     made = recipe(horizon=horizon, **settings).policy(episodes)

@@ -186,7 +186,7 @@ def test_what_the_walk_lets_through_is_one_value(frame: bytes) -> None:
         complaint = str(error)
     else:
         return
-    assert "hashable" in complaint
+    assert "hashable" in complaint or "UTF-8" in complaint  # what is said of broken text depends on the decoder
 
 
 def test_a_frame_that_is_cut_off_is_refused_wherever_that_is() -> None:

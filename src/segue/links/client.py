@@ -12,6 +12,7 @@ Waiting for a network has no place in a control loop: this belongs into the proc
 """
 
 import contextlib
+import inspect
 import logging
 import random
 import socket
@@ -36,6 +37,8 @@ from segue.links.messages import STATES, Answer, Question
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 _CLOSING: Final = 0.1
+# From websockets 17 on, `connect` may return an iterator of connections instead of one; Python 3.10 has no such version.
+_ONE: Final = {"legacy": True} if "legacy" in inspect.signature(connect).parameters else {}
 _connections = logging.getLogger("segue.client.connections")
 _connections.setLevel(logging.CRITICAL)  # what becomes of a connection is said once, in an error of ours
 
@@ -221,7 +224,7 @@ class RemotePolicy:
         remaining = max(ends - time.monotonic(), 0.001)
         how: dict[str, Any] = {
             "compression": None, "max_size": frames.MAX_FRAME, "max_queue": 4, "open_timeout": remaining,
-            "close_timeout": _CLOSING, "additional_headers": self._headers, "legacy": True, "logger": _connections,
+            "close_timeout": _CLOSING, "additional_headers": self._headers, "logger": _connections, **_ONE,
         }  # fmt: skip
         if self.url.startswith("unix:"):
             connection = unix_connect(self.url.removeprefix("unix:"), **how)

@@ -326,13 +326,16 @@ def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[
 @contextlib.contextmanager
 def running(server: PolicyServer) -> Iterator[PolicyServer]:
     """A server in a thread of this process, as long as the block lasts: for notebooks, tests and simulation."""
-    started, problem = threading.Event(), list[BaseException]()
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    started, stop = threading.Event(), asyncio.Event()
+    problem, loops = list[BaseException](), list[asyncio.AbstractEventLoop]()
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await _serve(server, stop, lambda _: started.set())
 
     def run() -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(_serve(server, stop, lambda _: started.set()))
+            asyncio.run(main())
         except BaseException as error:
             problem.append(error)
         finally:
@@ -347,5 +350,5 @@ def running(server: PolicyServer) -> Iterator[PolicyServer]:
     try:
         yield server
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        loops[0].call_soon_threadsafe(stop.set)
         thread.join()
