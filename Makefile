@@ -26,7 +26,7 @@ LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
 LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
   $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
 
-.PHONY: help setup demo test test-faults test-lerobot test-openpi lint bench results seams rates tables docs clean
+.PHONY: help setup demo test test-faults test-lerobot test-openpi test-install mutants lint bench results seams rates tables docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,8 @@ help:
 	@echo "make test-faults  run the long tests with injected faults (two minutes on two cores)"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
 	@echo "make test-openpi  ask the server with openpi's own client, in an environment of its own"
+	@echo "make test-install build the wheel, install it three times into empty environments, and use it"
+	@echo "make mutants      put small faults into core, strategies, plan and safety, and count those that are found"
 	@echo "make lint         ruff, formatting, types"
 	@echo "make bench        time the methods against each other, and a control step part by part"
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
@@ -67,6 +69,12 @@ endif
 
 test-openpi: $(READY) $(OPENPI)/ready
 	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/links/test_server_openpi.py
+
+test-install: $(READY)
+	@$(BIN)/python tests/project/installations.py
+
+mutants: $(READY)
+	@$(BIN)/python benchmarks/mutants.py
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)
