@@ -1,6 +1,6 @@
 """Take the bulk out of results that are kept with the source: `python benchmarks/slim.py [FOLDER]`, default results/.
 
-What is left makes every table of the README and of docs/; for a report with pictures, run the command that a file
+What is left makes every table of docs/; for a report with pictures, run the command that a file
 names. Of the traces, what docs/_site/pictures.py draws is kept: a second of one action under four methods.
 """
 

@@ -1,4 +1,4 @@
-"""Write the tables of results/**/results.json into the README and the pages that show them, between their markers.
+"""Write the tables of results/**/results.json into the pages that show them, between their markers.
 
     python benchmarks/tables.py            rewrites them
     python benchmarks/tables.py --check    changes nothing; exit status 1 when one is not what the results say
@@ -21,7 +21,8 @@ from segue.lab.rates import report
 from segue.lab.report import table, verdict
 from segue.lab.report.frontier import TRADE, frontier_lines
 
-PAGES = ("README.md", "docs/latent.md", "docs/choose.md")
+RESULTS = ("adroit-door", "push-t", "peg-insert-side", "pick-place", "seams", "rates")
+PAGES = (*(f"docs/results/{name}.md" for name in RESULTS), "docs/latent.md", "docs/choose.md")
 SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
 VARYING = ("jitter", "heavy-tail")
 COLUMNS = ("score", *TRADE)

@@ -1,7 +1,6 @@
 """What the site generator does not do by itself.
 
     repository                      site
-    README.md, its results          results.md
     CHANGELOG, CONTRIBUTING, ...    changelog.md, contributing.md, ...
     docs/notebooks/*.ipynb          notebooks/*.md
     src/segue/<floor>/*.py          reference/<floor>.md
@@ -52,7 +51,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for name, page in OF_THE_ROOT.items():
         add(page, (ROOT / name).read_text())
-    add("results.md", results((ROOT / "README.md").read_text()))
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         add(f"notebooks/{path.stem}.md", notebook(path))
     add("reference/index.md", reference_index())
@@ -82,12 +80,12 @@ def _link(text: str, target: str, source: str) -> str:
     if "://" in target or not name:
         return f"[{text}]({target})"
     # Pages that come from the root link as if they stood there.
-    from_root = source in (*OF_THE_ROOT.values(), "results.md")
+    from_root = source in OF_THE_ROOT.values()
     path = (ROOT / name if from_root else (ROOT / "docs" / source).parent / name).resolve()
     up = "../" * source.count("/")
     anchor = f"#{anchor}" if anchor else ""
     if path == ROOT / "README.md":
-        return f"[{text}]({up}results.md{anchor})" if anchor else f"[{text}]({up}index.md)"
+        return f"[{text}]({up}index.md)"
     if path.name in OF_THE_ROOT and path.parent == ROOT:
         return f"[{text}]({up}{OF_THE_ROOT[path.name]}{anchor})"
     if path.suffix == ".ipynb":
@@ -95,12 +93,6 @@ def _link(text: str, target: str, source: str) -> str:
     if path.is_relative_to(ROOT / "docs") and path.suffix:
         return f"[{text}]({up}{path.relative_to(ROOT / 'docs').as_posix()}{anchor})"
     return text  # source files and folders are in the repository, not on the site
-
-
-def results(readme: str) -> str:
-    """The README's results as a page: its section of that name, one heading level up."""
-    [section] = re.findall(r"^## Results$.*?(?=^## )", readme, re.DOTALL | re.MULTILINE)
-    return re.sub(r"^#(#+ )", r"\1", section, flags=re.MULTILINE)
 
 
 def notebook(path: Path) -> str:

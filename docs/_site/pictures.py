@@ -4,7 +4,7 @@
 
 Two ways around an obstacle are an exact policy: with two equally likely chunks, the best velocity field has a closed
 form, so that what is seen is the methods' own doing and not that of a network. Executed actions come from
-results/adroit-door/executed.json, which benchmarks/slim.py takes from a comparison. Nothing here is drawn by hand.
+results/adroit-door/executed.json, which benchmarks/slim.py takes from a comparison; compared methods from results/. Nothing here is drawn by hand.
 """
 
 import json
@@ -181,11 +181,50 @@ def executed() -> Figure:
     return figure
 
 
+COMPARED = {
+    "naive": "naive",
+    "rtc": "RTC as published",
+    "naive:predictor=learned": "naive, predicted",
+    "predictive": "predictive (the default)",
+    "predictive-legato": "predictive Legato (trained)",
+}
+MEASURED = {
+    "adroit-door": ("door: success", "success"),
+    "metaworld/peg-insert-side": ("peg: success", "success"),
+    "metaworld/pick-place": ("pick and place: success", "success"),
+    "push-t": ("Push-T: score", "score"),
+}
+
+
+def compared() -> Figure:
+    """Success of five methods on four tasks over the delay, three trainings of 100 episodes each."""
+    figure = Figure(figsize=(7.2, 2.3), layout="constrained")
+    of_methods = looks(list(COMPARED))
+    for place, (name, (title, metric)) in enumerate(MEASURED.items()):
+        axes = figure.add_subplot(1, len(MEASURED), place + 1)
+        cells = json.loads((ROOT / "results" / name / "results.json").read_text())["cells"]
+        delays = sorted({cell["delay"] for cell in cells})
+        for method in COMPARED:
+            means = [
+                np.mean([c["episodes"][metric] for c in cells if (c["method"], c["delay"]) == (method, delay)])
+                for delay in delays
+            ]
+            look = of_methods[method]
+            axes.plot(delays, means, marker=look.marker, color=look.colour, ms=3, lw=1.2)
+        axes.set(title=title, xlabel="delay [steps]", ylim=(0, 1.03), xticks=delays)
+        if place:
+            axes.set_yticklabels([])
+    figure.legend(figure.axes[0].lines, list(COMPARED.values()), loc="outside lower center", ncols=5, frameon=False,
+                  fontsize=7.5, columnspacing=1, handlelength=1.6)  # fmt: skip
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "timeline": timeline,
     "two_ways": two_ways,
     "schedules": schedules,
     "executed": executed,
+    "compared": compared,
 }
 
 
