@@ -4,7 +4,7 @@
     python benchmarks/choice.py --check    changes nothing; exit status 1 when the page is not what the results say
 
 A setting is a task and a delay. A method is among the best in a measure where it has the best mean, or is not clearly
-behind it episode by episode, as in the tables of docs/results; it is on the frontier where no other method is at least as good
+behind it episode by episode, as in docs/results; it is on the frontier where no other method is at least as good
 in every measure of the trade and better in one.
 """
 

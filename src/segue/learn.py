@@ -1,6 +1,6 @@
 """The learning wing in one import: demonstrations, strategies, policies, predictors, training. Needs ``segue[learn]``.
 
-    from segue.learn import Legato, Recipe, load_episodes, train_policy
+from segue.learn import Legato, Recipe, load_episodes, train_policy
 """
 
 from segue.data import bundled

@@ -1,6 +1,6 @@
 """The robot wing in one import: what decides, what may be sent, how a policy is reached, what happened. NumPy only.
 
-    from segue.robot import Executor, JointLimits, Ladder, Plan, RemotePolicy
+from segue.robot import Executor, JointLimits, Ladder, Plan, RemotePolicy
 """
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue

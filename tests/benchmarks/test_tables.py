@@ -53,7 +53,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
-@pytest.mark.parametrize("page", ["docs/results/adroit-door.md", "docs/results/rates.md", "docs/latent.md", "docs/choose.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/results/adroit-door.md", "docs/results/rates.md", "docs/latent.md", "docs/choose.md"]
+)
 def test_a_page_is_what_the_results_say(page: str) -> None:
     script = runpy.run_path(str(SCRIPT))
     assert page in script["PAGES"]

@@ -13,7 +13,13 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "results").glob("*.md")), *TUTORIALS]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.glob("*.md")),
+    *sorted((DOCS / "results").glob("*.md")),
+    *TUTORIALS,
+]
 FENCED = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 # Typer's groups are click's in some versions and its own in others: what is used here is the same in both.
 COMMANDS: Any = typer.main.get_command(app)

@@ -52,7 +52,12 @@ save(demonstrations(), "recording.npz")
 
 def run(*command: str | Path, folder: Path) -> str:
     """Run a command as on a new machine: nothing of this checkout on its path but the tests' fakes."""
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "PYTHONPATH": str(ROOT / "tests"),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -63,7 +68,9 @@ def run(*command: str | Path, folder: Path) -> str:
 
 def megabytes(site: Path) -> float:
     """Size of what was installed, without pip and what it brings."""
-    parts = [part for part in site.iterdir() if not part.name.startswith(("pip", "setuptools", "_distutils", "pkg_res"))]
+    parts = [
+        part for part in site.iterdir() if not part.name.startswith(("pip", "setuptools", "_distutils", "pkg_res"))
+    ]
     files = [file for part in parts for file in ([part] if part.is_file() else part.rglob("*"))]
     return sum(file.stat().st_size for file in files if file.is_file() and "__pycache__" not in file.parts) / 1e6
 
@@ -76,7 +83,9 @@ def installed(folder: Path, python: str, wheel: Path, extras: str, pinned: bool)
     command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*map(str, command), *pins, f"{wheel}{extras}"], check=True, stderr=subprocess.PIPE)
     site = next((folder / "lib").glob("python*/site-packages"))
-    print(f"segue{extras}: {megabytes(site):.0f} MB in {time.monotonic() - start:.0f} s, {Path(python).name}", flush=True)
+    print(
+        f"segue{extras}: {megabytes(site):.0f} MB in {time.monotonic() - start:.0f} s, {Path(python).name}", flush=True
+    )
     if not extras and megabytes(site) > LARGEST:
         raise SystemExit(f"{megabytes(site):.0f} MB are more than {LARGEST}")
     return folder / "bin"

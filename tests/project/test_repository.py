@@ -4,11 +4,11 @@ import ast
 import importlib
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomllib
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "segue"
@@ -19,6 +19,8 @@ ROBOT_WING = ("core", "plan", "safety", "links", "trace", "runtime")
 LEARNING_WING = ("strategies", "data", "policies", "training")
 FLOORS: dict[str, set[str]] = {
     "__init__": {"lab", "methods", "plan", "policies", "strategies", "training"},  # each when it is first used
+    "robot": set(ROBOT_WING),
+    "learn": {*LEARNING_WING, "methods"},
     "errors": set(),
     "core": {"errors"},
     # the robot wing
@@ -175,7 +177,7 @@ def test_the_plugin_is_of_this_version_and_asks_for_no_other() -> None:
         for folder in (".", "plugins/lerobot_policy_segue")
     )
     assert plugin["version"] == ours["version"]
-    assert f"segue[lerobot]=={ours['version']}" in plugin["dependencies"]
+    assert f"segue[learn,lerobot]=={ours['version']}" in plugin["dependencies"]
 
 
 def test_the_tree_names_no_place_outside_of_itself() -> None:

@@ -1,25 +1,21 @@
-"""The recipe of each bundled task: network and budget, the same for all methods."""
+"""The recipe of each task: network and budget, the same for all methods."""
 
 from dataclasses import replace
 
-from segue.lab.tasks.tasks import CONTACT, task
+from segue.lab.tasks.tasks import task
 from segue.training.config import TrainingConfig, own_elapsed
 from segue.training.recipe import Recipe
 
 _RECIPE = Recipe(updates=4000, network_settings={"width": 512})
-_PUSH_T = Recipe(updates=4000, network_settings={"width": 512}, relative=True)
-_RECIPES = {
+_PUSH_T = replace(_RECIPE, relative=True)
+_OWN = {
     "push-t": _PUSH_T,
     # Pictures cost what they cost: fewer, smaller batches
     "push-t-pixels": replace(_PUSH_T, updates=2000, training=TrainingConfig(batch=128)),
-    # Long chunks are executed for longer.
-    **{
-        name: replace(_RECIPE, training=TrainingConfig(own_elapsed=own_elapsed(task(name).execution_horizon)))
-        for name in CONTACT
-    },
 }
 
 
 def recipe_for(name: str) -> Recipe:
-    """Recipe of a task."""
-    return _RECIPES.get(name, _RECIPE)
+    """Recipe of a task; where long chunks are executed for longer, its own chunks are looked at for longer too."""
+    elapsed = own_elapsed(task(name).execution_horizon)
+    return _OWN.get(name, replace(_RECIPE, training=TrainingConfig(own_elapsed=elapsed)))

@@ -37,7 +37,7 @@ from segue.links.messages import STATES, Answer, Question
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 _CLOSING: Final = 0.1
-# From websockets 17 on, `connect` may return an iterator of connections instead of one; Python 3.10 has no such version.
+# From websockets 17 on, `connect` may return an iterator of connections; Python 3.10 has no such version.
 _ONE: Final = {"legacy": True} if "legacy" in inspect.signature(connect).parameters else {}
 _connections = logging.getLogger("segue.client.connections")
 _connections.setLevel(logging.CRITICAL)  # what becomes of a connection is said once, in an error of ours

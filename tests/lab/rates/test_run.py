@@ -18,7 +18,6 @@ from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import DataError, SpecError, TimingError, UnknownNameError
 from segue.lab import results, sweep
 from segue.lab.rates import report, run
-from segue.lab.rates.action_groups import groups
 from segue.lab.rates.rates import CONTINUOUS, FORMS, Learner, Rates, Row, in_bfloat16, quick, rates_for, rows
 from segue.lab.report.table import summarise
 from segue.lab.tasks.tasks import Task, task
@@ -286,7 +285,7 @@ def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> No
 )
 def test_actions_are_measured_in_physical_units(name: str, first: str, unit: str, summed: tuple[int, ...]) -> None:
     robot = task(name).simulator()
-    found = groups(robot)
+    found = task(name).groups(robot)
     assert (found[0].name, found[0].unit) == (first, unit)
     assert sorted(i for group in found for i in group.dimensions) == list(range(len(robot.spec.action_names)))
     assert robot.spec.kinds.moves == summed

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from segue.core.smoothness import jerk
 from segue.errors import DataError
-from segue.lab.tasks import board_writing, contact_demonstrations, demonstrator, peeling, wipe
-from segue.lab.tasks.contact import PIECES, ContactTask, Touch, smoothed
-from segue.lab.tasks.contact_demonstrations import Style
-from segue.lab.tasks.panda import FLAT, SOFT, STIFF
+from segue.lab.tasks import demonstrator
+from segue.lab.tasks.contact import board_writing, demonstrations, peeling, wipe
+from segue.lab.tasks.contact.contact import PIECES, ContactTask, Touch, smoothed
+from segue.lab.tasks.contact.demonstrations import Style
+from segue.lab.tasks.contact.panda import FLAT, SOFT, STIFF
 
 MODULES = {module.NAME: module for module in (wipe, board_writing, peeling)}
 CALM = {"shift": (0.0, 0.0), "backwards": False, "noise": 0.0}
@@ -40,8 +41,8 @@ def play(task: ContactTask, actions: NDArray) -> NDArray[np.float64]:
 def test_the_expert_succeeds_and_shows_it(task: ContactTask):
     task.start(np.random.default_rng(5))
     surface = task.surface
-    style = contact_demonstrations.draw_style(task, np.random.default_rng(1))
-    observation, action = contact_demonstrations.play(task, style, np.random.default_rng(0))
+    style = demonstrations.draw_style(task, np.random.default_rng(1))
+    observation, action = demonstrations.play(task, style, np.random.default_rng(0))
     assert task.outcome().success
     assert task.outcome().score >= surface.needed
     assert np.all((action >= task.spec.action_low) & (action <= task.spec.action_high))
@@ -52,7 +53,7 @@ def test_the_expert_succeeds_and_shows_it(task: ContactTask):
     left = observation[:, [names.index(f"piece {k} left") for k in range(PIECES)]]
     np.testing.assert_allclose(left.mean(axis=1), 1 - done, atol=1e-6)
     # Success is seen once, then a few frames are kept
-    assert (done >= np.float32(surface.needed)).sum() == contact_demonstrations.KEPT_AFTER_SUCCESS
+    assert (done >= np.float32(surface.needed)).sum() == demonstrations.KEPT_AFTER_SUCCESS
     # What the policy is to command is what it measures, in the same order and unit
     assert np.abs(action - observation[:, : action.shape[1]]).max() < 0.1
     working = observation[:, names.index("force z")] > 1
@@ -73,7 +74,7 @@ def test_pieces_are_seen_from_the_tool(task: ContactTask):
 def test_nothing_is_done_without_contact(task: ContactTask):
     task.reset(2)
     style = Style(speed=task.surface.speed[1], depth=-0.01, **CALM)  # a centimetre above the surface
-    poses = play(task, contact_demonstrations.plan(task, style)[:200])
+    poses = play(task, demonstrations.plan(task, style)[:200])
     assert np.ptp(poses, axis=0).max() > 0.05
     assert task.outcome().score == 0
 
@@ -178,7 +179,7 @@ def test_smoothing_keeps_lines_and_ends():
 
 def test_a_timed_way_keeps_its_speeds():
     way = np.array([[0.0, 0, 0], [0.1, 0, 0], [0.1, 0.2, 0]])
-    targets = contact_demonstrations.timed(way, np.array([0.1, 0.2]), dt=0.01)
+    targets = demonstrations.timed(way, np.array([0.1, 0.2]), dt=0.01)
     speed = np.linalg.norm(np.diff(targets, axis=0), axis=1) / 0.01
     np.testing.assert_allclose(speed[25:90], 0.1, rtol=1e-6)
     np.testing.assert_allclose(speed[130:190], 0.2, rtol=1e-6)
@@ -188,12 +189,12 @@ def test_a_timed_way_keeps_its_speeds():
 
 
 def test_recorded_actions_are_free_of_the_noise_that_moved_the_arm(table: ContactTask, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(contact_demonstrations, "MAX_STEPS", 100)
+    monkeypatch.setattr(demonstrations, "MAX_STEPS", 100)
     noisy = Style(speed=0.12, depth=0.001, shift=(0.0, 0.0), backwards=False, noise=0.004)
     table.start(np.random.default_rng(3))
-    planned = table.spec.clip(contact_demonstrations.plan(table, noisy)[0])
-    expected = contact_demonstrations.plan(table, noisy)
-    observation, action = contact_demonstrations.play(table, noisy, np.random.default_rng(0))
+    planned = table.spec.clip(demonstrations.plan(table, noisy)[0])
+    expected = demonstrations.plan(table, noisy)
+    observation, action = demonstrations.play(table, noisy, np.random.default_rng(0))
     np.testing.assert_array_equal(action[0], planned)
     steps = min(len(action), len(expected))
     np.testing.assert_allclose(action[:steps], expected[:steps], atol=1e-6)
@@ -208,7 +209,7 @@ def test_held_targets_make_a_stiff_arm_stop_and_go():
         motion = []
         for every in (1, 4):
             task.start(np.random.default_rng(3))
-            targets = contact_demonstrations.plan(task, Style(speed=0.1, depth=-0.01, **CALM))[90:180]
+            targets = demonstrations.plan(task, Style(speed=0.1, depth=-0.01, **CALM))[90:180]
             for _ in range(60):  # to where the excerpt begins
                 task.send(targets[0])
             held = np.repeat(targets[::every], every, axis=0)[: len(targets)]
@@ -230,10 +231,10 @@ def test_evaluation_never_meets_a_demonstrations_initial_state(table: ContactTas
 
 def test_demonstrations_are_made_once(table: ContactTask, tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEGUE_CACHE", str(tmp_path))
-    made = contact_demonstrations.demonstrations(lambda: table, "wipe", episodes=1)
+    made = demonstrations.demonstrations(lambda: table, "wipe", episodes=1)
     (path,) = tmp_path.rglob("*.npz")
-    monkeypatch.setattr(contact_demonstrations, "record", lambda *_: pytest.fail("made again"))
-    again = contact_demonstrations.demonstrations(lambda: table, "wipe", episodes=1)
+    monkeypatch.setattr(demonstrations, "record", lambda *_: pytest.fail("made again"))
+    again = demonstrations.demonstrations(lambda: table, "wipe", episodes=1)
     np.testing.assert_array_equal(again.observation, made.observation)
     assert len(made) == 1
     assert made.state_of_action == (0, 1, 2)
@@ -242,6 +243,6 @@ def test_demonstrations_are_made_once(table: ContactTask, tmp_path: Any, monkeyp
 
 
 def test_an_expert_that_fails_is_reported(table: ContactTask, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(contact_demonstrations, "MAX_STEPS", 3)
+    monkeypatch.setattr(demonstrations, "MAX_STEPS", 3)
     with pytest.raises(DataError, match="0 successes"):
-        contact_demonstrations.record(table, episodes=1, seed=0)
+        demonstrations.record(table, episodes=1, seed=0)

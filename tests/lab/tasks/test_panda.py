@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from segue.errors import SpecError
-from segue.lab.tasks import wipe
-from segue.lab.tasks.panda import FLAT, HOME, SOFT, STIFF, Arm
+from segue.lab.tasks.contact import wipe
+from segue.lab.tasks.contact.panda import FLAT, HOME, SOFT, STIFF, Arm
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_robosuite_is_quiet_and_leaves_the_process_as_it_was():
 import logging, os, sys
 root, before = logging.getLogger(), dict(os.environ)
 state = root.level, list(root.handlers)
-from segue.lab.tasks import wipe
+from segue.lab.tasks.contact import wipe
 assert "robosuite" not in sys.modules
 wipe.simulator()
 assert "robosuite" in sys.modules and "torch" not in sys.modules

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from segue.core.observation import stacked, state_of
 from segue.core.robot import RobotSpec, Simulator, check_robot
 from segue.errors import SegueError, SpecError
-from segue.lab.tasks import board_writing, peeling, wipe
 from segue.lab.tasks.adroit_door import AdroitDoor
+from segue.lab.tasks.contact import board_writing, peeling, wipe
 from segue.lab.tasks.metaworld import MetaWorld
 from segue.lab.tasks.push_t import PushT
 from segue.lab.tasks.push_t_pixels import PushTPixels

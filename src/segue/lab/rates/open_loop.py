@@ -17,52 +17,14 @@ import torch
 
 from segue.core.chunk import Array as Actions
 from segue.core.chunk import Continuation
-from segue.core.dimensions import LINEAR, SIZES, Dimensions, KindName, kind
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import stacked
 from segue.core.smoothness import Array, Real
 from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
-from segue.errors import DataError, SpecError
+from segue.errors import DataError
+from segue.lab.tasks.task import Group
 from segue.policies.chunk_policy import BatchChunkPolicy
-
-
-@dataclass(frozen=True)
-class Group:
-    """Action dimensions that are measured together.
-
-    Attributes:
-        name: For people.
-        dimensions: Indices of the action dimensions.
-        unit: Of the physical quantity.
-        kind: What all of them are, see `segue.core.dimensions`; angles are in radians once they are scaled. Of
-            displacements the sum since the start of the chunk is measured.
-        scale: How much of the unit one robot unit is, one for all or one per dimension.
-    """
-
-    name: str
-    dimensions: tuple[int, ...]
-    unit: str
-    kind: KindName = "linear"
-    scale: float | tuple[float, ...] = 1.0
-
-    def __post_init__(self) -> None:
-        size = SIZES.get(self.kind)
-        if not self.dimensions or (size is not None and len(self.dimensions) != size):
-            raise SpecError(
-                got=f"group {self.name!r} of kind {self.kind} with {len(self.dimensions)} dimensions",
-                expected=f"{size or 'at least one'} dimensions",
-                change="name the dimensions of one quantity",
-            )
-
-    def of(self, actions: Real) -> Array:
-        """The group's path in its unit. (..., steps, action) -> (..., steps, dimensions), float64."""
-        path = np.asarray(actions, np.float64)[..., list(self.dimensions)] * np.asarray(self.scale)
-        return np.cumsum(path, axis=-2) if self.kind == "displacement" else path
-
-    @property
-    def kinds(self) -> Dimensions:
-        """Of the path that `of` gives; a sum of displacements is a position."""
-        return LINEAR if self.kind == "displacement" else Dimensions((kind(self.kind),) * len(self.dimensions))
 
 
 def deviation(predicted: Real, actual: Real, group: Group) -> float:

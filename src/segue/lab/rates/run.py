@@ -18,7 +18,6 @@ from segue.lab import results
 from segue.lab.compare import counted
 from segue.lab.delays import Fixed
 from segue.lab.processes import pool
-from segue.lab.rates.action_groups import groups
 from segue.lab.rates.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.lab.rates.rates import FAMILIES, FORMS, Rates, Row, rows
 from segue.lab.rollout import Timing, rollout
@@ -87,7 +86,7 @@ def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, cons
     content["rates"] = {
         "factor": rates.factor,
         "delay_seconds": rates.delay * settings.dt,
-        "groups": [{"name": group.name, "unit": group.unit} for group in groups(robot)],
+        "groups": [{"name": group.name, "unit": group.unit} for group in settings.groups(robot)],
         "rows": [_row(row, rates, [found for found in measured if found["row"] == row.name]) for row in wanted],
         "controls": _controls(rates, measured, folders[0]),
         "not_applicable": [asdict(each) for each in missing],
@@ -199,7 +198,7 @@ def in_bins(chunks: Real, bins: int) -> Real:
 
 
 def _open_loop(rates: Rates, predicted: Real, actual: Real) -> dict[str, dict[str, float | None]]:
-    robot = simulators(rates.task, 1)[0]
+    robot, groups = simulators(rates.task, 1)[0], task(rates.task).groups
     found = {group.name: measures(predicted, actual, group, robot.spec.dt) for group in groups(robot)}
     return {name: {key: _number(value) for key, value in each.items()} for name, each in found.items()}
 

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.robot import Array, Outcome, RobotSpec
+from segue.data import bundled
 from segue.data.bundled import ADROIT_DOOR_OBSERVATION, ADROIT_JOINTS
 from segue.errors import MissingExtraError
 from segue.lab.tasks import mujoco_model
+from segue.lab.tasks.task import Group, Task
 
 JOINTS = len(ADROIT_JOINTS)
 HINGE = ADROIT_DOOR_OBSERVATION.index("door hinge")
@@ -144,3 +146,27 @@ def _silence_notice() -> None:
     except ImportError:
         return
     notifications.pop("gymnasium_robotics", None)
+
+
+def _groups(door: AdroitDoor) -> tuple[Group, ...]:
+    slide, *joints = door.half_range
+    degrees = tuple(float(value) for value in np.rad2deg(joints))
+    fingers = 1 + sum(name.startswith(("AR", "WR")) for name in door.spec.action_names[1:])
+    return (
+        Group("arm slide", (0,), "mm", scale=1000 * float(slide)),
+        Group("arm and wrist", tuple(range(1, fingers)), "deg", scale=degrees[: fingers - 1]),
+        Group("fingers", tuple(range(fingers, 1 + len(joints))), "deg", scale=degrees[fingers - 1 :]),
+    )
+
+
+TASK = Task(
+    name="adroit-door",
+    summary="open a door with a 28-joint hand; 25 human demonstrations at 100 Hz",
+    dt=0.01,
+    max_steps=320,
+    horizon=32,
+    execution_horizon=8,
+    simulator=AdroitDoor,
+    demonstrations=bundled.adroit_door,
+    groups=_groups,
+)

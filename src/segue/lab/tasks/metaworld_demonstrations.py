@@ -9,6 +9,7 @@ demonstrations show how to come back.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from segue.data.episodes import Episodes
 from segue.lab.tasks.demonstrator import Frames, cached, successes
 from segue.lab.tasks.metaworld import STEP, MetaWorld
+from segue.lab.tasks.metaworld import TASKS as NAMES
+from segue.lab.tasks.task import Group, Task
 
 RECIPE = 1  # part of the cached file's name; raise it with every change to what is recorded
 MAX_STEPS = 300
@@ -131,3 +134,23 @@ def scripted_expert(task: str) -> Expert:
     from metaworld.policies import ENV_POLICY_MAP
 
     return ENV_POLICY_MAP[f"{task}-v3"]().get_action
+
+
+def _groups(_: MetaWorld) -> tuple[Group, ...]:
+    return (Group("tool", (0, 1, 2), "mm", "displacement", scale=1000 * STEP), Group("gripper", (3,), "effort"))
+
+
+TASKS = tuple(
+    Task(
+        name=f"metaworld/{name}",
+        summary=f"{name.replace('-', ' ')} with a Sawyer arm; 300 scripted demonstrations at 80 Hz",
+        dt=0.0125,
+        max_steps=300,
+        horizon=32,
+        execution_horizon=8,
+        simulator=partial(MetaWorld, name),
+        demonstrations=partial(demonstrations, name),
+        groups=_groups,
+    )
+    for name in NAMES
+)

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.robot import Array, Outcome, RobotSpec
+from segue.data import bundled
 from segue.data.bundled import PUSH_T_ACTION, PUSH_T_OBSERVATION, push_t_observation
 from segue.errors import MissingExtraError
+from segue.lab.tasks.task import Task
 
 BOARD = 512  # [px]
 COVERED = 0.95  # share of the mark that counts as success, as in the field
@@ -135,3 +137,15 @@ def _environment() -> tuple[type[Any], type[Any]]:
     except ImportError as error:
         raise MissingExtraError("gym_pusht", "sim", "the task push-t") from error
     return PushTEnv, Vec2d
+
+
+TASK = Task(
+    name="push-t",
+    summary="push a T onto its mark; 206 human demonstrations at 10 Hz",
+    dt=0.1,
+    max_steps=300,
+    horizon=32,
+    execution_horizon=8,
+    simulator=PushT,
+    demonstrations=bundled.push_t,
+)

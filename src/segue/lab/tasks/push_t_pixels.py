@@ -10,6 +10,7 @@ from segue.core.robot import Array, Outcome
 from segue.data import bundled
 from segue.data.episodes import Episodes
 from segue.data.pictures import Pictures
+from segue.lab.tasks import push_t
 from segue.lab.tasks.demonstrator import cached
 from segue.lab.tasks.push_t import PushT
 
@@ -89,3 +90,12 @@ def drawn(episodes: Episodes, states: Array) -> Episodes:
         observation_names=AGENT,
         pictures={BOARD: Pictures.of(pictures)},
     )
+
+
+TASK = replace(
+    push_t.TASK,
+    name="push-t-pixels",
+    summary="push a T onto its mark, seen in pictures; 206 human demonstrations at 10 Hz",
+    simulator=PushTPixels,
+    demonstrations=demonstrations,
+)

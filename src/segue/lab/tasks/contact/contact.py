@@ -5,8 +5,8 @@
 
 Everything is measured in the frame of the work, whose third axis points up, away from it. An action is where the
 middle of the tool's sole is to be. A target below the surface presses: the arm is as stiff as `kp` says (see
-`segue.lab.tasks.panda`), so a depth of 1 mm is a force of about 17 N at 4000 and 5 N at 300 while the tool rests, and
-more while it slides.
+`segue.lab.tasks.contact.panda`), so a depth of 1 mm is a force of about 17 N at 4000 and 5 N at 300 while the tool
+rests, and more while it slides.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segue.core.robot import Array, Outcome, RobotSpec
 from segue.lab.tasks import mujoco_model
-from segue.lab.tasks.panda import HOME, STIFF, TOOL_LENGTH, TOOL_WIDTH, Arm, Vector
+from segue.lab.tasks.contact.panda import HOME, STIFF, TOOL_LENGTH, TOOL_WIDTH, Arm, Vector
 
 PIECES = 20  # in which a policy sees the work: where each of them lies, and how much of it is left
 AXES = ("x", "y", "z")
@@ -65,7 +65,7 @@ class Touch:
 
 
 class Surface(Protocol):
-    """What is worked on, and when a part of it is done. See `segue.lab.tasks.wipe` for the plainest one."""
+    """What is worked on, and when a part of it is done. See `segue.lab.tasks.contact.wipe` for the plainest one."""
 
     name: str
     dt: float  # control period [s]
@@ -120,7 +120,7 @@ class ContactTask:
 
     Args:
         surface: What is worked on.
-        model: MuJoCo's, see `segue.lab.tasks.panda.compiled`.
+        model: MuJoCo's, see `segue.lab.tasks.contact.panda.compiled`.
         kp: Stiffness of the arm [1/s^2]; another one than 4000 becomes part of the name in `spec`.
 
     Raises:

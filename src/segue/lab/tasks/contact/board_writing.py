@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.robot import Array
-from segue.lab.tasks import panda
-from segue.lab.tasks.contact import ContactTask, Frame, Touch
-from segue.lab.tasks.panda import FLAT, STIFF, Vector
+from segue.lab.tasks.contact import panda
+from segue.lab.tasks.contact.contact import ContactTask, Frame, Touch
+from segue.lab.tasks.contact.demonstrations import task_of
+from segue.lab.tasks.contact.panda import FLAT, STIFF, Vector
 
 NAME = "board-writing"
-SUMMARY = "Segue's own: write on a sloping board with a stiff Panda (kp 4000); 100 scripted demonstrations at 100 Hz"
 DT = 0.01  # [s]
-MAX_STEPS = 1200
 POINTS = 100  # of a character
 PEN = 0.004  # [m], farther away a point is not written
 FORCE = (3.0, 60.0)  # [N]
@@ -44,7 +43,7 @@ _AXES = np.array([[np.cos(SLOPE), 0, -np.sin(SLOPE)], [0, 1, 0], [np.sin(SLOPE),
 
 
 class Board:
-    """A board with a character on it, as a surface: see `segue.lab.tasks.contact.Surface`."""
+    """A board with a character on it, as a surface: see `segue.lab.tasks.contact.contact.Surface`."""
 
     name, dt, substeps, camera = NAME, DT, 5, "agentview"
     joints = np.array([0.0, 0.47, 0.0, -2.319, 0.0, 3.051, 0.785])
@@ -85,7 +84,7 @@ class Board:
 
 
 def model() -> Any:
-    """The MuJoCo model of the arm and what it works on, see `segue.lab.tasks.panda.compiled`."""
+    """The MuJoCo model of the arm and what it works on, see `segue.lab.tasks.contact.panda.compiled`."""
     return panda.compiled(NAME, _arena, TABLE[0])
 
 
@@ -119,3 +118,12 @@ def _arena() -> Any:
         dot = {"type": "cylinder", "size": "0.003 0.0003", "contype": "0", "conaffinity": "0", "group": "1"}
         ElementTree.SubElement(body, "geom", dot, name=f"ink{k}")
     return arena
+
+
+TASK = task_of(
+    simulator,
+    name=NAME,
+    summary="Segue's own: write on a sloping board with a stiff Panda (kp 4000); 100 scripted demonstrations at 100 Hz",
+    dt=DT,
+    max_steps=1200,
+)

@@ -22,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.robot import Array
-from segue.lab.tasks import panda
-from segue.lab.tasks.contact import ContactTask, Frame, Touch
-from segue.lab.tasks.panda import FLAT, STIFF, Vector
+from segue.lab.tasks.contact import panda
+from segue.lab.tasks.contact.contact import ContactTask, Frame, Touch
+from segue.lab.tasks.contact.demonstrations import task_of
+from segue.lab.tasks.contact.panda import FLAT, STIFF, Vector
 
 NAME = "peeling"
-SUMMARY = "Segue's own: peel a cylinder with a stiff Panda (kp 4000); 100 scripted demonstrations at 60 Hz"
 DT = 1 / 60  # [s]
-MAX_STEPS = 1000
 TABLE = np.array([0.5, 0.8, 0.05])  # full size [m]
 CENTRE = np.array([0.15, 0.0, 0.84])  # of the cylinder's axis on average, in the world [m]
 PLACE = np.array([0.03, 0.05, 0.0])  # how far from there it may lie [m]
@@ -41,7 +40,7 @@ BAND = 0.11  # width of a band, a little less than that of the tool [m]
 
 
 class Cylinder:
-    """A cylinder with skin on it, as a surface: see `segue.lab.tasks.contact.Surface`."""
+    """A cylinder with skin on it, as a surface: see `segue.lab.tasks.contact.contact.Surface`."""
 
     name, dt, substeps, camera = NAME, DT, 8, "sideview"
     joints = np.array([0.0, 0.48, 0.0, -2.174, 0.0, 2.654, 0.785])
@@ -85,7 +84,7 @@ class Cylinder:
 
 
 def model() -> Any:
-    """The MuJoCo model of the arm and what it works on, see `segue.lab.tasks.panda.compiled`."""
+    """The MuJoCo model of the arm and what it works on, see `segue.lab.tasks.contact.panda.compiled`."""
     return panda.compiled(NAME, _arena, TABLE[0])
 
 
@@ -118,3 +117,12 @@ def _arena() -> Any:
         piece = {"type": "sphere", "size": "0.004", "contype": "0", "conaffinity": "0", "group": "1"}
         ElementTree.SubElement(body, "geom", piece, name=f"skin{k}", pos=panda.text(point), rgba="0.2 0.5 0.2 1")
     return arena
+
+
+TASK = task_of(
+    simulator,
+    name=NAME,
+    summary="Segue's own: peel a cylinder with a stiff Panda (kp 4000); 100 scripted demonstrations at 60 Hz",
+    dt=DT,
+    max_steps=1000,
+)

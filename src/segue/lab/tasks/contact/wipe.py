@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.robot import Array
-from segue.lab.tasks import panda
-from segue.lab.tasks.contact import ContactTask, Frame, Touch, smoothed
-from segue.lab.tasks.panda import FLAT, HOME, STIFF, Vector
+from segue.lab.tasks.contact import panda
+from segue.lab.tasks.contact.contact import ContactTask, Frame, Touch, smoothed
+from segue.lab.tasks.contact.demonstrations import task_of
+from segue.lab.tasks.contact.panda import FLAT, HOME, STIFF, Vector
 
 NAME = "wipe"
-SUMMARY = "robosuite's Wipe: wipe dirt off a table with a stiff Panda (kp 4000); 100 scripted demonstrations at 60 Hz"
 DT = 1 / 60  # [s]
-MAX_STEPS = 800
 TABLE = np.array([0.5, 0.8, 0.05])  # full size [m]
 CENTRE = np.array([0.15, 0.0, 0.9])  # of the table's top, in the world [m]
 MARKERS = 100
@@ -31,7 +30,7 @@ _TURN_CHANCE, _TURN = 0.3, 0.5  # how often, and by how much [rad], the trace ch
 
 
 class Table:
-    """A table with markers on it, as a surface: see `segue.lab.tasks.contact.Surface`."""
+    """A table with markers on it, as a surface: see `segue.lab.tasks.contact.contact.Surface`."""
 
     name, dt, substeps, camera = NAME, DT, 8, "agentview"
     joints, frame = HOME, Frame(CENTRE, np.eye(3))
@@ -73,7 +72,7 @@ class Table:
 
 
 def model() -> Any:
-    """The MuJoCo model of the arm and what it works on, see `segue.lab.tasks.panda.compiled`."""
+    """The MuJoCo model of the arm and what it works on, see `segue.lab.tasks.contact.panda.compiled`."""
     return panda.compiled(NAME, _arena, TABLE[0])
 
 
@@ -111,3 +110,12 @@ def _arena() -> Any:
     )
     arena.set_origin([0, 0, 0])
     return arena
+
+
+TASK = task_of(
+    simulator,
+    name=NAME,
+    summary="robosuite's Wipe: wipe a table with a stiff Panda (kp 4000); 100 scripted demonstrations at 60 Hz",
+    dt=DT,
+    max_steps=800,
+)

@@ -14,13 +14,15 @@ execution noise. Noise moves the arm, but the action that is recorded is the cle
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from segue.data.episodes import Episodes
-from segue.lab.tasks.contact import ContactTask, smoothed
+from segue.lab.tasks.contact.contact import ContactTask, smoothed
+from segue.lab.tasks.contact.panda import Vector
 from segue.lab.tasks.demonstrator import Frames, cached, successes
-from segue.lab.tasks.panda import Vector
+from segue.lab.tasks.task import Group, Task
 
 RECIPE = 1  # part of the cached file's name; raise it with every change to what is recorded
 MAX_STEPS = 1500
@@ -149,3 +151,24 @@ def timed(way: Vector, speeds: Vector, dt: float) -> Vector:
     ticks = np.arange(0, arrival[-1] + ROUNDING / 2, dt)
     targets = np.column_stack([np.interp(ticks, arrival, column) for column in way.T])
     return smoothed(targets, np.hanning(round(ROUNDING / dt) | 1))
+
+
+def task_of(simulator: Callable[[], ContactTask], name: str, summary: str, dt: float, max_steps: int) -> Task:
+    """The task that is set in a simulator, with scripted demonstrations of it."""
+    return Task(
+        name=name,
+        summary=summary,
+        dt=dt,
+        max_steps=max_steps,
+        horizon=48,
+        execution_horizon=24,
+        simulator=simulator,
+        demonstrations=partial(demonstrations, simulator, name),
+        groups=_groups,
+    )
+
+
+def _groups(arm: ContactTask) -> tuple[Group, ...]:
+    position = Group("tool", (0, 1, 2), "mm", scale=1000)
+    tilt = tuple(range(3, len(arm.spec.action_names)))
+    return (position, Group("tilt", tilt, "rad", "angle")) if tilt else (position,)

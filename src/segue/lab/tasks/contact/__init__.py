@@ -1,0 +1,1 @@
+"""Tasks of contact on a simulated Panda: wiping, writing, peeling."""
