@@ -4,7 +4,8 @@
 
 Two ways around an obstacle are an exact policy: with two equally likely chunks, the best velocity field has a closed
 form, so that what is seen is the methods' own doing and not that of a network. Executed actions come from
-results/adroit-door/executed.json, which benchmarks/slim.py takes from a comparison; compared methods from results/. Nothing here is drawn by hand.
+results/adroit-door/executed.json, which benchmarks/slim.py takes from a comparison; compared methods from results/.
+Nothing here is drawn by hand.
 """
 
 import json

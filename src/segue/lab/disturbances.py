@@ -13,10 +13,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.observation import Observed
-from segue.core.robot import Disturbable, Outcome, RobotSpec
+from segue.core.robot import Disturbable
 from segue.data.episodes import Episodes
 from segue.errors import SpecError, UnknownNameError
+from segue.lab.tasks.around import Around
 
 Kind = Literal["push", "shift", "load"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -84,7 +84,7 @@ class Disturbance:
         return step, self.size * rng.uniform(LEAST, 1) * direction / np.linalg.norm(direction)
 
 
-class Disturbed:
+class Disturbed(Around[Disturbable]):
     """A simulator that something happens to.
 
     Args:
@@ -93,7 +93,8 @@ class Disturbed:
     """
 
     def __init__(self, simulator: Disturbable, disturbance: Disturbance) -> None:
-        self.simulator, self.disturbance = simulator, disturbance
+        super().__init__(simulator)
+        self.disturbance = disturbance
         self._step, self._first, self._size = 0, 0, np.zeros(3)
         self._happened: int | None = None
 
@@ -102,46 +103,21 @@ class Disturbed:
         """The step before which it happened in this episode; None: not yet, or the object was never left alone."""
         return self._happened
 
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the simulator."""
-        return self.simulator.spec
-
     def reset(self, seed: int) -> None:
         """Start an episode, and draw what will happen in it."""
-        self.simulator.reset(seed)
+        super().reset(seed)
         self._step, self._happened = 0, None
         self._first, self._size = self.disturbance.drawn(seed)
-
-    def observe(self) -> Observed:
-        """Of the simulator."""
-        return self.simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step, with what comes between."""
         self._disturb()
-        self.simulator.send(action)
+        super().send(action)
 
     def hold(self) -> None:
         """One control step without an action, with what comes between."""
         self._disturb()
-        self.simulator.hold()
-
-    def stop(self) -> None:
-        """Of the simulator."""
-        self.simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Of the simulator."""
-        return self.simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """Of the simulator."""
-        return self.simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Of the simulator."""
-        return self.simulator.frame()
+        super().hold()
 
     def _disturb(self) -> None:
         if self._step >= self._first and self._acts():
@@ -152,8 +128,8 @@ class Disturbed:
         """Do in this step what is to be done; whether something was."""
         if self.disturbance.kind == "shift":
             # An object in the hand is no other object: it is moved as soon as it lies free
-            return self._happened is None and self.simulator.shift(self._size)
+            return self._happened is None and self._simulator.shift(self._size)
         over = self.disturbance.kind == "push" and self._step >= self._first + self.disturbance.lasts
         if not over:
-            self.simulator.push(self._size)
+            self._simulator.push(self._size)
         return not over

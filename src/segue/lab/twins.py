@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from segue.core.chunk import Array
 from segue.core.observation import Observed, stacked, state_of
-from segue.core.robot import Outcome, RobotSpec, Simulator
+from segue.core.robot import Simulator
 from segue.errors import SpecError
+from segue.lab.tasks.around import Around
 
 
-class Followed:
+class Followed(Around[Simulator]):
     """A simulator that writes down what is done to it, and its twin.
 
     Args:
@@ -29,49 +30,25 @@ class Followed:
     """
 
     def __init__(self, simulator: Simulator, twin: Simulator) -> None:
-        self._simulator, self._twin = simulator, twin
+        super().__init__(simulator)
+        self._twin = twin
         self._seed, self._done, self._twins = 0, list[Array | None](), list[Array | None]()
         self._twin_began = False
 
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the simulator."""
-        return self._simulator.spec
-
     def reset(self, seed: int) -> None:
         """Start an episode."""
-        self._simulator.reset(seed)
+        super().reset(seed)
         self._seed, self._done, self._twin_began = seed, [], False
-
-    def observe(self) -> Observed:
-        """Of the simulator."""
-        return self._simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step."""
-        self._simulator.send(action)
+        super().send(action)
         self._done.append(np.array(action, np.float32))
 
     def hold(self) -> None:
         """One control step without an action."""
-        self._simulator.hold()
+        super().hold()
         self._done.append(None)
-
-    def stop(self) -> None:
-        """Of the simulator."""
-        self._simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Of the simulator."""
-        return self._simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """Of the simulator."""
-        return self._simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Of the simulator."""
-        return self._simulator.frame()
 
     def after(self, actions: Array) -> Observed:
         """What will be observed when these actions, shape (steps, action), have been executed from now on."""

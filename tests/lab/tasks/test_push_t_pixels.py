@@ -23,7 +23,7 @@ def test_it_is_a_robot(board: PushTPixels) -> None:
 def test_what_is_recorded_is_what_is_seen(board: PushTPixels) -> None:
     """The first human episode, replayed: where disc and T are the same, the picture is, but for the dots of a touch."""
     seen: list[Observation] = []
-    states, env = [], board._board._env
+    states, env = [], board._simulator._env
     board.reset(3)
     for action in bundled.push_t().episode(0).action[:40]:
         board.send(action)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.observation import Observed
-from segue.core.robot import Outcome, RobotSpec, Simulator
+from segue.core.robot import Simulator
 from segue.lab.delays import Fixed
 from segue.lab.report.video import side_by_side
 from segue.lab.rollout import Timing, rollout
 from segue.lab.sweep import FIRST_SEED, scales
+from segue.lab.tasks.around import Around
 from segue.lab.tasks.tasks import task
 from segue.methods.load import chunk_policy
 from segue.methods.methods import Method
@@ -20,52 +20,28 @@ from segue.methods.methods import Method
 PICTURES_PER_SECOND = 10
 
 
-class Filmed:
+class Filmed(Around[Simulator]):
     """A simulator that keeps a picture every few control steps."""
 
     def __init__(self, simulator: Simulator, every: int) -> None:
-        self._simulator, self._every, self._steps = simulator, every, 0
+        super().__init__(simulator)
+        self._every, self._steps = every, 0
         self.pictures: list[NDArray[np.uint8]] = []
-
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the simulator."""
-        return self._simulator.spec
 
     def reset(self, seed: int) -> None:
         """Start an episode and a film."""
-        self._simulator.reset(seed)
+        super().reset(seed)
         self._steps, self.pictures = 0, [self._simulator.frame()]
-
-    def observe(self) -> Observed:
-        """Of the simulator."""
-        return self._simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step."""
-        self._simulator.send(action)
+        super().send(action)
         self._film()
 
     def hold(self) -> None:
         """One control step without an action."""
-        self._simulator.hold()
+        super().hold()
         self._film()
-
-    def stop(self) -> None:
-        """Of the simulator."""
-        self._simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Of the simulator."""
-        return self._simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """Of the simulator."""
-        return self._simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Of the simulator."""
-        return self._simulator.frame()
 
     def _film(self) -> None:
         self._steps += 1

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Observation
-from segue.core.robot import Array, Outcome
+from segue.core.robot import Array
 from segue.data import bundled
 from segue.data.episodes import Episodes
 from segue.data.pictures import Pictures
 from segue.lab.tasks import push_t
+from segue.lab.tasks.around import Around
 from segue.lab.tasks.demonstrator import cached
 from segue.lab.tasks.push_t import PushT
 
@@ -20,7 +21,7 @@ AGENT = ("agent x", "agent y")
 _RECIPE = 1  # part of the cached file's name; raise it with every change to what is drawn
 
 
-class PushTPixels:
+class PushTPixels(Around[PushT]):
     """`PushT`, with a picture of the board in place of the corners of the T.
 
     Raises:
@@ -28,41 +29,12 @@ class PushTPixels:
     """
 
     def __init__(self) -> None:
-        self._board = PushT()
-        self.spec = replace(
-            self._board.spec, name="push-t-pixels", observation_names=AGENT, cameras={BOARD: (SIZE, SIZE)}
-        )
-
-    def reset(self, seed: int) -> None:
-        """As `PushT.reset`."""
-        self._board.reset(seed)
+        super().__init__(PushT())
+        self.spec = replace(self.spec, name="push-t-pixels", observation_names=AGENT, cameras={BOARD: (SIZE, SIZE)})
 
     def observe(self) -> Observation[NDArray]:
         """The disc [px], shape (2,), and the board."""
-        return Observation(self._board.pose().astype(np.float32), {BOARD: self._board.picture(SIZE)})
-
-    def send(self, action: NDArray) -> None:
-        """As `PushT.send`."""
-        self._board.send(action)
-
-    def hold(self) -> None:
-        """As `PushT.hold`."""
-        self._board.hold()
-
-    def stop(self) -> None:
-        """A simulation has nothing to let go of."""
-
-    def pose(self) -> NDArray[np.float64]:
-        """As `PushT.pose`."""
-        return self._board.pose()
-
-    def outcome(self) -> Outcome:
-        """As `PushT.outcome`."""
-        return self._board.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """As `PushT.frame`."""
-        return self._board.frame()
+        return Observation(self.pose().astype(np.float32), {BOARD: self._simulator.picture(SIZE)})
 
 
 def demonstrations() -> Episodes:

@@ -4,61 +4,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Observed, state_of
-from segue.core.robot import Array, Outcome, RobotSpec, Simulator
+from segue.core.robot import Array, RobotSpec, Simulator
 from segue.data.episodes import Episodes
 from segue.data.pictures import Pictures
 from segue.errors import DataError
+from segue.lab.tasks.around import Around
 
 
-class Recorder:
+class Recorder(Around[Simulator]):
     """A simulator between whoever drives it and the task; keeps one frame per control step.
 
     A frame is the observation before the command, and the command after clipping. A hold repeats the last command
     (for displacements: none but a gripper's), and leaves no frame before the first one.
-
-    Attributes:
-        spec: That of the simulator.
     """
 
     def __init__(self, simulator: Simulator) -> None:
-        self._simulator, self.spec = simulator, simulator.spec
+        super().__init__(simulator)
         self._frames: list[tuple[Observed, Array]] = []
 
     def reset(self, seed: int) -> None:
         """Start an episode, forgetting the one before."""
-        self._simulator.reset(seed)
+        super().reset(seed)
         self._frames = []
-
-    def observe(self) -> Observed:
-        """What is measured now."""
-        return self._simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step, kept."""
         self._frames.append((self.observe(), self.spec.clip(action)))
-        self._simulator.send(action)
+        super().send(action)
 
     def hold(self) -> None:
         """One control step without an action, kept as what it commands."""
         if self._frames:
             self._frames.append((self.observe(), self.spec.held(self._frames[-1][1])))
-        self._simulator.hold()
-
-    def stop(self) -> None:
-        """End the motion."""
-        self._simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Measured motion. Shape (pose,)."""
-        return self._simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """How the episode went so far."""
-        return self._simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """A picture. Shape (height, width, 3)."""
-        return self._simulator.frame()
+        super().hold()
 
     @property
     def frames(self) -> list[tuple[Observed, Array]]:
