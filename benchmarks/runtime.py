@@ -35,7 +35,7 @@ from segue.safety.ladder import Ladder
 from segue.safety.limiter import Limiter
 from segue.safety.limits import JointLimits
 from segue.trace.file import TraceWriter
-from segue.trace.sink import TickRecord
+from segue.trace.records import TickRecord
 
 JOINTS, HORIZON, DT, STEPS = 14, 50, 0.02, 1000
 RATES = (60, 100, 250, 500, 1000)

@@ -16,7 +16,7 @@ from segue.plan.plan import Handover, Plan, Request, Tick
 from segue.runtime.executor import Executor, Tolerance
 from segue.safety.ladder import Ladder, State
 from segue.safety.limits import JointLimits
-from segue.trace.sink import ChunkRecord, TickRecord
+from segue.trace.records import ChunkRecord, TickRecord
 
 DT, HORIZON, S = 0.01, 16, 4
 NAMES = ("shoulder", "elbow")

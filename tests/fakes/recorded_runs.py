@@ -13,7 +13,7 @@ from segue.plan.plan import Event, Handover, Plan, Request
 from segue.plan.trigger import FIXED_HORIZON, Trigger
 from segue.trace.file import TraceWriter, plan_header
 from segue.trace.measures import robot_header
-from segue.trace.sink import ChunkRecord, TickRecord
+from segue.trace.records import ChunkRecord, TickRecord
 
 LADDER = ("run", "hold")
 HORIZON, EXECUTION_HORIZON = 12, 4

@@ -8,7 +8,8 @@ import numpy as np
 from segue.core.chunk import nothing_to_continue
 from segue.plan.plan import Delivery, Event, Request, Tick
 from segue.trace.file import CHUNKS, DROPPED, HEADER, TICKS, TraceWriter
-from segue.trace.sink import ChunkRecord, Sinks, TickRecord
+from segue.trace.records import ChunkRecord, TickRecord
+from segue.trace.sink import Sinks
 
 RUN = {"robot": {"name": "arm"}, "rate": 50.0}
 REQUEST = Request(2, 7, 40, nothing_to_continue(40, 3, 8))

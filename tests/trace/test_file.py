@@ -19,8 +19,8 @@ from segue.errors import DataError, SpecError
 from segue.plan.plan import Delivery, Event, Tick
 from segue.trace import file as trace
 from segue.trace.file import CHUNKS, DROPPED, TICKS, TraceWriter, checked, read
-from segue.trace.format import DELIVERIES, EVENTS
-from segue.trace.sink import Sinks, TickRecord
+from segue.trace.records import DELIVERIES, EVENTS, TickRecord
+from segue.trace.sink import Sinks
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ import numpy as np
 from segue.core.chunk import nothing_to_continue
 from segue.plan.plan import Event, Request, Tick
 from segue.trace.file import TraceWriter
-from segue.trace.sink import ChunkRecord, TickRecord
+from segue.trace.records import ChunkRecord, TickRecord
 made = TraceWriter(sys.argv[1], {}, action=3, observation=2, horizon=1, ticks=20_000, chunks=20_000)
 print("ready", flush=True)
 for slot in itertools.count():

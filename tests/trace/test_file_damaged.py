@@ -16,7 +16,7 @@ from fakes.written_traces import CHUNK, FILES, RUN, content, put, write_chunk, w
 from segue.errors import DataError
 from segue.trace import file as trace
 from segue.trace.file import CHUNKS, DROPPED, TICKS, TraceWriter, checked, read
-from segue.trace.format import NAMES, record_types
+from segue.trace.records import NAMES, record_types
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +100,11 @@ def test_a_trace_that_is_meant_to_deceive_is_refused_or_harmless(
     """It has the names of a trace; sizes and counts are whatever."""
     text = json.dumps(NAMES | {"sizes": sizes})[:-1] + f', "header": {header}}}'
     try:
-        kinds = record_types(**sizes)
+        made = record_types(**sizes)
     except (ArithmeticError, TypeError, ValueError):
-        kinds = record_types(action=1, observation=1, pose=1, horizon=1)
+        made = record_types(action=1, observation=1, pose=1, horizon=1)
     files = {trace.HEADER: text.encode(), DROPPED: npy(np.dtype("<u8"), 2, np.array([checked(5)] * 2).tobytes())}
-    for name, kind, count in zip((TICKS, CHUNKS), kinds, counts, strict=True):
+    for name, kind, count in zip((TICKS, CHUNKS), made, counts, strict=True):
         files[name] = npy(kind, count, bytes(count * kind.itemsize) if 0 < count * kind.itemsize < 1000 else rest)
     try:
         found = read(put(tmp_path / "t", files))

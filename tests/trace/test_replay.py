@@ -15,7 +15,7 @@ from segue.plan.plan import Delivery, Event, Handover, Plan, Request
 from segue.plan.trigger import Continuously, QueueThreshold, Trigger
 from segue.safety.ladder import Ladder
 from segue.trace.file import Trace, TraceWriter, plan_header, read
-from segue.trace.format import DELIVERIES, EVENTS
+from segue.trace.records import DELIVERIES, EVENTS
 from segue.trace.replay import replay
 
 

@@ -10,8 +10,8 @@ import pytest
 from segue.core.chunk import nothing_to_continue
 from segue.errors import MissingExtraError
 from segue.plan.plan import Delivery, Event, Request, Tick
+from segue.trace.records import ChunkRecord, TickRecord
 from segue.trace.rerun import RerunSink
-from segue.trace.sink import ChunkRecord, TickRecord
 
 TICK = Tick(0, np.array([1.0, 2.0], np.float32), Event.CONTINUED, 1, 0, 0)
 REQUEST = Request(0, 4, 0, nothing_to_continue(0, 2, 8))

@@ -36,7 +36,8 @@ from segue.runtime.signals import has_come
 from segue.runtime.watchdog import Watchdog
 from segue.safety.fits import check_limits, check_policy
 from segue.safety.ladder import WELL, Cause, Command, Health, Ladder, State
-from segue.trace.sink import Sink, Sinks, TickRecord
+from segue.trace.records import TickRecord
+from segue.trace.sink import Sink, Sinks
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from segue.core.observation import Observed, state_of
 from segue.errors import SpecError
 from segue.links.link import Answer, LinkState, PolicyLink
 from segue.plan.plan import Delivery, Plan, Request
-from segue.trace.sink import ChunkRecord, Sink
+from segue.trace.records import ChunkRecord
+from segue.trace.sink import Sink
 
 _LONGEST_WAIT: Final = 1.0  # [s] between failures
 _MOST_ANSWERS: Final = 4  # looked at in one step

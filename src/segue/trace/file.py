@@ -1,7 +1,7 @@
 """What a run leaves behind: every tick and every chunk, in a folder that survives the process and that NumPy reads.
 
     header.json    what was run; sizes of a record; names of events and outcomes, by code
-    ticks.npy      | tick | tick | tick | ... room ... |    records of `segue.trace.format`
+    ticks.npy      | tick | tick | tick | ... room ... |    records of `segue.trace.records`
     chunks.npy     | chunk | chunk | ... room ... |
     dropped.npy    | ticks | chunks |    how many there was no room for, each beside its complement
 
@@ -24,7 +24,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +36,8 @@ from typing_extensions import override
 from segue.core import foreign
 from segue.errors import DataError, SpecError
 from segue.plan.plan import Plan
-from segue.trace import format
-from segue.trace.sink import ChunkRecord, Sink, TickRecord
+from segue.trace.records import CHUNK, DELIVERIES, EVENTS, NAMES, TICK, ChunkRecord, TickRecord, record_types
+from segue.trace.sink import Sink
 
 HEADER, TICKS, CHUNKS, DROPPED = "header.json", "ticks.npy", "chunks.npy", "dropped.npy"
 _BEGINS, _BEGAN = b'{"schema": "segue/trace/', b"SegueTr"  # header.json; the one file of earlier versions
@@ -62,22 +62,20 @@ class _Table:
     """Records of one kind, which are stored one after the other into a new file; what does not fit is counted."""
 
     def __init__(
-        self, file: Path, room: int, kind: np.dtype, pack: struct.Struct, row: Callable[[Any], format.Row], seed: int,
-        dropped: NDArray[np.uint64],
-    ) -> None:  # fmt: skip
+        self, file: Path, room: int, kind: np.dtype, head: struct.Struct, seed: int, dropped: NDArray[np.uint64]
+    ) -> None:
         self._file, self._room, self._size, self._count = file, room, kind.itemsize, 0
-        self._pack, self._row, self._seed = pack.pack_into, row, seed
-        records = np.lib.format.open_memmap(file, "w+", kind, (room,))
+        self._pack, self._seed = head.pack_into, seed
+        mapped = np.lib.format.open_memmap(file, "w+", kind, (room,))
         with file.open("r+b") as made:  # without room set aside, a full disk would end the process at some later store
             os.posix_fallocate(made.fileno(), 0, file.stat().st_size)
-        records.view(np.uint8)[:: mmap.PAGESIZE].sum()  # every page is there before the loop begins
-        self._look_at(records, dropped)
+        mapped.view(np.uint8)[:: mmap.PAGESIZE].sum()  # every page is there before the loop begins
+        self._look_at(np.asarray(mapped), dropped)
 
-    def _look_at(self, records: NDArray[np.void], dropped: NDArray[np.uint64]) -> None:
-        self._records, self._dropped = np.asarray(records), dropped
-        self._bytes = self._records.view(np.uint8).data
+    def _look_at(self, rows: NDArray[np.void], dropped: NDArray[np.uint64]) -> None:
+        self._rows, self._dropped, self._bytes = rows, dropped, rows.view(np.uint8).data
         self._words = self._bytes.cast("I")
-        columns = [self._records[name] for name in records.dtype.names or () if records.dtype[name].shape]
+        columns = [rows[name] for name in rows.dtype.names or () if rows.dtype[name].shape]
         self._columns = [(place, column) for place, column in enumerate(columns) if column.size]
 
     @property
@@ -90,7 +88,7 @@ class _Table:
         try:
             if n >= self._room:
                 raise IndexError
-            numbers, arrays = self._row(record)
+            numbers, arrays = record.row()
             self._pack(self._bytes, here, *numbers)
             for place, column in self._columns:
                 column[n] = np.nan if arrays[place] is None else arrays[place]
@@ -102,18 +100,18 @@ class _Table:
 
     def close(self) -> None:
         """Cut the file to what was used, and let go of it: what still comes is dropped."""
-        if not self._room:
+        if self._room < 0:  # it is closed
             return
         aside = self._file.with_name(f".{self._file.name}.part")
         with contextlib.suppress(OSError):  # no room for both: the long file stays, as readable as the short one
             try:
                 with aside.open("wb") as cut:
-                    np.save(cut, self._records[: self._count])
+                    np.save(cut, self._rows[: self._count])
                 aside.replace(self._file)
             finally:
                 aside.unlink(missing_ok=True)
-        self._room = 0
-        self._look_at(self._records[:0].copy(), np.array(self._dropped))
+        self._room = -1
+        self._look_at(self._rows[:0].copy(), np.array(self._dropped))
 
 
 class TraceWriter(Sink):
@@ -152,23 +150,24 @@ class TraceWriter(Sink):
         if min(ticks, chunks, *sizes.values()) < 0 or max(ticks, chunks) > _WORD:
             raise SpecError(f"{ticks} ticks, {chunks} chunks, {sizes}", "sizes from 0 to 2^32", "correct the size")
         try:
-            text = json.dumps(format.NAMES | {"sizes": sizes, "header": header}, allow_nan=False).encode()
+            text = json.dumps(NAMES | {"sizes": sizes, "header": header}, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise SpecError(f"trace header: {error}", "JSON", "leave out NaN and objects") from error
-        (tick, chunk), seed = format.record_types(**sizes), zlib.crc32(text)
+        (tick, chunk), seed = record_types(**sizes), zlib.crc32(text)
         try:
             self.path.mkdir(parents=True)
             dropped = np.lib.format.open_memmap(self.path / DROPPED, "w+", np.dtype("<u8"), (2,))
             dropped[:] = checked(0)
-            self._ticks = _Table(self.path / TICKS, ticks, tick, format.TICK, format.tick_row, seed, dropped[:1])
-            self._chunks = _Table(self.path / CHUNKS, chunks, chunk, format.CHUNK, format.chunk_row, seed, dropped[1:])
+            self._ticks = _Table(self.path / TICKS, ticks, tick, TICK, seed, dropped[:1])
+            self._chunks = _Table(self.path / CHUNKS, chunks, chunk, CHUNK, seed, dropped[1:])
             (self.path / HEADER).write_bytes(text)  # last: until then it is no trace
         except FileExistsError as error:
             raise DataError(f"{path} exists", "a new folder for each run", "give another name, or remove it") from error
         except OSError as error:
             shutil.rmtree(self.path, ignore_errors=True)
+            size = ticks * tick.itemsize + chunks * chunk.itemsize
             raise DataError(
-                f"{path}: no room for {(ticks * tick.itemsize + chunks * chunk.itemsize) / 1e6:.0f} MB ({error})",
+                f"{path}: no room for {size / 1e6:.0f} MB ({error})",
                 "room for the whole trace before the start, in a folder that can be written",
                 "make room, keep fewer ticks, or give another place",
             ) from error
@@ -198,7 +197,7 @@ class Trace:
 
     Attributes:
         header: What was run.
-        ticks: One record per tick, fields as in `segue.trace.format`.
+        ticks: One record per tick, fields as in `segue.trace.records`.
         chunks: One record per answered request, fields likewise.
         dropped: Ticks and chunks that there was no room for.
     """
@@ -234,14 +233,14 @@ def read(path: Path | str) -> Trace:
     text = foreign.content(path / HEADER)
     try:
         names = foreign.parsed(text)
-        header, (tick, chunk) = names.pop("header"), format.record_types(**names.pop("sizes"))
-        if names != format.NAMES or not isinstance(header, dict):
+        header, (tick, chunk) = names.pop("header"), record_types(**names.pop("sizes"))
+        if names != NAMES or not isinstance(header, dict):
             raise ValueError("of another version")
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path / HEADER, f"sizes or a header that cannot be ({error})") from error
     seed = zlib.crc32(text)
     ticks, chunks = _whole(path / TICKS, tick, seed), _whole(path / CHUNKS, chunk, seed)
-    if np.any(ticks["event"] >= len(format.EVENTS)) or np.any(chunks["outcome"] >= len(format.DELIVERIES)):
+    if np.any(ticks["event"] >= len(EVENTS)) or np.any(chunks["outcome"] >= len(DELIVERIES)):
         raise _damaged(path, "an event or an outcome that does not exist")
     words = _records(path / DROPPED, np.dtype("<u8")).tolist()
     counts = [word & _WORD for word in words]
@@ -251,17 +250,19 @@ def read(path: Path | str) -> Trace:
 
 
 def _whole(file: Path, kind: np.dtype, seed: int) -> NDArray[np.void]:
-    """The records that were finished, after a look at their checksums."""
-    records = _records(file, kind)
-    whole = records[: np.count_nonzero(records["crc"])]
-    for n, row in enumerate(whole.view(np.uint8).reshape(len(whole), kind.itemsize)):
-        if (zlib.crc32(row[4:].data, seed) or 1) != whole["crc"][n]:
-            raise _damaged(file, f"record {n} of {len(whole)} with a wrong checksum")
-    return whole
+    """A copy of the records that were finished, after a look at their checksums."""
+    mapped = _records(file, kind)
+    finished = mapped[: np.count_nonzero(mapped["crc"])]  # counted first: more may come while they are copied
+    rows = np.array(finished.view(np.uint8)).reshape(-1, kind.itemsize)  # with what is between the fields
+    found = rows.view(kind)[:, 0]
+    for n, row in enumerate(rows):
+        if (zlib.crc32(row[4:].data, seed) or 1) != found["crc"][n]:
+            raise _damaged(file, f"record {n} of {len(rows)} with a wrong checksum")
+    return found
 
 
 def _records(file: Path, kind: np.dtype) -> NDArray[Any]:
-    """A copy of a .npy file that has these records and nothing else."""
+    """A .npy file that has these records and nothing else, mapped."""
     size = foreign.regular(file, largest=_LARGEST)
     try:
         mapped = np.lib.format.open_memmap(file, mode="r")
@@ -269,7 +270,7 @@ def _records(file: Path, kind: np.dtype) -> NDArray[Any]:
             raise ValueError(f"{mapped.shape} of {mapped.dtype} in {size} bytes")
     except Exception as error:  # NumPy's parser raises its own, too
         raise _damaged(file, f"other records than header.json says ({str(error)[:200]})") from error
-    return np.array(mapped.view(np.uint8)).view(kind)  # with what is between the fields, which checksums cover
+    return mapped
 
 
 def _damaged(file: Path, got: str) -> DataError:

@@ -20,7 +20,7 @@ from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Event, Handover, Plan, Request
 from segue.plan.trigger import trigger
 from segue.trace.file import Trace
-from segue.trace.format import DELIVERIES, EVENTS
+from segue.trace.records import DELIVERIES, EVENTS
 
 
 @dataclass(frozen=True)

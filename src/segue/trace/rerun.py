@@ -17,7 +17,8 @@ from typing_extensions import override
 
 from segue.core.chunk import Array
 from segue.errors import MissingExtraError
-from segue.trace.sink import ChunkRecord, Sink, TickRecord
+from segue.trace.records import ChunkRecord, TickRecord
+from segue.trace.sink import Sink
 
 ROOM: Final = 10_000
 """Ticks that wait for the viewer before the oldest are forgotten."""
