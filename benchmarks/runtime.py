@@ -35,6 +35,7 @@ from segue.safety.ladder import Ladder
 from segue.safety.limiter import Limiter
 from segue.safety.limits import JointLimits
 from segue.trace.file import TraceWriter
+from segue.trace.records import TickRecord
 
 JOINTS, HORIZON, DT, STEPS = 14, 50, 0.02, 1000
 RATES = (60, 100, 250, 500, 1000)
@@ -187,7 +188,7 @@ def control_steps(folder: Path, rounds: int) -> dict[str, Work]:
 
     def trace() -> None:
         for slot in range(STEPS):
-            ticks.tick(slot, tick, epoch=0, time=0.0, lateness=0.0, ladder=0, sent=sent, observation=seen)
+            ticks.tick(TickRecord(slot, tick, 0, time=0.0, lateness=0.0, ladder=0, sent=sent, observation=seen))
 
     return {
         "plan": plan_alone,

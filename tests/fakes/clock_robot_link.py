@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from segue.core.chunk import Array, PolicySpec
@@ -15,6 +16,7 @@ from segue.plan.plan import Handover, Plan, Request, Tick
 from segue.runtime.executor import Executor, Tolerance
 from segue.safety.ladder import Ladder, State
 from segue.safety.limits import JointLimits
+from segue.trace.records import ChunkRecord, TickRecord
 
 DT, HORIZON, S = 0.01, 16, 4
 NAMES = ("shoulder", "elbow")
@@ -162,11 +164,11 @@ class Log:
     ticks: list[tuple[int, Tick, dict[str, Any]]] = field(default_factory=list)
     chunks: list[tuple[Request, Any, dict[str, Any]]] = field(default_factory=list)
 
-    def tick(self, slot: int, tick: Tick, **values: Any) -> None:
-        self.ticks.append((slot, tick, values))
+    def tick(self, record: TickRecord) -> None:
+        self.ticks.append((record.slot, record.tick, structs.asdict(record)))
 
-    def chunk(self, request: Request, outcome: Any, actions: Array | None, **values: Any) -> None:
-        self.chunks.append((request, outcome, values))
+    def chunk(self, record: ChunkRecord) -> None:
+        self.chunks.append((record.request, record.outcome, structs.asdict(record)))
 
     def close(self) -> None:
         pass

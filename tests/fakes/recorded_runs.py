@@ -13,6 +13,7 @@ from segue.plan.plan import Event, Handover, Plan, Request
 from segue.plan.trigger import FIXED_HORIZON, Trigger
 from segue.trace.file import TraceWriter, plan_header
 from segue.trace.measures import robot_header
+from segue.trace.records import ChunkRecord, TickRecord
 
 LADDER = ("run", "hold")
 HORIZON, EXECUTION_HORIZON = 12, 4
@@ -65,10 +66,10 @@ class Run:
         _, request, actions = self.under_way
         self.under_way = None
         outcome = self.plan.deliver(request, actions)
+        surprise = self.surprises.pop(0) if self.surprises else np.nan
         self.writer.chunk(
-            request, outcome, actions, arrived=self.plan.step, after_request=after_request,
-            seconds=0.1 * request.number, surprise=self.surprises.pop(0) if self.surprises else np.nan,
-        )  # fmt: skip
+            ChunkRecord(request, outcome, actions, self.plan.step, after_request, 0.1 * request.number, surprise)
+        )
 
     def step(self, delay: int, *, damage: bool = False, lost: bool = False, sends_holds: bool = True) -> None:
         """One tick; an inference that starts in it takes ``delay`` steps, or its answer is damaged or lost."""
@@ -82,7 +83,7 @@ class Run:
             if lost:
                 self.under_way = None
                 self.plan.abandon(request)
-                self.writer.chunk(request, None, None, arrived=self.plan.step, after_request=True, seconds=9.0)
+                self.writer.chunk(ChunkRecord(request, None, None, self.plan.step, after_request=True, seconds=9.0))
         self.deliver(after_request=True)
         pose, tick = self.robot.pose(), self.plan.tick()
         if tick.action is None:
@@ -91,10 +92,10 @@ class Run:
             self.robot.send(tick.action)
         held = tick.event is Event.HELD
         self.moved |= not held
-        self.writer.tick(
-            self.slot, tick, epoch=self.plan.epoch, time=0.1 * self.slot, lateness=1e-4 * (self.slot % 7),
-            ladder=int(held), request=0 if request is None else request.number,
+        self.writer.tick(TickRecord(
+            self.slot, tick, self.plan.epoch, time=0.1 * self.slot, lateness=1e-4 * (self.slot % 7),
+            ladder=int(held), request=request and request.number,
             sent=None if held and not (sends_holds and self.moved) else self.robot.target,
             observation=observation, pose=pose,
-        )  # fmt: skip
+        ))  # fmt: skip
         self.slot += 1

@@ -31,7 +31,8 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_predictor(adroit_door(), training, run=run / PREDICTED / PREDICTOR, width=8, console=quiet)
 
 
-WITH_CODE = [page for page in PAGES if page not in TUTORIALS and blocks(page, "python")]
+# What docs/runtime.md reads is a trace, of which tests/trace/test_file.py makes one.
+WITH_CODE = [page for page in PAGES if page not in TUTORIALS and page.name != "runtime.md" and blocks(page, "python")]
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)

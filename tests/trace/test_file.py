@@ -1,12 +1,11 @@
-"""Traces: what was written comes back, whole, also when the process is killed; what is damaged is refused."""
+"""Traces: what was written comes back, whole, also when the process is killed."""
 
 import json
 import os
+import re
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segue.core.chunk import nothing_to_continue
+from fakes.written_traces import CHUNK, FILES, RUN, content, write_chunk, write_tick, writer
 from segue.errors import DataError, SpecError
-from segue.plan.plan import Delivery, Event, Request, Tick
+from segue.plan.plan import Delivery, Event, Tick
 from segue.trace import file as trace
-from segue.trace.file import TraceWriter, read
-from segue.trace.format import DELIVERIES, EVENTS, FORMATS, MAGIC, WITHOUT_SURPRISE, Layout, checked
+from segue.trace.file import CHUNKS, DROPPED, TICKS, TraceWriter, checked, read
+from segue.trace.records import DELIVERIES, EVENTS, TickRecord
 from segue.trace.sink import Sinks
-
-HEADER = {"robot": {"name": "arm"}, "rate": 50.0}
-REQUEST = Request(2, 7, 40, nothing_to_continue(40, 3, 8))
-CHUNK = np.arange(12, dtype=np.float32).reshape(4, 3)
-
-
-def writer(path: Path, **changes: Any) -> TraceWriter:
-    return TraceWriter(
-        path, HEADER, **({"action": 3, "observation": 2, "pose": 1, "horizon": 4, "ticks": 10, "chunks": 3} | changes)
-    )
-
-
-def write_tick(sink: TraceWriter | Sinks, slot: int, **changes: Any) -> None:
-    tick = Tick(slot + 1, CHUNK[0], Event.SWITCHED, 7, 2, 5)
-    values = {
-        "epoch": 2, "time": 1.5 * slot, "lateness": 1e-5, "ladder": 3, "cause": 4, "saturated": 5,
-        "request": 9, "sent": CHUNK[1] + slot,
-        "observation": np.array([0.5, slot]), "pose": np.array([1 / 3]),
-    }  # fmt: skip
-    sink.tick(slot, tick, **(values | changes))
-
-
-def write_chunk(sink: TraceWriter | Sinks, outcome: Delivery | None = Delivery.TAKEN, actions: Any = CHUNK) -> None:
-    sink.chunk(REQUEST, outcome, actions, arrived=43, after_request=True, seconds=0.25, surprise=1.25)
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
@@ -58,7 +33,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     made.close()
     closed = read(tmp_path / "run.trace")
     for one in (found, closed):
-        assert one.header == HEADER
+        assert one.header == RUN
         assert one.dropped == (0, 0)
         assert one.ticks["slot"].tolist() == [0, 1, 5]
         assert one.ticks["step"].tolist() == [1, 2, 6]
@@ -66,7 +41,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         last = one.ticks[-1]
         assert (last["epoch"], last["lateness"], last["ladder"], last["request"]) == (2, 1e-5, 3, 9)
         assert (last["chunk"], last["index"], last["delay"], EVENTS[last["event"]]) == (7, 2, 5, Event.SWITCHED)
-        assert (last["cause"], last["saturated"]) == (4, 5)
+        assert (last["cause"], last["saturated"], last["asked"]) == (4, 5, True)
         assert last["action"].tolist() == [8, 9, 10]
         assert last["observation"].tolist() == [0.5, 5]
         assert last["pose"].tolist() == [1 / 3]
@@ -79,12 +54,36 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         assert np.isnan(second["actions"]).all()
 
 
+def test_numpy_reads_what_we_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the lines of the page on running, in a trace that is being written and in one that is closed."""
+    page = (Path(__file__).parents[2] / "docs" / "runtime.md").read_text()
+    [lines] = re.findall(r"```python\n(import numpy as np\n\nticks = .*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    made = writer(tmp_path / "runs" / "door.trace", pose=0)
+    for slot in range(3):
+        write_tick(made, slot)
+    write_chunk(made)
+    write_tick(made, 3, ladder=-1)  # dropped half-way
+    for finish in (lambda: None, made.close):
+        finish()
+        seen: dict[str, Any] = {}
+        exec(lines, seen)
+        found = read(made.path)
+        assert seen["ticks"].dtype == found.ticks.dtype
+        for name in found.ticks.dtype.names or ():
+            np.testing.assert_array_equal(seen["ticks"][name], found.ticks[name])
+    assert np.load(made.path / CHUNKS)["actions"].tolist() == [CHUNK.tolist()]
+    about = json.loads((made.path / trace.HEADER).read_text())
+    assert about["events"][seen["ticks"]["event"][0]] == "switched"
+    assert (np.load(made.path / DROPPED) & 0xFFFFFFFF).tolist() == [1, 0]
+
+
 def test_what_is_not_there_is_marked(tmp_path: Path) -> None:
     made = writer(tmp_path / "t")
-    made.tick(0, Tick(0, None, Event.HELD), epoch=0, time=0, lateness=0, ladder=0)
+    made.tick(TickRecord(0, Tick(0, None, Event.HELD), epoch=0, time=0, lateness=0, ladder=0, asked=False))
     made.close()
     [tick] = read(tmp_path / "t").ticks
-    assert (tick["chunk"], tick["index"], tick["delay"], tick["request"]) == (-1, -1, -1, 0)
+    assert (tick["chunk"], tick["index"], tick["delay"], tick["request"], tick["asked"]) == (-1, -1, -1, -1, False)
     assert np.isnan([*tick["action"], *tick["observation"], *tick["pose"]]).all()
 
 
@@ -108,27 +107,43 @@ def test_what_does_not_fit_is_dropped_and_the_rest_is_whole(tmp_path: Path) -> N
     write_tick(made, 2, ladder=-1)
     write_tick(made, 3, time="now")
     write_chunk(made, actions=np.zeros((2, 2)))
+    half_way = read(tmp_path / "t")
     write_tick(made, 4)
     made.close()
     found = read(tmp_path / "t")
+    assert half_way.ticks["slot"].tolist() == [0]
     assert found.ticks["slot"].tolist() == [0, 4]
-    assert found.dropped == made.dropped == (3, 1)
+    assert half_way.dropped == found.dropped == made.dropped == (3, 1)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(number=st.integers(0, 3), begun=st.binary(min_size=1, max_size=100))
+def test_a_record_that_was_begun_is_none(tmp_path_factory: pytest.TempPathFactory, number: int, begun: bytes) -> None:
+    """Whatever a process was storing when it ended: the checksum would have come after it."""
+    made = writer(tmp_path_factory.mktemp("trace") / "t")
+    for slot in range(number):
+        write_tick(made, slot)
+    before = read(made.path)
+    rest = np.load(made.path / TICKS, mmap_mode="r+")[number:].view(np.uint8)
+    rest[4 : 4 + len(begun)] = np.frombuffer(begun, np.uint8)
+    assert read(made.path).ticks.tobytes() == before.ticks.tobytes()
+    write_tick(made, number)
+    assert read(made.path).ticks["slot"].tolist() == list(range(number + 1))
 
 
 def test_a_closed_trace_has_the_size_of_what_is_in_it_and_takes_nothing_more(tmp_path: Path) -> None:
-    path = tmp_path / "t"
-    made = writer(path, ticks=100_000)
-    before = path.stat().st_size
+    made = writer(tmp_path / "t", ticks=100_000)
+    before = (tmp_path / "t" / TICKS).stat().st_size
     write_tick(made, 0)
     made.close()
-    content = path.read_bytes()
-    assert len(content) < before / 1000
+    closed = content(tmp_path / "t")
+    assert len(closed[TICKS]) < before / 1000
     write_tick(made, 1)
     write_chunk(made)
     made.close()
-    assert path.read_bytes() == content
+    assert content(tmp_path / "t") == closed
     assert made.dropped == (1, 1)
-    assert [each.name for each in tmp_path.iterdir()] == ["t"]
+    assert sorted(closed) == sorted(FILES)
 
 
 def test_room_for_nothing(tmp_path: Path) -> None:
@@ -138,19 +153,12 @@ def test_room_for_nothing(tmp_path: Path) -> None:
     assert len(read(tmp_path / "t").ticks) == 0
 
 
-def test_no_room_to_cut_the_file_leaves_the_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = writer(tmp_path / "t")
-    write_tick(made, 0)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", _full)
-        made.close()
-    assert read(tmp_path / "t").ticks["slot"].tolist() == [0]
-
-
 def test_a_disk_that_fills_up_under_way_costs_a_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All room was taken before; in the end nothing is left lying about but the long file."""
-    made, parts = writer(tmp_path / "t"), tmp_path / ".t.part"
-    parts.symlink_to("/dev/full")
+    """All room was taken before; in the end nothing is left lying about but the long files."""
+    made = writer(tmp_path / "t")
+    before = {name: len(each) for name, each in content(tmp_path / "t").items()}
+    for name in (TICKS, CHUNKS):
+        (tmp_path / "t" / f".{name}.part").symlink_to("/dev/full")
     with monkeypatch.context() as patch:
         for name in ("open", "write", "ftruncate", "posix_fallocate"):
             patch.setattr(trace.os, name, _full)
@@ -160,7 +168,7 @@ def test_a_disk_that_fills_up_under_way_costs_a_run_nothing(tmp_path: Path, monk
     made.close()
     found = read(tmp_path / "t")
     assert (len(found.ticks), len(found.chunks), found.dropped) == (3, 3, (0, 0))
-    assert [each.name for each in tmp_path.iterdir()] == ["t"]
+    assert {name: len(each) for name, each in content(tmp_path / "t").items()} == before
 
 
 def _full(*_: object) -> None:
@@ -175,10 +183,20 @@ def test_fault_24_a_full_disk_is_known_before_the_start(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="Not a directory"):
+        writer(tmp_path / "file" / "t")
+
+
 def test_a_trace_is_never_written_over_another(tmp_path: Path) -> None:
     writer(tmp_path / "t").close()
-    with pytest.raises(DataError, match="exists"):
-        writer(tmp_path / "t")
+    (tmp_path / "file").write_text("")
+    before = content(tmp_path / "t")
+    for name in ("t", "file"):
+        with pytest.raises(DataError, match="exists"):
+            writer(tmp_path / name)
+    assert content(tmp_path / "t") == before
 
 
 @pytest.mark.parametrize("header", [{"rate": float("nan")}, {"robot": object()}])
@@ -200,44 +218,15 @@ def test_several_sinks_and_none(tmp_path: Path) -> None:
         write_tick(sink, 3)
         write_chunk(sink)
         sink.close()
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert content(tmp_path / "a") == content(tmp_path / "b")
     assert len(read(tmp_path / "a").ticks) == len(read(tmp_path / "a").chunks) == 1
 
 
-def before_surprises(path: Path, actions: list[np.ndarray]) -> bytes:
-    """A trace of the format before, written by hand: chunks are numbers, flags, actions and a CRC in 8-byte words."""
-    text = json.dumps(HEADER).encode()
-    preamble = struct.Struct("<8s QQQ IIII I 4x")
-    sizes = (len(text), 0, len(actions), 3, 2, 1, 4)
-    crc = zlib.crc32(text, zlib.crc32(preamble.pack(b"SegueTr1", *sizes, 0)))
-    content = preamble.pack(b"SegueTr1", *sizes, crc)
-    content += b"".join(struct.pack("<II", count, ~count & 0xFFFFFFFF) for count in (0, len(actions), 0, 0)) + text
-    content += bytes(-len(content) % 64)
-    for number, each in enumerate(actions):
-        record = struct.pack("<qqqqdiHH", number, 2, 40, 43, 0.25, 3, 0, 1) + each.astype("<f4").tobytes()
-        record += bytes(-(len(record) + 4) % 8)
-        content += record + struct.pack("<I", zlib.crc32(record))
-    path.write_bytes(content)
-    return content
-
-
-def test_a_trace_of_the_format_before_is_read_and_knows_no_surprise(tmp_path: Path) -> None:
-    before_surprises(tmp_path / "t", [CHUNK, CHUNK + 1])
-    assert trace.is_trace(tmp_path / "t")
-    found = read(tmp_path / "t")
-    assert found.header == HEADER
-    assert found.chunks.dtype == Layout(0, 0, 0, 3, 2, 1, 4).chunk
-    assert found.chunks["number"].tolist() == [0, 1]
-    assert (found.chunks["planned"].tolist(), found.chunks["after_request"].tolist()) == ([3, 3], [1, 1])
-    assert np.array_equal(found.chunks["actions"], [CHUNK, CHUNK + 1])
-    assert np.isnan(found.chunks["surprise"]).all()
-
-
-def test_a_trace_is_of_the_format_that_it_says(tmp_path: Path) -> None:
-    """The checksum of the preamble covers it, so that no record is read as one of another length."""
-    old = before_surprises(tmp_path / "t", [CHUNK])
-    (tmp_path / "t").write_bytes(MAGIC + old[len(WITHOUT_SURPRISE) :])
-    with pytest.raises(DataError, match="whole trace"):
+@pytest.mark.parametrize("magic", [b"SegueTr1", b"SegueTr2"])
+def test_a_trace_of_an_earlier_version_is_named(tmp_path: Path, magic: bytes) -> None:
+    (tmp_path / "t").write_bytes(magic + bytes(200))
+    assert trace.is_trace(tmp_path / "t")  # so that nobody reads it as something else
+    with pytest.raises(DataError, match="earlier version"):
         read(tmp_path / "t")
 
 
@@ -248,119 +237,26 @@ def test_the_counter_and_its_complement_are_one_word() -> None:
         assert (checked(count) >> 32) ^ count == 0xFFFFFFFF
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("trace") / "t"
-    made = writer(path)
-    for slot in range(3):
-        write_tick(made, slot)
-    write_chunk(made)
-    made.close()
-    return path.read_bytes()
-
-
-def test_truncation_is_refused_wherever_it_is(whole: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "t"
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
-        with pytest.raises(DataError):
-            read(path)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_flipped_bit_is_refused_or_was_in_no_record(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, 8 * len(whole) - 1))
-    damaged = bytearray(whole)
-    damaged[place // 8] ^= 1 << place % 8
-    (tmp_path / "t").write_bytes(damaged)
-    (tmp_path / "whole").write_bytes(whole)
-    try:
-        found = read(tmp_path / "t")
-    except DataError:
-        return
-    same = read(tmp_path / "whole")  # only the gap between header and records says nothing
-    assert found.header == same.header
-    assert found.dropped == same.dropped
-    assert found.ticks.tobytes() == same.ticks.tobytes()
-    assert found.chunks.tobytes() == same.chunks.tobytes()
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    sizes=st.lists(st.sampled_from([0, 1, 3, 10, 2**16, 2**31, 2**32 - 1]), min_size=6, max_size=6),
-    text=st.sampled_from([b"{}", b"[]", b"7", b"{", b"\xff", b"[" * 20_000]),
-    counts=st.lists(st.sampled_from([0, 1, 3, 2**32 - 1]), min_size=4, max_size=4),
-    rest=st.binary(max_size=500),
-    magic=st.sampled_from(FORMATS),
-)
-def test_a_file_that_is_meant_to_deceive_is_refused_or_harmless(
-    tmp_path: Path, sizes: list[int], text: bytes, counts: list[int], rest: bytes, magic: bytes
-) -> None:
-    """Its checksums are right, its sizes are whatever."""
-    layout = Layout(len(text), *sizes, magic=magic)
-    words = np.array([checked(count) for count in counts], "<u8").tobytes()
-    (tmp_path / "t").write_bytes(layout.preamble(text) + words + text + rest)
-    try:
-        found = read(tmp_path / "t")
-    except DataError:
-        return
-    assert found.header == {}
-    assert len(found.ticks) + len(found.chunks) <= 64 + len(rest)
-
-
-def test_an_event_that_does_not_exist_is_refused(whole: bytes, tmp_path: Path) -> None:
-    layout = Layout(len(json.dumps(HEADER)), 3, 1, 3, 2, 1, 4)
-    content = bytearray(whole)
-    record = slice(layout.first_tick, layout.first_tick + layout.tick.itemsize)
-    tick = np.frombuffer(whole[record], layout.tick).copy()
-    tick["event"] = 200
-    tick["crc"] = zlib.crc32(tick.tobytes()[:-4])
-    content[record] = tick.tobytes()
-    (tmp_path / "t").write_bytes(content)
-    with pytest.raises(DataError, match="does not exist"):
-        read(tmp_path / "t")
-
-
-def test_the_damaged_record_is_named(whole: bytes, tmp_path: Path) -> None:
-    damaged = bytearray(whole)
-    damaged[whole.index(CHUNK.tobytes())] ^= 1
-    (tmp_path / "t").write_bytes(damaged)
-    with pytest.raises(DataError, match="chunk record 0 of 1"):
-        read(tmp_path / "t")
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and so on", b"SegueTr0" + bytes(200)])
-def test_another_file_is_not_a_trace(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "t"
-    path.write_bytes(content)
-    assert not trace.is_trace(path)
-    with pytest.raises(DataError, match="not a trace"):
-        read(path)
-
-
-def test_nothing_there(tmp_path: Path) -> None:
-    assert not trace.is_trace(tmp_path / "t")
-    with pytest.raises(DataError, match="check the path"):
-        read(tmp_path / "t")
-
-
 ENDLESS = """
 import itertools, sys
 import numpy as np
-from segue.plan.plan import Event, Tick
+from segue.core.chunk import nothing_to_continue
+from segue.plan.plan import Event, Request, Tick
 from segue.trace.file import TraceWriter
-made = TraceWriter(sys.argv[1], {}, action=3, observation=2, horizon=1, ticks=100_000, chunks=0)
+from segue.trace.records import ChunkRecord, TickRecord
+made = TraceWriter(sys.argv[1], {}, action=3, observation=2, horizon=1, ticks=20_000, chunks=20_000)
 print("ready", flush=True)
 for slot in itertools.count():
     sent = np.full(3, slot, np.float32)
-    made.tick(slot, Tick(slot, sent, Event.CONTINUED, 1, slot, 0), epoch=0, time=slot, lateness=0, ladder=0, sent=sent)
+    request = Request(0, slot, slot, nothing_to_continue(slot, 3, 8))
+    made.chunk(ChunkRecord(request, None, sent[None], arrived=slot, after_request=False, seconds=0))
+    made.tick(TickRecord(slot, Tick(slot, sent, Event.CONTINUED, 1, slot, 0), 0, slot, 0, ladder=0, sent=sent))
 """
 
 
-def test_a_killed_process_leaves_every_tick_that_it_finished(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_every_record_that_it_finished(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for kill in range(3):
+    for kill in range(4):
         path = tmp_path / str(kill)
         process = subprocess.Popen(
             [sys.executable, "-c", ENDLESS, str(path)], stdout=subprocess.PIPE, text=True, env=environment
@@ -374,7 +270,11 @@ def test_a_killed_process_leaves_every_tick_that_it_finished(tmp_path: Path) -> 
             finally:
                 process.send_signal(signal.SIGKILL)
         found = read(path)
-        ticks = len(found.ticks)
+        ticks, chunks = len(found.ticks), len(found.chunks)
         assert ticks > 50 * kill
+        assert 0 <= chunks - ticks <= 1
         assert np.array_equal(found.ticks["slot"], np.arange(ticks))
         assert np.array_equal(found.ticks["action"], np.repeat(np.arange(ticks, dtype=np.float32), 3).reshape(-1, 3))
+        assert np.array_equal(found.chunks["actions"][:, 0, 0], np.arange(chunks))
+        every = np.load(path / TICKS, mmap_mode="r")
+        assert np.array_equal(np.flatnonzero(every["crc"]), np.arange(ticks))

@@ -15,7 +15,7 @@ from segue.plan.plan import Delivery, Event, Handover, Plan, Request
 from segue.plan.trigger import Continuously, QueueThreshold, Trigger
 from segue.safety.ladder import Ladder
 from segue.trace.file import Trace, TraceWriter, plan_header, read
-from segue.trace.format import DELIVERIES, EVENTS
+from segue.trace.records import DELIVERIES, EVENTS
 from segue.trace.replay import replay
 
 
@@ -121,7 +121,7 @@ def test_another_plan_decides_something_else(tmp_path: Path, monkeypatch: pytest
     found = replay(trace)
     assert found.difference is not None
     assert found.difference.place == "epoch 0, step 4"  # where the recorded plan asked for its second chunk
-    assert (found.difference.recorded, found.difference.replayed) == ("request 2", "request 0")
+    assert (found.difference.recorded, found.difference.replayed) == ("request 2", "request None")
 
 
 def test_a_tick_in_which_the_plan_was_not_asked(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_a_tick_in_which_the_plan_was_not_asked(tmp_path: Path) -> None:
     trace = read(tmp_path / "t")
     found = replay(trace)
     assert found.difference is not None
-    assert found.difference.recorded == "request 0"
-    assert replay(changed(trace, "ticks", 0, request=-1)).difference is None
+    assert found.difference.recorded == "request None"
+    assert replay(changed(trace, "ticks", 0, asked=False)).difference is None
 
 
 def test_ticks_in_which_the_ladder_did_not_follow_the_plan(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def run_(
     seed: Annotated[int, typer.Option(help="of the first episode; the next ones count up")] = 10_000,
     device: Annotated[str, typer.Option(help="that the policy runs on, as torch names it")] = "cpu",
     trace: Annotated[
-        Path | None, typer.Option(help="file to write", show_default="a new one in runs/<task>/run")
+        Path | None, typer.Option(help="folder to write", show_default="a new one in runs/<task>/run")
     ] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
 ) -> None:

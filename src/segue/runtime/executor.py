@@ -36,7 +36,8 @@ from segue.runtime.signals import has_come
 from segue.runtime.watchdog import Watchdog
 from segue.safety.fits import check_limits, check_policy
 from segue.safety.ladder import WELL, Cause, Command, Health, Ladder, State
-from segue.trace.sink import NOT_ASKED, Sink, Sinks
+from segue.trace.records import TickRecord
+from segue.trace.sink import Sink, Sinks
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ class _Due(msgspec.Struct, frozen=True, eq=False):
 
     tick: Tick
     command: Command
-    request: int
+    asked: bool
+    request: int | None
     observation: Observed | None
     pose: NDArray | None
 
@@ -248,12 +250,12 @@ class Executor:
         if sent or ending is not None:
             self._unsent = None
             self.counts.ticks += 1
-            self._sink.tick(
-                self.slot, due.tick, epoch=self.plan.epoch, time=self._clock.now(), lateness=lateness,
+            self._sink.tick(TickRecord(
+                self.slot, due.tick, self.plan.epoch, self._clock.now(), lateness,
                 ladder=STATES.index(due.command.state), cause=CAUSES.index(due.command.cause),
-                saturated=len(due.command.saturated), request=due.request, sent=due.command.values if sent else None,
-                observation=state_of(due.observation), pose=due.pose,
-            )  # fmt: skip
+                saturated=len(due.command.saturated), asked=due.asked, request=due.request,
+                sent=due.command.values if sent else None, observation=state_of(due.observation), pose=due.pose,
+            ))  # fmt: skip
         return ending
 
     def _decide(self, now: float) -> _Due:
@@ -262,10 +264,10 @@ class Executor:
         self.conversation.deliver(now, after_request=False)
         if self._policy is None:
             self._meet_policy()
-        request = NOT_ASKED
-        if observation is not None and not self._stop and not self._let_go:
-            request = self.conversation.request(observation, now)
-            if request > 0:
+        asked, request = False, None
+        if observation is not None and not self._stop and not self._let_go and self.conversation.ready(now):
+            asked, request = True, self.conversation.request(observation)
+            if request is not None:
                 self.conversation.deliver(now, after_request=True)
         lost, stop = self.conversation.lost, self._stop or self._let_go
         stale = self._bad_states >= self._tolerance.failures
@@ -282,7 +284,7 @@ class Executor:
         if command.saturated:
             self.counts.saturated += 1
             self.plan.sent(command.values)
-        return _Due(tick, command, request, observation, pose)
+        return _Due(tick, command, asked, request, observation, pose)
 
     def _meet_policy(self) -> None:
         """A policy that was still being started when the episode began has said what it is, or not yet."""

@@ -19,7 +19,8 @@ from segue.core.observation import Observed, state_of
 from segue.errors import SpecError
 from segue.links.link import Answer, LinkState, PolicyLink
 from segue.plan.plan import Delivery, Plan, Request
-from segue.trace.sink import NOT_ASKED, Sink
+from segue.trace.records import ChunkRecord
+from segue.trace.sink import Sink
 
 _LONGEST_WAIT: Final = 1.0  # [s] between failures
 _MOST_ANSWERS: Final = 4  # looked at in one step
@@ -73,12 +74,14 @@ class Conversation:
         self._before, self._asked = self._asked or self._before, None
         self._failures, self._not_before, self.said.root_cause = 0, float("-inf"), ""
 
-    def request(self, observation: Observed, now: float) -> int:
-        """Ask if it is due and somebody is there. The number of the request, 0 or `NOT_ASKED`: see `Sink.tick`."""
-        if self._link.state is not LinkState.READY or now < self._not_before:
-            return NOT_ASKED
+    def ready(self, now: float) -> bool:
+        """Whether somebody is there to be asked, and the wait after a failure is over."""
+        return self._link.state is LinkState.READY and now >= self._not_before
+
+    def request(self, observation: Observed) -> int | None:
+        """Ask if it is due. The number of the request, None when it was not."""
         if not self.plan.due or (request := self.plan.request(state_of(observation))) is None:
-            return 0
+            return None
         self._asked = request
         self.said.requests += 1
         self._link.send(request, observation)
@@ -120,9 +123,8 @@ class Conversation:
         elif outcome is Delivery.EXPIRED:
             self._fail(f"a chunk that took {answer.seconds:.3g} s: the robot is beyond its last action", now)
         self._sink.chunk(
-            request, outcome, actions, arrived=self.plan.step, after_request=after_request,
-            seconds=answer.seconds, surprise=answer.surprise,
-        )  # fmt: skip
+            ChunkRecord(request, outcome, actions, self.plan.step, after_request, answer.seconds, answer.surprise)
+        )
 
     def _answered(self, answer: Answer) -> Request | None:
         """The request that an answer is for, which waits for it no longer."""

@@ -23,7 +23,7 @@ from segue.core.smoothness import NEVER_MOVES, Array, Real, scale_of_motion
 from segue.errors import DataError, SpecError
 from segue.plan.plan import Delivery, Event
 from segue.trace.file import Trace
-from segue.trace.format import DELIVERIES, EVENTS
+from segue.trace.records import DELIVERIES, EVENTS
 
 OF_THE_TASK = ("success", "score", "completion_time")
 """Measures that only a simulator can say."""

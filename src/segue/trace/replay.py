@@ -20,8 +20,7 @@ from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Event, Handover, Plan, Request
 from segue.plan.trigger import trigger
 from segue.trace.file import Trace
-from segue.trace.format import DELIVERIES, EVENTS
-from segue.trace.sink import NOT_ASKED
+from segue.trace.records import DELIVERIES, EVENTS
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,9 @@ class _Driver:
             del self.asked[number]
             self.deliveries += 1
 
-    def request(self, recorded: int) -> None:
-        if recorded == NOT_ASKED:
-            return
+    def request(self, recorded: int | None) -> None:
         request = self.plan.request()
-        self.compare("request", recorded, 0 if request is None else request.number)
+        self.compare("request", recorded, request and request.number)
         if request is not None:
             self.asked = {request.number: request}  # at most one is under way
             self.requests += 1
@@ -135,14 +132,19 @@ class _Driver:
         at = int(recorded["epoch"]), int(recorded["step"])
         self.compare("epoch and step", at, (self.plan.epoch, self.plan.step))
         self.deliver(after_request=False)
-        self.request(int(recorded["request"]))
+        if recorded["asked"]:
+            self.request(_number(recorded["request"]))
         self.deliver(after_request=True)
         stood = EVENTS[int(recorded["event"])] is Event.STOOD  # the ladder's doing, which the plan is told
         replayed = self.plan.stand() if stood else self.plan.tick()
         self.compare("event", EVENTS[int(recorded["event"])].value, replayed.event.value)
         for name in ("chunk", "index", "delay"):
-            value = getattr(replayed, name)
-            self.compare(name, int(recorded[name]), -1 if value is None else value)
+            self.compare(name, _number(recorded[name]), getattr(replayed, name))
+
+
+def _number(recorded: Any) -> int | None:
+    """A number that there may be none of, such as of a request."""
+    return None if recorded < 0 else int(recorded)
 
 
 def replay(trace: Trace) -> Replay:

@@ -8,23 +8,24 @@ import importlib
 import threading
 from collections import deque
 from collections.abc import Sequence
-from math import nan
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from segue.core.chunk import Array
 from segue.errors import MissingExtraError
-from segue.plan.plan import Delivery, Request, Tick
+from segue.trace.records import ChunkRecord, TickRecord
+from segue.trace.sink import Sink
 
 ROOM: Final = 10_000
 """Ticks that wait for the viewer before the oldest are forgotten."""
 
 
-class RerunSink:
-    """A `segue.trace.sink.Sink` that shows commands, what the plan wanted, lateness and the ladder over time.
+class RerunSink(Sink):
+    """Shows commands, what the plan wanted, lateness and the ladder over time.
 
     Args:
         action_names: One per action dimension.
@@ -61,47 +62,25 @@ class RerunSink:
         self._thread = threading.Thread(target=self._pump, name="rerun", daemon=True)
         self._thread.start()
 
-    def tick(
-        self,
-        slot: int,
-        tick: Tick,
-        *,
-        epoch: int,
-        time: float,
-        lateness: float,
-        ladder: int,
-        cause: int = 0,
-        saturated: int = 0,
-        request: int = 0,
-        sent: NDArray[np.floating] | None = None,
-        observation: NDArray[np.floating] | None = None,
-        pose: NDArray[np.floating] | None = None,
-    ) -> None:
-        """See `segue.trace.sink.Sink.tick`."""
-        self._time = time
-        self._ticks.append((time, lateness, ladder, self._row(sent), self._row(tick.action)))
+    @override
+    def tick(self, record: TickRecord) -> None:
+        self._time = record.time
+        self._ticks.append(
+            (record.time, record.lateness, record.ladder, self._row(record.sent), self._row(record.tick.action))
+        )
 
     def _row(self, action: NDArray[np.floating] | None) -> Array:
         return np.full(self._actions, np.nan, np.float32) if action is None else np.array(action, np.float32)
 
-    def chunk(
-        self,
-        request: Request,
-        outcome: Delivery | None,
-        actions: Array | None,
-        *,
-        arrived: int,
-        after_request: bool,
-        seconds: float,
-        surprise: float = nan,
-    ) -> None:
-        """See `segue.trace.sink.Sink.chunk`."""
-        became = "given up" if outcome is None else outcome.value
-        doubted = f", the robot at {surprise:.1f} times what is usual from its prediction" if surprise > 1 else ""
-        self._texts.append((self._time, f"chunk {request.number} {became} after {1e3 * seconds:.0f} ms{doubted}"))
+    @override
+    def chunk(self, record: ChunkRecord) -> None:
+        became = "given up" if record.outcome is None else record.outcome.value
+        doubted = f", the robot at {record.surprise:.1f} times what is usual from its prediction"
+        text = f"chunk {record.request.number} {became} after {1e3 * record.seconds:.0f} ms"
+        self._texts.append((self._time, text + doubted * (record.surprise > 1)))
 
+    @override
     def close(self) -> None:
-        """Show what is left, and let go."""
         if self._end.is_set():
             return
         self._end.set()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from segue.core.smoothness import Array
 from segue.plan.plan import Event
 from segue.trace.file import Trace
-from segue.trace.format import DELIVERIES, EVENTS
 from segue.trace.measures import delays, latencies, robot_spec
+from segue.trace.records import DELIVERIES, EVENTS
 
 STOOD = EVENTS.index(Event.STOOD)
 """There was an action; it is the ladder that says why it was not followed."""
