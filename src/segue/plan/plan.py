@@ -60,12 +60,21 @@ class Event(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An inference to start with the observation of this step."""
+    """An inference to start with the observation of this step.
+
+    Attributes:
+        epoch: Of the plan.
+        number: Counted on through all epochs.
+        step: Of the observation.
+        continuation: What the policy is told.
+        continues: Number of the chunk that is executing, of which the prefix is what is left; None where there is none.
+    """
 
     epoch: int
     number: int
     step: int
     continuation: Continuation
+    continues: int | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step, in a tenth of a dataclass's time
@@ -134,26 +143,29 @@ class Plan:
         handover: Handover = Handover.CONTINUE,
         trigger: Trigger = FIXED_HORIZON,
     ) -> None:
-        for name, steps in (("horizon", horizon), ("action", action)):
-            check_whole(name, steps)
-        self._horizon, self._action, self._handover, self.delay = horizon, action, handover, delay
-        self._takeover = TAKEOVERS[handover]
-        self._set(execution_horizon, trigger)
+        self._handover, self._takeover, self.delay = handover, TAKEOVERS[handover], delay
+        self._set(horizon, action, execution_horizon, trigger)
         self.epoch = 0
         self._number = 0
         self._clear()
 
-    def _set(self, execution_horizon: int, trigger: Trigger) -> None:
-        """Take settings that fit to all the others, or none."""
-        check_whole("execution horizon", execution_horizon)
+    def _set(self, horizon: int, action: int, execution_horizon: int, trigger: Trigger) -> None:
+        """Take settings that fit to one another, or none."""
+        for name, steps in (("horizon", horizon), ("action", action), ("execution horizon", execution_horizon)):
+            check_whole(name, steps)
         if not self._takeover.joins and trigger != FIXED_HORIZON:
             raise SpecError(
                 got=f"trigger {trigger} with handover {self._handover.value}",
                 expected="the trigger 'fixed': such chunks are executed for s steps from their first action on",
                 change="leave the trigger out, or use a method whose chunks are joined",
             )
-        trigger.check(self._horizon, self._takeover.lead(self.delay.estimate()), execution_horizon)
+        trigger.check(horizon, self._takeover.lead(self.delay.estimate()), execution_horizon)
+        self._horizon, self._action = horizon, action
         self._execution_horizon, self._trigger = execution_horizon, trigger
+
+    def resize(self, horizon: int, action: int, execution_horizon: int) -> None:
+        """Expect chunks of another size, before the first one is there. Raises what making a plan raises."""
+        self._set(horizon, action, execution_horizon, self._trigger)
 
     @property
     def horizon(self) -> int:
@@ -177,7 +189,7 @@ class Plan:
 
     @execution_horizon.setter
     def execution_horizon(self, steps: int) -> None:
-        self._set(steps, self._trigger)
+        self._set(self._horizon, self._action, steps, self._trigger)
 
     @property
     def trigger(self) -> Trigger:
@@ -186,7 +198,7 @@ class Plan:
 
     @trigger.setter
     def trigger(self, trigger: Trigger) -> None:
-        self._set(self._execution_horizon, trigger)
+        self._set(self._horizon, self._action, self._execution_horizon, trigger)
 
     def _clear(self) -> None:
         self.step = 0
@@ -224,7 +236,7 @@ class Plan:
         if not self.due:
             return None
         self._number += 1
-        self._pending = Request(self.epoch, self._number, self.step, self._continuation())
+        self._pending = Request(self.epoch, self._number, self.step, self._continuation(), self._chunk_number)
         self._executed_at_request = self._executed
         self._asked_at = self.step
         # A copy: the robot may measure into the same memory again

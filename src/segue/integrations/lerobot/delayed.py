@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from segue.core.chunk import Array
-from segue.integrations.lerobot.engine import plan_for
+from segue.integrations.lerobot.engine import steps_of
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Plan, Request, not_finite
 
@@ -68,7 +68,8 @@ class DelayedExecution:
         chunks = predict(None, 0)
         batch, horizon, action = chunks.shape
         self._shape, self._device = (batch, action), chunks.device
-        self._plan = plan_for(horizon, batch * action, self.execution_horizon, WindowQuantile(self.delay))
+        s = steps_of(horizon, self.execution_horizon)
+        self._plan = Plan(horizon, batch * action, s, WindowQuantile(self.delay))
         request = self._plan.request()
         assert request is not None, "a new plan asks at once"
         _deliver(self._plan, request, self._side_by_side(chunks))
