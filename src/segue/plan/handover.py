@@ -1,15 +1,17 @@
 """How a chunk takes over from the one before.
 
-step        0 1 2 3 4 5 6 7 8 9     H = 8, s = 6; inference takes d = 2 steps, as expected
-Continue    0 1 2 3 4 5 6 7|2 3     asked for in step 6, joined where the robot is: actions 0 and 1 are skipped
-Restart     0 1 2 3 4 5|0 1 2 3     asked for in step 4, to be there after s steps
-Wait        0 1 2 3 4 5 . .|0 1     asked for in step 6, waited for
+    step        0 1 2 3 4 5 6 7 8 9     H = 8, s = 6; inference takes d = 2 steps, as expected
+    Continue    0 1 2 3 4 5 6 7|2 3     asked for in step 6, joined where the robot is: actions 0 and 1 are skipped
+    Restart     0 1 2 3 4 5|0 1 2 3     asked for in step 4, to be there after s steps
+    Wait        0 1 2 3 4 5 . .|0 1     asked for in step 6, waited for
+
+A plan asks its handover whether the next chunk is due, in which step a chunk starts that has come ``executed`` actions
+after its request, whether the robot holds in the place of its chunk's action ``index``, and by how many steps a request
+leads, of those that its inference takes. Only what joins continues the chunk before, and is asked for by a trigger.
 """
 
 from enum import Enum
-from typing import ClassVar, Final, Protocol
-
-from typing_extensions import override
+from typing import ClassVar, Final
 
 from segue.plan.delay import WindowQuantile
 from segue.plan.trigger import Progress, Trigger
@@ -27,97 +29,70 @@ class Handover(Enum):
     """The robot waits during inference: synchronous execution."""
 
 
-class Takeover(Protocol):
-    """Decides for a plan what depends on how chunks take over."""
-
-    joins: ClassVar[bool]
-    """Whether a chunk continues what is left of the one before: then a trigger says when it is asked for."""
-
-    def lead(self, delay: int) -> int:
-        """Steps in which the robot executes on while an inference takes ``delay`` steps."""
-        ...
-
-    def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
-        """Whether to ask for the next chunk."""
-        ...
-
-    def start(self, step: int, executed: int) -> int:
-        """Step of the first action of a chunk that comes in ``step``, ``executed`` actions after its request."""
-        ...
-
-    def holds(self, index: int, execution_horizon: int) -> bool:
-        """Whether the robot waits in the place of executing action ``index`` of its chunk."""
-        ...
-
-
-class Continue(Takeover):
+class Continue:
     """Joins a chunk at the step that has been reached."""
 
-    joins = True
+    joins: ClassVar = True
 
-    @override
-    def lead(self, delay: int) -> int:
-        return delay
-
-    @override
     def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
+        """As the trigger says."""
         return trigger.due(progress)
 
-    @override
     def start(self, step: int, executed: int) -> int:
+        """Count from the request."""
         return step - executed
 
-    @override
     def holds(self, index: int, execution_horizon: int) -> bool:
+        """Never."""
         return False
 
-
-class Restart(Takeover):
-    """Executes a chunk from its first action, whenever it comes."""
-
-    joins = False
-
-    @override
     def lead(self, delay: int) -> int:
+        """All of them."""
         return delay
 
-    @override
+
+class Restart:
+    """Executes a chunk from its first action, whenever it comes."""
+
+    joins: ClassVar = False
+
     def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
+        """As long before the end of the chunk's own s steps as the inference takes."""
         return progress.index >= progress.execution_horizon - delay.estimate()
 
-    @override
     def start(self, step: int, executed: int) -> int:
+        """Count from now."""
         return step
 
-    @override
     def holds(self, index: int, execution_horizon: int) -> bool:
+        """Never."""
         return False
 
+    def lead(self, delay: int) -> int:
+        """All of them."""
+        return delay
 
-class Wait(Takeover):
+
+class Wait:
     """Lets the robot wait until its next chunk is there."""
 
-    joins = False
+    joins: ClassVar = False
 
-    @override
-    def lead(self, delay: int) -> int:
-        return 0
-
-    @override
     def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
+        """At the end of the chunk's own s steps."""
         return self.holds(progress.index, progress.execution_horizon)
 
-    @override
     def start(self, step: int, executed: int) -> int:
+        """Count from now."""
         return step
 
-    @override
     def holds(self, index: int, execution_horizon: int) -> bool:
+        """From the end of the chunk's own s steps on."""
         return index >= execution_horizon
 
+    def lead(self, delay: int) -> int:
+        """None."""
+        return 0
 
-TAKEOVERS: Final[dict[Handover, Takeover]] = {
-    Handover.CONTINUE: Continue(),
-    Handover.RESTART: Restart(),
-    Handover.WAIT: Wait(),
-}
+
+TAKEOVERS: Final = {Handover.CONTINUE: Continue(), Handover.RESTART: Restart(), Handover.WAIT: Wait()}
