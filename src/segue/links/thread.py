@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from segue.core.chunk import Array, PolicySpec
+from segue.core.chunk import Array
 from segue.links.link import Answer, LinkState
 from segue.plan.plan import Request
 
@@ -31,8 +31,7 @@ class ThreadLink:
         self._answer = answer
         self._worker = ThreadPoolExecutor(1, "segue-inference") if worker is None else worker
         self._flight: Future[Answer] | None = None
-        self.state, self.restarts, self.reason, self.epoch = LinkState.READY, 0, "", -1
-        self.spec: PolicySpec | None = None
+        self.state, self.restarts, self.reason, self.spec, self.epoch = LinkState.READY, 0, "", None, -1
 
     def new_epoch(self) -> int:
         """Count one episode more. See `PolicyLink.new_epoch`."""

@@ -26,13 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Observed, state_of
+from segue.core.robot import Driver
 from segue.errors import SpecError
 from segue.links.link import PolicyLink
 from segue.plan.plan import Event, Plan, Tick
 from segue.runtime.clock import Clock
 from segue.runtime.inference import Conversation
 from segue.runtime.operator import Operator, Stage
-from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never, stop_robot
+from segue.runtime.run import Counts, Ending, Tolerance, check_duration, never, stop_robot
 from segue.runtime.signals import has_come
 from segue.runtime.watchdog import Watchdog
 from segue.safety.fits import check_limits, check_policy

@@ -139,8 +139,7 @@ class PlanEngine:
         self._infer, self._settings, self._dt, self._reset_policy, self._end = infer, settings, dt, reset_policy, end
         self._kinds, self._sink = kinds, sink or Sinks()
         delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
-        s = max(delay.estimate(), 1)
-        self._plan = Plan(s + delay.estimate(), 0, s, delay)  # no chunk is like this: see `_fit`
+        self._plan = unsized(delay)
         self._link = ThreadLink(self._answer, worker)
         self._conversation = Conversation(self._plan, self._link, self._sink, dt, state or (lambda _: None))
         self._size: tuple[int, int] | None = None
@@ -236,7 +235,7 @@ class PlanEngine:
         if self._plan.action == 0 and self._size is not None:
             horizon, action = self._size
             self._kinds.check("action", [f"action {i}" for i in range(action)])
-            self._plan.resize(horizon, action, steps_of(horizon, self._settings.execution_horizon))
+            fit(self._plan, horizon, action, self._settings.execution_horizon)
 
     def _take(self, now: float) -> None:
         """Take what has arrived; the last of too many failures ends the rollout."""
@@ -277,6 +276,16 @@ def kinds_of(said: Mapping[str, str], names: Sequence[str]) -> Dimensions:
     return Dimensions.of(*(said.get(name, "linear") for name in names))
 
 
-def steps_of(horizon: int, execution_horizon: int | None) -> int:
-    """The execution horizon that was chosen for chunks of a length that is known only now; by default half of it."""
-    return max(horizon // 2, 1) if execution_horizon is None else execution_horizon
+def unsized(delay: WindowQuantile) -> Plan:
+    """A plan for chunks whose size only the first one will say: none has no action dimension, as this one expects."""
+    s = max(delay.estimate(), 1)
+    return Plan(s + delay.estimate(), 0, s, delay)
+
+
+def fit(plan: Plan, horizon: int, action: int, execution_horizon: int | None) -> None:
+    """Give an `unsized` plan its size, and what was chosen to execute of each chunk; None for half of it.
+
+    Raises:
+        TimingError: ``d <= s <= H - d`` is violated.
+    """
+    plan.resize(horizon, action, max(horizon // 2, 1) if execution_horizon is None else execution_horizon)
