@@ -191,6 +191,9 @@ def test_a_chunk_now_and_then_that_cannot_be_executed_is_asked_for_again(what: s
     engine, worker = engine_of(policy, execution_horizon=4)
     assert run(engine, worker, 60, finished=lambda _: True)[-1] is not None
     assert not engine.failed
+    for _, leftover, continuation in policy.asked[1:]:  # of the last good chunk, in both spaces
+        assert (leftover is None) == (continuation.known == 0)
+        assert leftover is None or torch.equal(leftover, 10 * torch.from_numpy(continuation.prefix))
 
 
 def test_a_delay_beyond_s_is_told_as_it_is() -> None:
