@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segue.core.chunk import Continuation
 from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine
+from segue.trace.sink import Sink
 
 HORIZON, NAMES = 12, ("x.pos",)
 
@@ -27,10 +28,7 @@ class ByHand(Executor):
 
     def finish(self) -> None:
         for future, fn, args in self.waiting:
-            try:
-                future.set_result(fn(*args))
-            except RuntimeError as error:
-                future.set_exception(error)
+            future.set_result(fn(*args))
         self.waiting = []
 
 
@@ -55,14 +53,17 @@ class Counting:
         self.ended += 1
 
 
-def engine_of(policy: Counting, **settings: Any) -> tuple[PlanEngine, ByHand]:
+def engine_of(
+    policy: Counting, dt: float = 1.0, sink: Sink | None = None, **settings: Any
+) -> tuple[PlanEngine, ByHand]:
+    """An engine that waits for one step after a failure, unless its steps are shorter than a second."""
     worker = ByHand()
     engine = PlanEngine(
-        policy.infer, EngineSettings(**settings), reset_policy=policy.reset, end=policy.end, worker=worker
-    )
+        policy.infer, EngineSettings(**settings), dt=dt, reset_policy=policy.reset, end=policy.end, worker=worker,
+        sink=sink,
+    )  # fmt: skip
     engine.start()
     engine.reset()
-    worker.finish()
     engine.resume()
     return engine, worker
 

@@ -86,7 +86,7 @@ def test_a_negative_threshold_is_refused() -> None:
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(1, 50), st.integers(0, 50))
 def test_each_trigger_looks_at_its_own_number(asked: int, left: int, s: int, threshold: int) -> None:
-    progress = Progress(asked, left, s)
+    progress = Progress(asked, left, s, index=7)
     assert FixedHorizon().due(progress) == (asked >= s)
     assert QueueThreshold(threshold).due(progress) == (left <= threshold)
     assert Continuously().due(progress)

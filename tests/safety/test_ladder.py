@@ -30,22 +30,26 @@ EVENTS = {
 }
 
 
-def script(text: str) -> list[tuple[bool, Health]]:
-    """``a`` is a step with an action, ``.`` without; ``a:stop`` adds an event, ``10*a`` repeats."""
-    steps: list[tuple[bool, Health]] = []
+def script(text: str) -> list[tuple[str, Health]]:
+    """``a`` is a step with an action, ``x`` with one that is refused, ``.`` without one.
+
+    ``a:stop`` adds an event, ``10*a`` repeats.
+    """
+    steps: list[tuple[str, Health]] = []
     for word in text.split():
         count, _, rest = word.rpartition("*")
         what, _, event = rest.partition(":")
-        steps += [(what == "a", EVENTS[event] if event else WELL)] * int(count or 1)
+        steps += [(what, EVENTS[event] if event else WELL)] * int(count or 1)
     return steps
 
 
 def play(text: str) -> list[Command]:
     """Actions swing, so that the robot moves all the time."""
     ladder, commands = Ladder(LIMITS, DT, [0.0, 0.0]), []
-    for tick, (action, health) in enumerate(script(text)):
+    for tick, (what, health) in enumerate(script(text)):
         wanted = 0.3 * np.sin(1.5 * DT * tick + np.array([0.0, 2.0])) - np.array([0.0, 0.3 * np.sin(2.0)])
-        commands.append(ladder.step(wanted.astype(np.float32) if action else None, health))
+        action = {"a": wanted.astype(np.float32), "x": np.array([nan, 0.0]), ".": None}[what]
+        commands.append(ladder.step(action, health))
     return commands
 
 
@@ -66,6 +70,9 @@ def transitions(commands: list[Command]) -> list[str]:
         ("20*a 300*.", ["run", "stopping: no action is due", "hold: no action is due"]),
         ("20*a 5*a:lost 300*.:lost", ["run", "degraded", "stopping: no action is due", "hold"]),
         ("20*a 300*. 20*a", ["run", "stopping", "hold", "run: actions"]),
+        # what began a stop is its cause until the robot is at rest
+        ("20*a x 300*.", ["run", "stopping: an action of wrong shape", "hold: an action of wrong shape"]),
+        ("20*a . x 300*.", ["run", "stopping: no action is due", "hold: an action of wrong shape"]),
         # with the policy lost again, the rest of a chunk does not start a motion
         ("20*a 300*. 20*a:lost", ["run", "stopping", "hold"]),
         # an operator's stop stays, until the operator resumes it

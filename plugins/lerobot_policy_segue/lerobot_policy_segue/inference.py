@@ -189,6 +189,7 @@ def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> Infe
     return PlanEngine(
         infer,
         settings,
+        dt=1 / parts["fps"],
         reset_policy=pipeline.reset,
         end=(lambda: None) if shutdown is None else shutdown.set,
         state=state,

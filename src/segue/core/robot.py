@@ -142,14 +142,12 @@ class Outcome:
     finished: bool
 
 
-@runtime_checkable
-class Robot(Protocol):
-    """One observation and one action per control step."""
+class Driver(Protocol):
+    """What a control loop asks of a robot. A call may raise, and should not block.
 
-    @property
-    def spec(self) -> RobotSpec:
-        """What it measures and takes."""
-        ...
+    One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
+    do: otherwise nothing in this process runs meanwhile, the watchdog included.
+    """
 
     def observe(self) -> Observed:
         """What is measured now: the state, shape (observation,), float32; with cameras, an `Observation`."""
@@ -159,16 +157,26 @@ class Robot(Protocol):
         """One control step towards an action, shape (action,); the robot clips it to its limits."""
         ...
 
+    def stop(self) -> None:
+        """End the motion and release what is held; may be called twice, and by another thread when a call hangs."""
+        ...
+
+
+@runtime_checkable
+class Robot(Driver, Protocol):
+    """One observation and one action per control step."""
+
+    @property
+    def spec(self) -> RobotSpec:
+        """What it measures and takes."""
+        ...
+
     def hold(self) -> None:
         """One control step for which no action is due.
 
         What moves something for as long as it is not zero, velocities and displacements, is zero; all else, such as
         position targets and a gripper, stays as commanded. `RobotSpec.held` says it.
         """
-        ...
-
-    def stop(self) -> None:
-        """End the motion and release what the robot holds on to; may be called twice."""
         ...
 
 

@@ -32,19 +32,8 @@ from numpy.typing import NDArray
 from segue.core.chunk import Array, Chunk, Continuation, Past, are_real, check_whole
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
+from segue.plan.handover import TAKEOVERS, Handover
 from segue.plan.trigger import FIXED_HORIZON, Progress, Trigger
-
-
-class Handover(Enum):
-    """How a chunk takes over from the one before."""
-
-    CONTINUE = "continue"
-    """The robot executes on during inference, and the new chunk is joined at the step that has been reached: its first
-    d actions are skipped."""
-    RESTART = "restart"
-    """The robot executes on during inference, and the new chunk is executed from its first action, d steps late."""
-    WAIT = "wait"
-    """The robot waits during inference: synchronous execution."""
 
 
 class Delivery(Enum):
@@ -71,12 +60,21 @@ class Event(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An inference to start with the observation of this step."""
+    """An inference to start with the observation of this step.
+
+    Attributes:
+        epoch: Of the plan.
+        number: Counted on through all epochs.
+        step: Of the observation.
+        continuation: What the policy is told.
+        continues: Number of the chunk that is executing, of which the prefix is what is left; None where there is none.
+    """
 
     epoch: int
     number: int
     step: int
     continuation: Continuation
+    continues: int | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step, in a tenth of a dataclass's time
@@ -145,26 +143,29 @@ class Plan:
         handover: Handover = Handover.CONTINUE,
         trigger: Trigger = FIXED_HORIZON,
     ) -> None:
-        for name, steps in (("horizon", horizon), ("action", action)):
-            check_whole(name, steps)
-        self._horizon, self._action, self._handover, self.delay = horizon, action, handover, delay
-        self._set(execution_horizon, trigger)
+        self._handover, self._takeover, self.delay = handover, TAKEOVERS[handover], delay
+        self._set(horizon, action, execution_horizon, trigger)
         self.epoch = 0
         self._number = 0
         self._clear()
 
-    def _set(self, execution_horizon: int, trigger: Trigger) -> None:
-        """Take settings that fit to all the others, or none."""
-        check_whole("execution horizon", execution_horizon)
-        if self._handover is not Handover.CONTINUE and trigger != FIXED_HORIZON:
+    def _set(self, horizon: int, action: int, execution_horizon: int, trigger: Trigger) -> None:
+        """Take settings that fit to one another, or none."""
+        for name, steps in (("horizon", horizon), ("action", action), ("execution horizon", execution_horizon)):
+            check_whole(name, steps)
+        if not self._takeover.joins and trigger != FIXED_HORIZON:
             raise SpecError(
                 got=f"trigger {trigger} with handover {self._handover.value}",
                 expected="the trigger 'fixed': such chunks are executed for s steps from their first action on",
                 change="leave the trigger out, or use a method whose chunks are joined",
             )
-        delay = 0 if self._handover is Handover.WAIT else self.delay.estimate()
-        trigger.check(self._horizon, delay, execution_horizon)
+        trigger.check(horizon, self._takeover.lead(self.delay.estimate()), execution_horizon)
+        self._horizon, self._action = horizon, action
         self._execution_horizon, self._trigger = execution_horizon, trigger
+
+    def resize(self, horizon: int, action: int, execution_horizon: int) -> None:
+        """Expect chunks of another size, before the first one is there. Raises what making a plan raises."""
+        self._set(horizon, action, execution_horizon, self._trigger)
 
     @property
     def horizon(self) -> int:
@@ -188,7 +189,7 @@ class Plan:
 
     @execution_horizon.setter
     def execution_horizon(self, steps: int) -> None:
-        self._set(steps, self._trigger)
+        self._set(self._horizon, self._action, steps, self._trigger)
 
     @property
     def trigger(self) -> Trigger:
@@ -197,7 +198,7 @@ class Plan:
 
     @trigger.setter
     def trigger(self, trigger: Trigger) -> None:
-        self._set(self._execution_horizon, trigger)
+        self._set(self._horizon, self._action, self._execution_horizon, trigger)
 
     def _clear(self) -> None:
         self.step = 0
@@ -235,7 +236,7 @@ class Plan:
         if not self.due:
             return None
         self._number += 1
-        self._pending = Request(self.epoch, self._number, self.step, self._continuation())
+        self._pending = Request(self.epoch, self._number, self.step, self._continuation(), self._chunk_number)
         self._executed_at_request = self._executed
         self._asked_at = self.step
         # A copy: the robot may measure into the same memory again
@@ -250,8 +251,6 @@ class Plan:
     def _wanted(self) -> bool:
         if self.chunk is None or self._asked_at is None:
             return True
-        if self._handover is not Handover.CONTINUE:
-            return self._finished_share()
         if (left := self.chunk.end - self.step) <= 0:
             return True
         s, asked = self._execution_horizon, self._executed - self._executed_at_request
@@ -259,36 +258,25 @@ class Plan:
         # executed first: asked for at its first action, the next one would come when the robot is beyond its last.
         if (passed := self.step - self._asked_at) - asked <= s:
             asked = passed
-        return self._trigger.due(Progress(asked, left, s))
-
-    def _finished_share(self) -> bool:
-        """Whether the chunk's own s steps have been executed, counted from its first action."""
-        return self.chunk is not None and self.step - self.chunk.start >= self._share
-
-    @property
-    def _share(self) -> int:
-        """Steps of a chunk after which the next is asked for: RESTART asks d steps ahead of the takeover."""
-        if self._handover is Handover.RESTART:
-            return max(self._execution_horizon - self.delay.estimate(), 0)
-        return self._execution_horizon
+        progress = Progress(asked, left, s, index=self.step - self.chunk.start)
+        return self._takeover.due(progress, self._trigger, self.delay)
 
     def _continuation(self) -> Continuation:
-        prefix = np.zeros((0, self._action), np.float32)
-        if self.chunk is not None and self._handover is Handover.CONTINUE:
+        joins, prefix = self._takeover.joins, np.zeros((0, self._action), np.float32)
+        if self.chunk is not None and joins:
             prefix = self.chunk.since(self.step)
         # Chunks start in the order of their requests, none of them after this step, so that they fall silent in turn.
         ends = [start + self._horizon for start in self._starts]
         votes = len(ends) - np.searchsorted(ends, np.arange(self.step, self.step + len(prefix)), side="right")
-        estimate = self.delay.estimate()
-        delay = min(estimate, len(prefix))
+        lead = self._takeover.lead(self.delay.estimate())
         # What will really pass until the next request: it waits for the answer to this one, however small s is.
         s = self._trigger.steps(self._horizon, self._execution_horizon)
-        s = max(s, min(estimate, self._horizon) if self._handover is Handover.RESTART else delay)
+        s = max(s, min(lead, len(prefix) if joins else self._horizon))
         past = None
         if self._seen is not None and 0 < len(self._since) <= self._horizon:  # more where nobody was there to be asked
             past = Past(self._seen, np.stack(self._since))
         return Continuation(
-            self.step, prefix, delay, s, np.asarray(votes, np.int64), previous=self._last,
+            self.step, prefix, min(lead, len(prefix)), s, np.asarray(votes, np.int64), previous=self._last,
             episode=self.epoch, past=past,
         )  # fmt: skip
 
@@ -324,7 +312,7 @@ class Plan:
             return Delivery.REFUSED
         executed = self._executed - self._executed_at_request
         first = self.chunk is None
-        start = self.step if self._handover is Handover.RESTART else self.step - executed
+        start = self._takeover.start(self.step, executed)
         if not first:
             self.delay.observe(executed)
         chunk = Chunk(numbers, start)
@@ -381,9 +369,9 @@ class Plan:
 
     def _tick_now(self) -> Tick:
         chunk = self.chunk
-        waiting = self._handover is Handover.WAIT and self._finished_share()
-        if chunk is None or waiting or not chunk.covers(self.step):
+        if chunk is None or not chunk.covers(self.step):
+            return Tick(self.step, None, Event.HELD)
+        if self._takeover.holds(index := self.step - chunk.start, self._execution_horizon):
             return Tick(self.step, None, Event.HELD)
         event = Event.SWITCHED if self._switched else Event.CONTINUED
-        index = self.step - chunk.start
         return Tick(self.step, chunk.actions[index], event, self._chunk_number, index, self._chunk_delay)

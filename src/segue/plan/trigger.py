@@ -24,11 +24,13 @@ class Progress(msgspec.Struct, frozen=True):  # made in every control step
         asked: Steps since the last request, without those of a hold that was longer than s.
         left: Actions of the executing chunk that are still to be executed.
         execution_horizon: s of the plan [steps].
+        index: Place in the executing chunk of the action that is due.
     """
 
     asked: int
     left: int
     execution_horizon: int
+    index: int
 
 
 class Trigger(Protocol):

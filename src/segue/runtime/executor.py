@@ -26,12 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import Observed, state_of
+from segue.core.robot import Driver
 from segue.errors import SpecError
 from segue.links.link import PolicyLink
 from segue.plan.plan import Event, Plan, Tick
 from segue.runtime.clock import Clock
 from segue.runtime.inference import Conversation
-from segue.runtime.run import Counts, Driver, Ending, Tolerance, check_duration, never, stop_robot
+from segue.runtime.operator import Operator, Stage
+from segue.runtime.run import Counts, Ending, Tolerance, check_duration, never, stop_robot
 from segue.runtime.signals import has_come
 from segue.runtime.watchdog import Watchdog
 from segue.safety.fits import check_limits, check_policy
@@ -101,8 +103,7 @@ class Executor:
         self._stall = stall and max(stall, 2 * self.dt)  # the watchdog is fed once per period
         self._standstill = max(self._tolerance.standstill, 3 * self.dt)
         self._policy_dt = self.dt if policy_dt is None else policy_dt
-        self._stop = self._pause = False
-        self.kept_paused = ""
+        self._stop, self._operator = False, Operator()
         self._sent_at, self._told_slow = -inf, False
         self._check(ladder)
         self.conversation = Conversation(plan, link, self._sink, self.dt)
@@ -125,11 +126,8 @@ class Executor:
         self.ladder = ladder
         self.fault = ""
         """What led to a fault."""
-        self._pause = self._pause and not self.kept_paused  # what could not go on is over; what was asked for is not
-        self.kept_paused = ""
-        """Why the last `resume` has failed; empty when it has not."""
+        self._operator.begin()
         self._stop = self._stop or has_come()
-        self._let_go = self._resume = False
         self._why, self._over = Ending.STOPPED, None
         self._unsent: _Due | None = None
         self._bad_states = self._failed_sends = 0
@@ -158,7 +156,7 @@ class Executor:
 
     def pause(self) -> None:
         """Come to rest and let go: no command is sent until `resume`. Chunk and prefix are forgotten."""
-        self._pause = True
+        self._operator.wanted = True
 
     def resume(self) -> None:
         """Go on from where the robot is then.
@@ -166,7 +164,12 @@ class Executor:
         Where it cannot say where it is, or is outside of its limits, the run stays paused, `kept_paused` says why, and
         this may be called again.
         """
-        self._pause = False
+        self._operator.wanted = False
+
+    @property
+    def kept_paused(self) -> str:
+        """Why the last `resume` has failed; empty when it has not."""
+        return self._operator.refused
 
     def run(self, seconds: float = inf, done: Callable[[], bool] = never) -> Ending:
         """Drive the robot until something ends it.
@@ -223,10 +226,11 @@ class Executor:
                 watchdog.feed()
             if now - start >= seconds and not self._stop:
                 self._stop, self._why = True, Ending.TIME
-            if now - self._fresh > self._standstill and not self._let_go:  # the machine stood still
+            if now - self._fresh > self._standstill and not self._operator.has_let_go:  # the machine stood still
                 self._held_since = None
                 self.counts.standstills += 1
-                self._forget_plan()
+                self._operator.let_go()
+                self.conversation.reset()
             ending = self._step(now, now - deadline)
             if watchdog is not None and watchdog.fired:
                 self.fault = self.fault or f"a call of the robot's driver took longer than {self._stall:g} s"
@@ -264,17 +268,17 @@ class Executor:
         self.conversation.deliver(now, after_request=False)
         if self._policy is None:
             self._meet_policy()
-        asked, request = False, None
-        if observation is not None and not self._stop and not self._let_go and self.conversation.ready(now):
+        asked, request, operator = False, None, self._operator
+        if observation is not None and not self._stop and not operator.has_let_go and self.conversation.ready(now):
             asked, request = True, self.conversation.request(observation)
             if request is not None:
                 self.conversation.deliver(now, after_request=True)
-        lost, stop = self.conversation.lost, self._stop or self._let_go
+        lost, stop = self.conversation.lost, self._stop or operator.has_let_go
+        resume = operator.stage is Stage.RESUMING
         stale = self._bad_states >= self._tolerance.failures
         health = WELL
-        if lost or stop or stale or self._resume:
-            health = Health(policy_lost=lost, state_stale=stale, stop=stop, resume=self._resume)
-        self._resume = False
+        if lost or stop or stale or resume:
+            health = Health(policy_lost=lost, state_stale=stale, stop=stop, resume=resume)
         tick = self.plan.tick() if self.ladder.follows(health) else self.plan.stand()
         self._moved = self._moved or tick.action is not None
         if tick.event is not Event.STOOD:
@@ -349,20 +353,19 @@ class Executor:
         return True
 
     def _paused(self) -> bool:
-        """Whether this slot is somebody else's."""
-        if self._pause and not self._let_go:
-            self._forget_plan()
-        if not self._let_go or self.ladder.state is not State.HOLD or self._unsent is not None:
-            return False
-        if self._pause:
-            return True
-        try:
-            self.ladder.rebase(np.asarray(self._position(), np.float64).tolist())
-        except Exception as error:  # the robot is at rest, and somebody beside it
-            self.kept_paused, self._pause = f"{type(error).__name__}: {error}", True
-            return True
-        self._let_go, self._resume, self._moved, self.kept_paused = False, True, False, ""
-        return False
+        """Whether nothing is to be sent in this slot."""
+        operator, had_let_go = self._operator, self._operator.has_let_go
+        stage = operator.slot(at_rest=self.ladder.state is State.HOLD and self._unsent is None)
+        if operator.has_let_go and not had_let_go:
+            self.conversation.reset()  # what follows is asked for anew
+        if stage is Stage.RESUMING:
+            try:
+                self.ladder.rebase(np.asarray(self._position(), np.float64).tolist())
+            except Exception as error:  # the robot is at rest, and somebody beside it
+                operator.refuse(f"{type(error).__name__}: {error}")
+                return True
+            self._moved = False
+        return stage is Stage.PAUSED
 
     def _ending(self, command: Command, sent: bool, now: float) -> Ending | None:
         if command.state is State.FAULT or self._failed_sends >= self._tolerance.failures:
@@ -373,7 +376,7 @@ class Executor:
             return None
         if self._stop and sent:
             return self._why
-        if self._let_go or command.cause is Cause.STOPPED:
+        if self._operator.has_let_go or command.cause is Cause.STOPPED:
             return None
         self._held_since = now if self._held_since is None else self._held_since
         if now - self._held_since > self._tolerance.hold:
@@ -381,11 +384,6 @@ class Executor:
             self.fault = f"no actions for {self._tolerance.hold:g} s: {why}"
             return Ending.FAULT
         return None
-
-    def _forget_plan(self) -> None:
-        """Come to rest, and go on from there with a plan that is asked for anew."""
-        self._let_go = True
-        self.conversation.reset()
 
     def _say_slow(self) -> None:
         """Once, after the robot has been stopped, why commands came at a lower rate than was asked for."""

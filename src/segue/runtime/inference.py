@@ -9,13 +9,14 @@ turned to NaN is not asked in every step.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from segue.core.chunk import are_real
-from segue.core.observation import Observed, state_of
+from segue.core.chunk import Array, are_real
+from segue.core.observation import state_of
 from segue.errors import SpecError
 from segue.links.link import Answer, LinkState, PolicyLink
 from segue.plan.plan import Delivery, Plan, Request
@@ -37,6 +38,7 @@ class Said:
         dropped: Answers that nobody waited for.
         root_cause: The first error or refusal since the last chunk that was taken, in this episode; empty when all is
             well.
+        last_error: The last error or refusal.
     """
 
     requests: int = 0
@@ -44,6 +46,7 @@ class Said:
     errors: int = 0
     dropped: int = 0
     root_cause: str = ""
+    last_error: str = ""
 
 
 class Conversation:
@@ -54,10 +57,13 @@ class Conversation:
         link: To the policy.
         sink: Is told about every answer.
         dt: Control period, the first wait after a failure [s].
+        state: Of an observation, what the plan keeps for the next request; see `Plan.request`.
     """
 
-    def __init__(self, plan: Plan, link: PolicyLink, sink: Sink, dt: float) -> None:
-        self.plan, self._link, self._sink, self._dt = plan, link, sink, dt
+    def __init__(
+        self, plan: Plan, link: PolicyLink, sink: Sink, dt: float, state: Callable[[Any], Array | None] = state_of
+    ) -> None:
+        self.plan, self._link, self._sink, self._dt, self._state = plan, link, sink, dt, state
         self.said = Said()
         self._asked: Request | None = None
         self._before: Request | None = None
@@ -66,21 +72,23 @@ class Conversation:
     @property
     def lost(self) -> bool:
         """Whether no fresh chunk is to be expected: nobody is there, or the last request failed."""
-        return self._failures > 0 or self._link.state is not LinkState.READY
+        return self.failures > 0 or self._link.state is not LinkState.READY
 
     def reset(self) -> None:
         """A new episode, in plan and policy: what is under way, also for another plan, is not taken for its own."""
         self.plan.reset(self._link.new_epoch())
         self._before, self._asked = self._asked or self._before, None
-        self._failures, self._not_before, self.said.root_cause = 0, float("-inf"), ""
+        self.failures = 0
+        """One after the other since the last chunk that was taken, in this episode."""
+        self._not_before, self.said.root_cause = float("-inf"), ""
 
     def ready(self, now: float) -> bool:
         """Whether somebody is there to be asked, and the wait after a failure is over."""
         return self._link.state is LinkState.READY and now >= self._not_before
 
-    def request(self, observation: Observed) -> int | None:
+    def request(self, observation: Any) -> int | None:
         """Ask if it is due. The number of the request, None when it was not."""
-        if not self.plan.due or (request := self.plan.request(state_of(observation))) is None:
+        if not self.plan.due or (request := self.plan.request(self._state(observation))) is None:
             return None
         self._asked = request
         self.said.requests += 1
@@ -114,7 +122,7 @@ class Conversation:
         if outcome is not None:
             self.said.outcomes[outcome] += 1
         if outcome is Delivery.TAKEN:
-            self._failures, self.said.root_cause = 0, ""
+            self.failures, self.said.root_cause = 0, ""
         elif outcome is Delivery.REFUSED and not are_real(actions):
             self._fail(f"a chunk of {np.asarray(actions).dtype}, not of real numbers", now)
             actions = None
@@ -143,6 +151,6 @@ class Conversation:
         self._fail(error, now)
 
     def _fail(self, error: str, now: float) -> None:
-        self.said.root_cause = self.said.root_cause or error
-        self._not_before = now + min(self._dt * 2.0 ** min(self._failures, 60), _LONGEST_WAIT)
-        self._failures += 1
+        self.said.root_cause, self.said.last_error = self.said.root_cause or error, error
+        self._not_before = now + min(self._dt * 2.0 ** min(self.failures, 60), _LONGEST_WAIT)
+        self.failures += 1

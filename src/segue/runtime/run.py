@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 from math import isnan
-from typing import Final, Protocol
-
-from numpy.typing import NDArray
+from typing import Final
 
 from segue.core.chunk import check_whole
-from segue.core.observation import Observed
+from segue.core.robot import Driver
 from segue.errors import SpecError
 
 _IMPATIENCE: Final = 3  # calls of a robot's stop, each ended by a signal, after which one that hangs is left alone
@@ -23,26 +21,6 @@ class Ending(Enum):
     STOPPED = "stopped by the operator"
     ABORTED = "stopped at once"
     FAULT = "fault"
-
-
-class Driver(Protocol):
-    """What is asked of a robot; every `segue.core.robot.Robot` is one. A call may raise, and should not block.
-
-    One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
-    do: otherwise nothing in this process runs meanwhile, the watchdog included.
-    """
-
-    def observe(self) -> Observed:
-        """What is measured now: a state (observation,), or with cameras an `Observation`."""
-        ...
-
-    def send(self, action: NDArray) -> None:
-        """One control step towards an action, shape (action,)."""
-        ...
-
-    def stop(self) -> None:
-        """End the motion; may be called twice, and by another thread when a call hangs."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fakes.clock_robot_link import Log
 from fakes.lerobot_engine import HORIZON, NAMES, ByHand, Counting, engine_of, run
 from segue.core.chunk import Array, Continuation
 from segue.errors import TimingError
 from segue.integrations.lerobot.ahead import AheadInference, state_in
 from segue.integrations.lerobot.commanded import commanded_state
 from segue.integrations.lerobot.engine import MAX_FAILURES, EngineSettings, Inferred, PlanEngine
+from segue.plan.plan import Delivery
 
 
 def test_a_chunk_is_joined_at_the_action_that_the_robot_has_reached() -> None:
@@ -103,10 +105,43 @@ def test_a_policy_that_fails_is_asked_again_and_one_that_goes_on_failing_ends_th
     assert run(engine, worker, 6, finished=lambda _: True)[-1] is not None
     assert not engine.failed
     policy.broken = True
-    run(engine, worker, 4 + MAX_FAILURES, finished=lambda _: True)
+    run(engine, worker, 4 + 2 * MAX_FAILURES, finished=lambda _: True)
     assert engine.failed
     assert policy.ended == 1
     assert engine.get_action(None) is None
+
+
+@pytest.mark.parametrize("dt", [0.125, 0.5])
+def test_a_policy_that_fails_is_asked_less_and_less_often(dt: float) -> None:
+    """The wait doubles from a control period up to a second, and begins anew in the next episode."""
+    policy = Counting()
+    engine, worker = engine_of(policy, dt=dt)
+    policy.broken, before, failed = True, 0, []
+    for step in range(100):
+        worker.finish()
+        engine.notify_observation({"step": step})
+        engine.get_action(None)
+        if engine._conversation.failures > before:
+            before += 1
+            failed.append(dt * step)
+    waits = [min(dt * 2**n, 1.0) + dt for n in range(MAX_FAILURES - 1)]  # and a step for the inference
+    assert np.diff(failed).tolist() == waits
+    policy.broken = False
+    engine.reset()
+    assert run(engine, worker, 2, finished=lambda _: True)[-1] is not None
+
+
+def test_steps_and_chunks_are_traced() -> None:
+    policy, log = Counting(), Log()
+    engine, worker = engine_of(policy, sink=log, execution_horizon=4)
+    taken = run(engine, worker, 30, finished=lambda step: step % 3 == 0)
+    traced = [None if tick.action is None else tick.action.item() for _, tick, _ in log.ticks]
+    assert traced == taken[3:]  # those before the first chunk are no steps of the plan
+    answered = [request for request, outcome, _ in log.chunks if outcome is Delivery.TAKEN]
+    assert [request.number for request in answered] == [1 + n for n in range(len(answered))]
+    assert len(answered) == engine._conversation.said.outcomes[Delivery.TAKEN] > 5
+    asked = [values["request"] for _, _, values in log.ticks if values["request"] is not None]
+    assert asked == list(range(2, 1 + len(policy.asked) + bool(worker.waiting)))
 
 
 UNUSABLE = {
@@ -156,6 +191,9 @@ def test_a_chunk_now_and_then_that_cannot_be_executed_is_asked_for_again(what: s
     engine, worker = engine_of(policy, execution_horizon=4)
     assert run(engine, worker, 60, finished=lambda _: True)[-1] is not None
     assert not engine.failed
+    for _, leftover, continuation in policy.asked[1:]:  # of the last good chunk, in both spaces
+        assert (leftover is None) == (continuation.known == 0)
+        assert leftover is None or torch.equal(leftover, 10 * torch.from_numpy(continuation.prefix))
 
 
 def test_a_delay_beyond_s_is_told_as_it_is() -> None:
@@ -171,7 +209,7 @@ def test_failures_of_the_last_episode_do_not_count_in_the_next() -> None:
     engine, worker = engine_of(policy, execution_horizon=4)
     run(engine, worker, 3, finished=lambda _: True)
     policy.broken = True
-    run(engine, worker, 4 + MAX_FAILURES, finished=lambda _: True)
+    run(engine, worker, 4 + 2 * MAX_FAILURES, finished=lambda _: True)
     assert engine.failed
     policy.broken = False
     engine.reset()
@@ -182,7 +220,7 @@ def test_an_inference_of_the_last_episode_neither_counts_nor_is_executed() -> No
     policy = Counting()
     engine, worker = engine_of(policy, execution_horizon=4)
     run(engine, worker, 7, finished=lambda step: step == 1)
-    assert engine._flight is not None
+    assert engine._link._flight is not None
     policy.broken = True
     worker.waiting, old = [], worker.waiting
     engine.reset()
@@ -206,13 +244,13 @@ def test_settings_that_do_not_fit_the_chunks_are_refused(execution_horizon: int)
 
 def test_with_a_thread_of_its_own_the_policy_is_asked_and_stopped() -> None:
     policy = Counting()
-    engine = PlanEngine(policy.infer, EngineSettings(), reset_policy=policy.reset, end=policy.end)
+    engine = PlanEngine(policy.infer, EngineSettings(), dt=0.02, reset_policy=policy.reset, end=policy.end)
     engine.reset()
     engine.resume()
     engine.notify_observation({"step": 0})
     assert engine.get_action(None) is None
-    assert engine._first is not None
-    engine._first.result(timeout=30)
+    assert engine._link._flight is not None
+    engine._link._flight.result(timeout=30)
     action = engine.get_action(None)
     assert action is not None
     assert action.item() == 0
@@ -227,7 +265,7 @@ class Following:
         self.x, self.pasts = 0.0, list[tuple[float, Continuation]]()
         self.ahead, self.worker = AheadInference(self.chunk, commanded_state(NAMES, NAMES), NAMES), ByHand()
         self.engine = PlanEngine(
-            self.infer, EngineSettings(execution_horizon=4), reset_policy=lambda: None, end=lambda: None,
+            self.infer, EngineSettings(execution_horizon=4), dt=1.0, reset_policy=lambda: None, end=lambda: None,
             worker=self.worker, state=lambda observation: state_in(observation, NAMES),
         )  # fmt: skip
         self.engine.resume()

@@ -54,8 +54,8 @@ def test_a_hold_ends_velocities_and_sends_the_last_targets_again() -> None:
     def taken(said: Mapping[str, str]) -> list[list[float] | None]:
         worker = ByHand()
         engine = PlanEngine(
-            infer, EngineSettings(execution_horizon=6), reset_policy=lambda: None, end=lambda: None, worker=worker,
-            kinds=kinds_of(said, ("arm", "base")),
+            infer, EngineSettings(execution_horizon=6), dt=1.0, reset_policy=lambda: None, end=lambda: None,
+            worker=worker, kinds=kinds_of(said, ("arm", "base")),
         )  # fmt: skip
         engine.resume()
         found = []

@@ -204,7 +204,7 @@ def engine(plugin: ModuleType, policy: Any, **settings: Any) -> Any:
     return context.create_inference_engine(
         plugin.SegueInferenceConfig(**settings), policy=policy, shutdown_event=None, preprocessor=Processor(),
         postprocessor=Processor(), hw_features=HARDWARE, robot_wrapper=SimpleNamespace(robot_type="arm"), task="t",
-        device=None, ordered_action_keys=["y.pos", "x.pos"],
+        device=None, ordered_action_keys=["y.pos", "x.pos"], fps=50.0,
     )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from segue.core.chunk import Array
-from segue.integrations.lerobot.engine import plan_for
+from segue.integrations.lerobot.engine import fit, unsized
 from segue.plan.delay import WindowQuantile
-from segue.plan.plan import Delivery, Plan, Request, not_finite
+from segue.plan.plan import Delivery, Request, not_finite
 
 Predict = Callable[[Tensor | None, int], Tensor]
 """Leftover (batch, rows, action) or None, and delay -> chunks (batch, horizon, action)."""
@@ -36,7 +36,7 @@ class DelayedExecution:
 
     def reset(self) -> None:
         """Start a new episode."""
-        self._plan: Plan | None = None
+        self._plan = unsized(WindowQuantile(self.delay))
         self._arriving: tuple[int, Request, Array] | None = None
 
     def action(self, predict: Predict) -> Tensor:
@@ -49,42 +49,32 @@ class DelayedExecution:
             TimingError: Delay and execution horizon do not fit chunks of this length.
             SpecError: A chunk is not finite: unlike a robot, an evaluation has nothing to learn from going on.
         """
-        if self._plan is None:
-            return self._begin(predict)
-        if self._arriving is not None and self._arriving[0] == self._plan.step:
-            _, request, actions = self._arriving
-            _deliver(self._plan, request, actions)
+        self._deliver_if_due()
         if request := self._plan.request():
-            leftover = torch.from_numpy(request.continuation.prefix).unflatten(1, self._shape).transpose(0, 1)
-            actions = self._side_by_side(predict(leftover.to(self._device), request.continuation.delay))
-            if self.delay == 0:
-                _deliver(self._plan, request, actions)
-            else:
-                self._arriving = self._plan.step + self.delay, request, actions
-        return self._tick(self._plan)
-
-    def _begin(self, predict: Predict) -> Tensor:
-        """The first chunk, taken without a delay: it says how long chunks are."""
-        chunks = predict(None, 0)
-        batch, horizon, action = chunks.shape
-        self._shape, self._device = (batch, action), chunks.device
-        self._plan = plan_for(horizon, batch * action, self.execution_horizon, WindowQuantile(self.delay))
-        request = self._plan.request()
-        assert request is not None, "a new plan asks at once"
-        _deliver(self._plan, request, self._side_by_side(chunks))
-        return self._tick(self._plan)
-
-    def _tick(self, plan: Plan) -> Tensor:
-        tick = plan.tick()
+            actions = self._asked(request, predict)
+            # The first chunk is taken without a delay.
+            due = self._plan.step + (0 if self._plan.chunk is None else self.delay)
+            self._arriving = due, request, actions
+            self._deliver_if_due()
+        tick = self._plan.tick()
         assert tick.action is not None, "d <= s <= H - d: no chunk ends before the next one is there"
         return torch.from_numpy(tick.action.copy()).view(self._shape).to(self._device)
 
-    @staticmethod
-    def _side_by_side(chunks: Tensor) -> Array:
-        """Chunks (batch, horizon, action) as one of (horizon, batch * action)."""
+    def _asked(self, request: Request, predict: Predict) -> Array:
+        """Chunks (batch, horizon, action), as one of (horizon, batch * action)."""
+        leftover = None
+        if self._plan.chunk is not None:
+            left = torch.from_numpy(request.continuation.prefix).unflatten(1, self._shape).transpose(0, 1)
+            leftover = left.to(self._device)
+        chunks = predict(leftover, request.continuation.delay)
+        if leftover is None:
+            batch, horizon, action = chunks.shape
+            self._shape, self._device = (batch, action), chunks.device
+            fit(self._plan, horizon, batch * action, self.execution_horizon)
         return chunks.float().transpose(0, 1).flatten(1).cpu().numpy()
 
-
-def _deliver(plan: Plan, request: Request, actions: Array) -> None:
-    if plan.deliver(request, actions) is Delivery.REFUSED:
-        raise not_finite(actions, request)
+    def _deliver_if_due(self) -> None:
+        if self._arriving is not None and self._arriving[0] == self._plan.step:
+            (_, request, actions), self._arriving = self._arriving, None
+            if self._plan.deliver(request, actions) is Delivery.REFUSED:
+                raise not_finite(actions, request)

@@ -1,4 +1,4 @@
-"""Our runtime as an inference engine of `lerobot-rollout`: what LeRobot asks of one, decided by `runtime.plan`.
+"""Our runtime as an inference engine of `lerobot-rollout`: what LeRobot asks of one, decided by `segue.plan`.
 
     control thread   observe, get_action   observe, get_action   observe, get_action
     plan             request k    hold     deliver, tick         tick
@@ -10,29 +10,31 @@ engine answers None, LeRobot sends nothing, and the robot keeps its last target;
 velocity or a displacement, the last targets are sent again, and zero for these.
 
 An inference that raises and a chunk that cannot be executed (not finite, of another shape, too late) are failures
-alike: each is logged, and after ten in a row the rollout is ended.
+alike: each is logged, the next request waits longer after every one, and after ten in a row the rollout is ended.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from segue.core.chunk import Array, Continuation, check_whole, nothing_to_continue
+from segue.core.chunk import Array, Continuation, check_whole
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError, UnknownNameError
+from segue.links.thread import ThreadLink
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Event, Plan, Request
 from segue.policies.noise import Noise, noise_named
+from segue.runtime.inference import Conversation
+from segue.trace.records import TickRecord
+from segue.trace.sink import Sink, Sinks
 
 MAX_FAILURES = 10
 """Inferences that may fail one after the other before the rollout is ended."""
-
-"""Where chunks may start from, by name; made with a scale."""
 
 PREDICTORS = ("none", "commanded")
 """What may stand for the state of the takeover: that of the request, or as the actions in between command it."""
@@ -41,11 +43,6 @@ LOOK_BACK = ("diffusion", "multi_task_dit", "vqbet")
 """Policies of LeRobot that make a chunk of observations which only their own `select_action` gathers."""
 
 logger = logging.getLogger(__name__)
-
-_UNUSABLE = {
-    Delivery.REFUSED: "a chunk that is not finite",
-    Delivery.EXPIRED: "a chunk so late that the robot is beyond its last action",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +114,14 @@ class PlanEngine:
     Args:
         infer: From an observation to a chunk; called in the worker.
         settings: How chunks are executed.
-        reset_policy: Called in the worker at the start of an episode.
+        dt: Control period [s], in which waits after failures are counted.
+        reset_policy: Called in the worker before the first inference of an episode.
         end: Called when the policy has failed for good.
         worker: Where inference runs; a thread of its own by default.
         state: The state in an observation, shape (observation,), for policies that are to know what came of their last
             request (`Continuation.past`); None tells them nothing.
         kinds: What each action dimension is.
+        sink: Is told of every step and chunk.
     """
 
     def __init__(
@@ -130,24 +129,26 @@ class PlanEngine:
         infer: Infer,
         settings: EngineSettings,
         *,
+        dt: float,
         reset_policy: Callable[[], None],
         end: Callable[[], None],
         worker: Executor | None = None,
         state: Callable[[Mapping[str, Any]], Array] | None = None,
         kinds: Dimensions = LINEAR,
+        sink: Sink | None = None,
     ) -> None:
-        self._state, self._kinds = state, kinds
+        self._infer, self._settings, self._dt, self._reset_policy, self._end = infer, settings, dt, reset_policy, end
+        self._kinds, self._sink = kinds, sink or Sinks()
+        delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
+        self._plan = unsized(delay)
+        self._link = ThreadLink(self._answer, worker)
+        self._conversation = Conversation(self._plan, self._link, self._sink, dt, state or (lambda _: None))
+        self._size: tuple[int, int] | None = None
+        self._raw: dict[int | None, Tensor] = {}
         self._last: Tensor | None = None
-        self._infer, self._settings, self._reset_policy, self._end = infer, settings, reset_policy, end
-        self._worker = ThreadPoolExecutor(1, "segue-inference") if worker is None else worker
-        self._plan: Plan | None = None
-        self._first: Future[Inferred] | None = None
-        self._flight: tuple[Request, Future[Inferred]] | None = None
-        self._raw: Tensor | None = None
         self._observation: Mapping[str, Any] | None = None
-        self._failures, self._running = 0, False
-        self._episode, self._reset_for = 0, 0
-        self._count = dict.fromkeys(("actions", "chunks", "holds"), 0)
+        self._reset_for, self._steps, self._running = self._plan.epoch, 0, False
+        self._count = dict.fromkeys(("actions", "holds"), 0)
 
     @property
     def ready(self) -> bool:
@@ -157,7 +158,7 @@ class PlanEngine:
     @property
     def failed(self) -> bool:
         """Whether the policy has failed for good."""
-        return self._failures >= MAX_FAILURES
+        return self._conversation.failures >= MAX_FAILURES
 
     def start(self) -> None:
         """Nothing to start: the worker starts with the first inference."""
@@ -165,8 +166,12 @@ class PlanEngine:
     def stop(self) -> None:
         """Take no more; an inference under way ends by itself."""
         self._running = False
-        self._worker.shutdown(wait=False, cancel_futures=True)
-        logger.info("segue: %(actions)d actions from %(chunks)d chunks, %(holds)d steps without one", self._count)
+        self._link.close()
+        chunks = self._conversation.said.outcomes[Delivery.TAKEN]
+        logger.info(
+            "segue: %(actions)d actions from %(chunks)d chunks, %(holds)d steps without one",
+            self._count | {"chunks": chunks},
+        )
 
     def pause(self) -> None:
         """Answer no actions until `resume`."""
@@ -178,12 +183,8 @@ class PlanEngine:
 
     def reset(self) -> None:
         """Start a new episode, of which nothing of the last one is left; chunks under way will be stale."""
-        if self._plan is not None:
-            self._plan.reset()
-        self._first = self._flight = self._raw = self._observation = self._last = None
-        self._failures = 0
-        self._episode += 1
-        self._worker.submit(self._begin, self._episode)
+        self._conversation.reset()
+        self._observation = self._last = None
 
     def notify_observation(self, obs: Mapping[str, Any]) -> None:
         """The observation of this step."""
@@ -194,108 +195,58 @@ class PlanEngine:
 
         Raises:
             SpecError: There are kinds for another number of actions than chunks have.
+            TimingError: The settings do not fit chunks of the length that they have.
         """
         if not self._running or self.failed or self._observation is None:
             return None
-        self._take()
-        if self._plan is None:
-            self._ask_first(self._observation)
+        self._steps += 1
+        now = self._steps * self._dt
+        self._fit()
+        self._take(now)
+        asked = self._conversation.ready(now)
+        request = self._conversation.request(self._observation) if asked else None
+        if self._plan.action == 0:
             return None
-        state = self._state(self._observation) if self._state is not None and self._plan.due else None
-        if request := self._plan.request(state):
-            self._flight = request, self._submit(self._observation, self._leftover(request), request.continuation)
         tick = self._plan.tick()
+        self._sink.tick(TickRecord(
+            self._steps, tick, self._plan.epoch, now, 0.0, ladder=0, asked=asked, request=request, sent=tick.action,
+        ))  # fmt: skip
         self._count["holds" if tick.event is Event.HELD else "actions"] += 1
         if tick.action is not None:
             self._last = torch.from_numpy(tick.action.copy())
             return self._last.clone()
         return self._kinds.held(self._last) if self._last is not None and self._kinds.moves else None
 
-    def _submit(self, observation: Mapping[str, Any], leftover: Tensor | None, known: Continuation) -> Future[Inferred]:
-        return self._worker.submit(self._inferred, self._episode, observation, leftover, known)
-
-    def _inferred(self, episode: int, *asked: Any) -> Inferred:
+    def _answer(self, request: Request, observation: Mapping[str, Any]) -> Array:
         """In the worker: a chunk of a policy that knows nothing of the last episode."""
-        self._begin(episode)
-        return self._infer(*asked)
-
-    def _begin(self, episode: int) -> None:
-        """In the worker: reset the policy once per episode; if that fails, again before it is asked."""
-        if self._reset_for != episode:
+        if self._reset_for != request.epoch:  # if that fails, again before it is asked
             self._reset_policy()
-            self._reset_for = episode
+            self._reset_for = request.epoch
+        known, raw = request.continuation.known, self._raw.get(request.continues)
+        leftover = None if raw is None or not known else raw[len(raw) - known :]
+        made = self._infer(observation, leftover, request.continuation)
+        # Which of the two is continued next is decided when this one is delivered.
+        self._raw = {request.number: made.raw} | ({} if raw is None else {request.continues: raw})
+        if made.actions.ndim == 2 and made.actions.size:
+            self._size = made.actions.shape
+        return made.actions
 
-    def _leftover(self, request: Request) -> Tensor | None:
-        """What is left of the chunk in the policy's output space: as much as in robot units."""
-        known = request.continuation.known
-        return None if self._raw is None or not known else self._raw[len(self._raw) - known :]
+    def _fit(self) -> None:
+        """Make the plan one for chunks like the first, before that is delivered."""
+        if self._plan.action == 0 and self._size is not None:
+            horizon, action = self._size
+            self._kinds.check("action", [f"action {i}" for i in range(action)])
+            fit(self._plan, horizon, action, self._settings.execution_horizon)
 
-    def _ask_first(self, observation: Mapping[str, Any]) -> None:
-        """Ask for the chunk that says how long chunks are."""
-        if self._first is None:
-            nothing = nothing_to_continue(0, 0, 1)
-            self._first = self._submit(observation, None, nothing)
-
-    def _take(self) -> None:
-        """Take what has arrived."""
-        if self._first is not None and self._first.done():
-            first, self._first = self._first, None
-            inferred = self._outcome(first)
-            if inferred is not None and (inferred.actions.ndim != 2 or not inferred.actions.size):
-                self._fail(f"a chunk of shape {inferred.actions.shape}")
-            elif inferred is not None:
-                self._plan = self._planned_for(inferred)
-                request = self._plan.request()
-                assert request is not None, "a new plan asks at once"
-                self._deliver(request, inferred)
-        if self._flight is not None and self._flight[1].done():
-            (request, flight), self._flight = self._flight, None
-            inferred = self._outcome(flight)
-            assert self._plan is not None, "only a plan makes requests"
-            if inferred is None:
-                self._plan.abandon(request)
-            else:
-                self._deliver(request, inferred)
-
-    def _deliver(self, request: Request, inferred: Inferred) -> None:
-        assert self._plan is not None, "only a plan makes requests"
-        try:
-            delivery = self._plan.deliver(request, inferred.actions)
-        except SpecError as error:
-            self._plan.abandon(request)
-            return self._fail(error.got)
-        if delivery is Delivery.TAKEN:
-            self._raw, self._failures = inferred.raw, 0
-            self._count["chunks"] += 1
-        elif delivery is not Delivery.STALE:
-            self._fail(_UNUSABLE[delivery])
-        return None
-
-    def _outcome(self, done: Future[Inferred]) -> Inferred | None:
-        """The chunk, or None for an inference that failed."""
-        error = done.exception()
-        if error is None:
-            return done.result()
-        return self._fail("it raised", error)
-
-    def _fail(self, why: str, error: BaseException | None = None) -> None:
-        """An inference of which nothing can be used; the last of too many ends the rollout."""
-        self._failures += 1
-        logger.error("segue: inference failed (%d of %d): %s", self._failures, MAX_FAILURES, why, exc_info=error)
-        if self.failed:
-            self._end()
-
-    def _planned_for(self, first: Inferred) -> Plan:
-        """A plan for chunks like the first.
-
-        Raises:
-            TimingError: The settings do not fit chunks of this length.
-        """
-        horizon, action = first.actions.shape
-        self._kinds.check("action", [f"action {i}" for i in range(action)])
-        settings = self._settings
-        delay = WindowQuantile(settings.initial_delay, settings.delay_window, settings.delay_quantile)
-        return plan_for(horizon, action, settings.execution_horizon, delay)
+    def _take(self, now: float) -> None:
+        """Take what has arrived; the last of too many failures ends the rollout."""
+        before = self._conversation.failures
+        self._conversation.deliver(now, after_request=False)
+        if (failures := self._conversation.failures) > before:
+            why = self._conversation.said.last_error
+            logger.error("segue: inference failed (%d of %d): %s", failures, MAX_FAILURES, why)
+            if self.failed:
+                self._end()
 
 
 def check_sees_now(kind: str, observations: int) -> None:
@@ -326,16 +277,16 @@ def kinds_of(said: Mapping[str, str], names: Sequence[str]) -> Dimensions:
     return Dimensions.of(*(said.get(name, "linear") for name in names))
 
 
-def plan_for(horizon: int, action: int, execution_horizon: int | None, delay: WindowQuantile) -> Plan:
-    """A plan for chunks of a length that is known only now.
+def unsized(delay: WindowQuantile) -> Plan:
+    """A plan for chunks whose size only the first one will say: none has no action dimension, as this one expects."""
+    s = max(delay.estimate(), 1)
+    return Plan(s + delay.estimate(), 0, s, delay)
 
-    Args:
-        horizon: H.
-        action: Action dimensions.
-        execution_horizon: s [steps]; None for half of the chunk.
-        delay: Estimator of the inference delay.
+
+def fit(plan: Plan, horizon: int, action: int, execution_horizon: int | None) -> None:
+    """Give an `unsized` plan its size, and what was chosen to execute of each chunk; None for half of it.
 
     Raises:
         TimingError: ``d <= s <= H - d`` is violated.
     """
-    return Plan(horizon, action, max(horizon // 2, 1) if execution_horizon is None else execution_horizon, delay)
+    plan.resize(horizon, action, max(horizon // 2, 1) if execution_horizon is None else execution_horizon)
