@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fakes.point_mass import demonstrations, policy
-from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError, UnknownNameError
 from segue.methods.methods import METHODS
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy, prefix_of

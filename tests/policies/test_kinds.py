@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from segue.core.chunk import Continuation, PolicySpec
+from segue.core.chunk import Continuation
 from segue.core.dimensions import LINEAR, Dimensions
+from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes, load, save
 from segue.errors import DataError, SpecError
-from segue.links.card import Card, check_spec, decode_card, encode_card
+from segue.links.card import Card, decode_card, encode_card
 from segue.links.process import hello_from_line
-from segue.links.worker import spec_to_json
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy, prefix_of
 from segue.policies.families import blank, config_for, description, policy_for
 from segue.policies.processor import NormalizedUnits, demonstrated_chunks
@@ -208,10 +208,10 @@ def test_kinds_go_over_the_wire_and_into_the_policys_process_and_back() -> None:
     card = decode_card(encode_card(Card(spec)))
     assert card is not None
     assert card.spec == spec
-    check_spec(card.spec, spec)
+    card.spec.check_same(spec, "")
     with pytest.raises(SpecError, match="action_kinds"):
-        check_spec(spec, replace(spec, action_kinds=LINEAR))
-    line = {"spec": spec_to_json(spec), "handover": "continue", "inference": 0.01}
+        spec.check_same(replace(spec, action_kinds=LINEAR), "")
+    line = {"spec": spec.said(), "handover": "continue", "inference": 0.01}
     assert hello_from_line(json.dumps(line).encode()).spec == spec
     del line["spec"]["action_kinds"], line["spec"]["observation_kinds"]
     assert hello_from_line(json.dumps(line).encode()).spec.action_kinds == LINEAR

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
 from segue.policies.observation import Seen, of_one, on_device

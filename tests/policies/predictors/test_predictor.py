@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.chunk import Array, Continuation, Past, PolicySpec, Predicting, hold_last
+from segue.core.chunk import Array, Continuation, Past, Predicting, hold_last
 from segue.core.observation import Observation, state_of
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Plan, Request

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import state_of, with_state
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.chunk_policy import BatchChunkPolicy, finished
 from segue.policies.observation import Seen, first_of, of_one
