@@ -193,7 +193,7 @@ def main() -> None:
     setting = Setting(
         task=chosen,
         method=found,
-        timing=Timing(policy.config.horizon, steps, delay, found.handover, chosen.max_steps),
+        timing=Timing(policy.spec.horizon, steps, delay, found.handover, chosen.max_steps),
         scales=Scales.of(chosen.demonstrations(), chosen.simulator().spec),
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + given.episodes)),
         size=given.size,

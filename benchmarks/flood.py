@@ -22,7 +22,8 @@ from rich.logging import RichHandler
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
-from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.spec import PolicySpec
 from segue.links.address import Address
 from segue.links.client import RemotePolicy
 from segue.links.server import PolicyServer, serve_until

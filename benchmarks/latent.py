@@ -140,8 +140,8 @@ def main() -> None:
         parser.error(f"{chosen.run / 'latent' / 'plain'} is no latent policy")
     names = tuple(episodes.action_names)
     configs = {
-        "causal": AutoencoderConfig(policy.config.horizon, names, len(names), network_settings={"past": 2}),
-        "published": paper_autoencoder(names, horizon=policy.config.horizon),
+        "causal": AutoencoderConfig(policy.spec.horizon, names, len(names), network_settings={"past": 2}),
+        "published": paper_autoencoder(names, horizon=policy.spec.horizon),
     }
     others = {
         name: train_autoencoder(

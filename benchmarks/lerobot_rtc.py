@@ -66,8 +66,8 @@ def ways(policy: Policy, observation: Tensor) -> dict[str, Callable[[], Tensor]]
     rtc = import_module("lerobot.policies.rtc")
     schedule = import_module("lerobot.configs").RTCAttentionSchedule.LINEAR
     config = rtc.RTCConfig(prefix_attention_schedule=schedule, max_guidance_weight=CLIP, execution_horizon=KNOWN)
-    batch, horizon = len(observation), policy.config.horizon
-    noise, reference = torch.randn(2, batch, horizon, len(policy.config.action_names))
+    batch, horizon = len(observation), policy.spec.horizon
+    noise, reference = torch.randn(2, batch, horizon, len(policy.spec.action_names))
     known, delay = torch.full((batch,), KNOWN), torch.full((batch,), DELAY)
     prefix = Prefix(reference, known, delay, votes=torch.ones((batch, horizon), dtype=torch.int64))
     context, weights = policy.units.encode(observation), torch.zeros(batch, horizon)

@@ -64,7 +64,7 @@ def measure(work: Mapping[str, Callable[[], object]], rounds: int, repeats: int)
 
 def sampling(policy: Policy, episodes: Episodes, batch: int) -> dict[str, Callable[[], object]]:
     """One whole integration per method, from the same noise to the same reference."""
-    horizon, action = policy.config.horizon, len(policy.config.action_names)
+    horizon, action = policy.spec.horizon, len(policy.spec.action_names)
     noise, reference = torch.randn(2, batch, horizon, action)
     observation = torch.as_tensor(episodes.observation[:batch])
     prefix = Prefix(
@@ -84,7 +84,7 @@ def sampling(policy: Policy, episodes: Episodes, batch: int) -> dict[str, Callab
 
 def refining(policy: Policy, batch: int) -> dict[str, Callable[[], object]]:
     """Encoding and decoding one chunk of the policy's size, and one of the published size (arXiv 2605.24931)."""
-    names, horizon = policy.config.action_names, policy.config.horizon
+    names, horizon = policy.spec.action_names, policy.spec.horizon
     configs = {
         "convolutional": AutoencoderConfig(horizon, names, len(names)),
         "global": paper_autoencoder(names, horizon=horizon),

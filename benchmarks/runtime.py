@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.core.chunk import nothing_to_continue
+from segue.core.spec import PolicySpec
 from segue.links.link import Answer, LinkState
-from segue.links.shared_memory import ANSWER, Channel, Sizes, anonymous_file, pack_answer, unpack_answer
+from segue.links.shared_memory import ANSWER, Channel, anonymous_file, pack_answer, unpack_answer
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Event, Plan, Request, Tick
 from segue.runtime.clock import MonotonicClock
@@ -202,9 +203,10 @@ def control_steps(folder: Path, rounds: int) -> dict[str, Work]:
 
 def hand_overs() -> dict[str, Work]:
     """What the control process pays for chunks from shared memory: looking for one, and taking one."""
-    sizes = Sizes(2 * JOINTS, JOINTS, HORIZON)
+    names = tuple(f"joint {i}" for i in range(2 * JOINTS))
+    spec = PolicySpec(HORIZON, DT, names, names[:JOINTS])
     memory = anonymous_file()
-    here, there = Channel.over(memory, sizes), Channel.over(memory, sizes)
+    here, there = Channel.over(memory, spec), Channel.over(memory, spec)
     os.close(memory)
     request = Request(0, 1, 0, nothing_to_continue(0, JOINTS, 8))
     message = pack_answer(request, chunk_at(0), "", captured=0.0, finished=0.0)
@@ -223,7 +225,7 @@ def hand_overs() -> dict[str, Work]:
             there.answers.write(message)
             found = here.answers.read()
             assert found is not None
-            unpack_answer(found, sizes)
+            unpack_answer(found, spec)
 
     return {"look": look, "write": write, "write and take": write_and_take}
 

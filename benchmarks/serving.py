@@ -28,8 +28,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation
 from segue.core.observation import Observation
+from segue.core.spec import PolicySpec
 from segue.links import frames, jpeg, messages
 from segue.links.address import Address
 from segue.links.card import Card

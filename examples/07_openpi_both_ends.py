@@ -13,7 +13,7 @@ from websockets import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from segue.core.chunk import PolicySpec
+from segue.core.spec import PolicySpec
 from segue.lab.tasks.tasks import task
 from segue.links import frames
 from segue.links.client import RemotePolicy

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.chunk import Continuation, nothing_to_continue
+from segue.core.spec import PolicySpec
 from segue.policies.chunk_policy import ContinuingPolicy
-from segue.policies.flow import FlowPolicyConfig
 from segue.policies.observation import of_one, on_device
 from segue.strategies.blend import CrossFade
 from segue.strategies.hooks import Prefix, Strategy
@@ -59,7 +59,7 @@ class FromHere:
 class Following(nn.Module):
     """Goes away from the state that it sees, as fast as the task says."""
 
-    config = FlowPolicyConfig(6, 0.1, ("x", "y"), ("x", "y"), (None, None))
+    spec, denoising_steps = PolicySpec(6, 0.1, ("x", "y"), ("x", "y")), 5
     units = FromHere()
 
     def loss(self, pair: object, context: object) -> Tensor:

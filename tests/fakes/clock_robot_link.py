@@ -9,7 +9,8 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, PolicySpec
+from segue.core.chunk import Array
+from segue.core.spec import PolicySpec
 from segue.links.link import Answer, LinkState
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Handover, Plan, Request, Tick

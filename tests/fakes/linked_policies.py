@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from segue.cli import policy_process
-from segue.core.chunk import Array, Continuation, Past, PolicySpec
+from segue.core.chunk import Array, Continuation, Past
+from segue.core.spec import PolicySpec
 from segue.links.link import Answer
 from segue.links.process import Backoff, ProcessLink
 from segue.plan.plan import Handover, Request

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from fakes.served_policies import openpi_array, openpi_frame
-from segue.core.chunk import PolicySpec
+from segue.core.spec import PolicySpec
 
 DTYPES = ("<f4", "<f8", "|u1", "O", "|O", "V8", "<M8[ns]", "<U4", ">f4", "<c8", [["a", "<f4"]], "", "f4,f4", None, 3)
 KEYS = ("state", "observation/state", "prompt", "segue/prefix", "segue/votes", "segue/delay", "segue/id", "segue/start",

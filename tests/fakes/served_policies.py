@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Continuation, PolicySpec
+from segue.core.chunk import Continuation
 from segue.core.observation import Picture
+from segue.core.spec import PolicySpec
 
 SPEC = PolicySpec(8, 0.02, ("shoulder", "elbow", "wrist"), ("target shoulder", "target elbow"))
 WAIT = 60.0

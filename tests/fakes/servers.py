@@ -14,8 +14,9 @@ from websockets.server import ServerProtocol
 from websockets.sync.server import ServerConnection, serve
 
 from fakes.served_policies import SPEC, WAIT, openpi_frame, openpi_read
-from segue.core.chunk import PolicySpec, nothing_to_continue
+from segue.core.chunk import nothing_to_continue
 from segue.core.observation import Cameras
+from segue.core.spec import PolicySpec
 from segue.links.address import Address
 from segue.links.card import Card, encode_card
 from segue.links.client import RemotePolicy

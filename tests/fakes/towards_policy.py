@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from fakes import point_mass
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation
+from segue.core.spec import PolicySpec
 
 FAST = replace(point_mass.SPEC, dt=0.02)
 HORIZON = 8

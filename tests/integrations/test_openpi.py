@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segue.core.chunk import Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.integrations.openpi import OpenpiPolicy
 from segue.links.client import RemotePolicy

@@ -74,7 +74,7 @@ def test_a_policy_at_a_higher_rate_starts_from_the_last_action_over_the_wire_too
 def test_fault_8_a_server_of_another_policy_is_refused_with_the_difference() -> None:
     other = replace(SPEC, action_names=SPEC.action_names[::-1])
     with served(Affine(), hash="12") as server:
-        with pytest.raises(SpecError, match="in another order"):
+        with pytest.raises(SpecError, match="'target shoulder' as action 0"):
             RemotePolicy(server.url, spec=other)
         with pytest.raises(SpecError, match="hash '12'"):
             RemotePolicy(server.url, model_hash="34")

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.core.chunk import Continuation, Past
-from segue.core.observation import Observation, seen, state_of
+from segue.core.observation import Cameras, Observation, seen, state_of
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.links.shared_memory import (
     Channel,
     Mailbox,
-    Sizes,
     anonymous_file,
+    answer_size,
     pack_answer,
     pack_request,
+    request_size,
     unpack_answer,
     unpack_request,
 )
@@ -133,12 +135,20 @@ def test_fault_20_generations_do_not_wrap(generation: int) -> None:
         assert reader.read() is None
 
 
-def request(rng: np.random.Generator, sizes: Sizes, known: int, previous: bool, executed: int | None = None) -> Request:
+def spec_of(observation: int, action: int, horizon: int, cameras: Cameras | None = None) -> PolicySpec:
+    names = tuple(map(str, range(9)))
+    return PolicySpec(horizon, 0.02, names[:observation], names[:action], cameras or {})
+
+
+def request(
+    rng: np.random.Generator, spec: PolicySpec, known: int, previous: bool, executed: int | None = None
+) -> Request:
     def numbers(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape).astype(np.float32)
 
-    prefix, last = numbers(known, sizes.action), numbers(sizes.action) if previous else None
-    past = None if executed is None else Past(numbers(sizes.observation), numbers(executed, sizes.action))
+    observation, action = len(spec.observation_names), len(spec.action_names)
+    prefix, last = numbers(known, action), numbers(action) if previous else None
+    past = None if executed is None else Past(numbers(observation), numbers(executed, action))
     continuation = Continuation(123, prefix, 3, 5, rng.integers(1, 9, known), last, 2**33, past)
     return Request(7, 2**40, 123, continuation)
 
@@ -147,21 +157,23 @@ CAMERAS = st.dictionaries(st.sampled_from(["front", "wrist"]), st.tuples(st.inte
 
 
 @given(
-    st.builds(Sizes, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), CAMERAS),
+    st.builds(spec_of, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), CAMERAS),
     st.integers(0, 9),
     st.booleans(),
     st.none() | st.integers(0, 9),
     st.integers(0, 2**32 - 1),
 )
-def test_requests_come_through_whole(sizes: Sizes, known: int, previous: bool, executed: int | None, seed: int) -> None:
+def test_requests_come_through_whole(
+    spec: PolicySpec, known: int, previous: bool, executed: int | None, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    steps = None if executed is None else min(executed, sizes.horizon)
-    sent = request(rng, sizes, min(known, sizes.horizon), previous, steps)
-    state = rng.standard_normal(sizes.observation).astype(np.float32)
-    shown = {name: rng.integers(0, 256, (*size, 3), np.uint8) for name, size in sizes.cameras.items()}
-    message = pack_request(sent, seen(state, shown), 12.5, sizes.cameras)
-    assert len(message) <= sizes.request
-    got, observed, captured = unpack_request(message, sizes)
+    steps = None if executed is None else min(executed, spec.horizon)
+    sent = request(rng, spec, min(known, spec.horizon), previous, steps)
+    state = rng.standard_normal(len(spec.observation_names)).astype(np.float32)
+    shown = {name: rng.integers(0, 256, (*size, 3), np.uint8) for name, size in spec.cameras.items()}
+    message = pack_request(sent, seen(state, shown), 12.5, spec.cameras)
+    assert len(message) <= request_size(spec)
+    got, observed, captured = unpack_request(message, spec)
     assert (got.epoch, got.number, got.step, captured) == (sent.epoch, sent.number, sent.step, 12.5)
     assert np.array_equal(state_of(observed), state)
     assert isinstance(observed, Observation) == bool(shown)
@@ -184,31 +196,31 @@ def test_requests_come_through_whole(sizes: Sizes, known: int, previous: bool, e
 
 
 def test_the_longest_request_fills_its_room_and_a_longer_past_does_not_fit() -> None:
-    rng, sizes = np.random.default_rng(0), Sizes(3, 2, 5)
+    rng, spec = np.random.default_rng(0), spec_of(3, 2, 5)
     state = np.zeros(3, np.float32)
-    assert len(pack_request(request(rng, sizes, 5, True, 5), state, 0.0)) == sizes.request
-    mailbox = Mailbox(memoryview(bytearray(Mailbox.room(sizes.request))), sizes.request)
+    assert len(pack_request(request(rng, spec, 5, True, 5), state, 0.0)) == request_size(spec)
+    mailbox = Mailbox(memoryview(bytearray(Mailbox.room(request_size(spec)))), request_size(spec))
     with pytest.raises(SpecError, match="at most"):
-        mailbox.write(pack_request(request(rng, sizes, 5, True, 6), state, 0.0))
+        mailbox.write(pack_request(request(rng, spec, 5, True, 6), state, 0.0))
 
 
 def test_a_past_of_another_robot_is_refused() -> None:
-    asked = request(np.random.default_rng(0), Sizes(3, 2, 5), 2, False, 2)
+    asked = request(np.random.default_rng(0), spec_of(3, 2, 5), 2, False, 2)
     with pytest.raises(SpecError, match=r"shape \(4,\) after one of \(3,\)"):
         pack_request(asked, np.zeros(4, np.float32), 0.0)
 
 
 @pytest.mark.parametrize("bad", [False, True])
 def test_answers_come_through_whole(bad: bool) -> None:
-    rng, sizes = np.random.default_rng(0), Sizes(3, 2, 5)
+    rng, spec = np.random.default_rng(0), spec_of(3, 2, 5)
     actions = rng.standard_normal((5, 2)).astype(np.float32)
     actions[1, 1] = np.nan
-    asked = request(rng, sizes, 2, False)
+    asked = request(rng, spec, 2, False)
     message = pack_answer(
         asked, None if bad else actions, "brök" * 200 if bad else "", captured=1.0, finished=1.5, surprise=1.25
     )
-    assert len(message) <= sizes.answer
-    answer = unpack_answer(message, sizes)
+    assert len(message) <= answer_size(spec)
+    answer = unpack_answer(message, spec)
     assert (answer.epoch, answer.number, answer.seconds) == (7, 2**40, 0.5)
     assert np.isnan(answer.surprise) if bad else answer.surprise == 1.25
     if bad:
@@ -220,9 +232,9 @@ def test_answers_come_through_whole(bad: bool) -> None:
 
 
 def test_two_ends_of_one_descriptor_talk() -> None:
-    descriptor, sizes = anonymous_file(), Sizes(3, 2, 4)
+    descriptor, spec = anonymous_file(), spec_of(3, 2, 4)
     try:
-        one, other = Channel.over(descriptor, sizes), Channel.over(descriptor, sizes)
+        one, other = Channel.over(descriptor, spec), Channel.over(descriptor, spec)
         one.requests.write(b"ask")
         other.answers.write(b"tell")
         assert (other.requests.read(), one.answers.read()) == (b"ask", b"tell")
@@ -243,7 +255,7 @@ def test_fault_20_what_is_no_memory_is_refused(tmp_path: Path) -> None:
     """Fault 20: the segment is missing."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(SpecError, match="cannot be used"):
-        Channel.over(descriptor, Sizes(1, 1, 1))
+        Channel.over(descriptor, spec_of(1, 1, 1))
     os.close(descriptor)
     with pytest.raises(SpecError, match="cannot be used"):
-        Channel.over(-1, Sizes(1, 1, 1))
+        Channel.over(-1, spec_of(1, 1, 1))

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fakes.point_mass import demonstrations, policy
-from segue.core.chunk import Array, Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError, UnknownNameError
 from segue.methods.methods import METHODS
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy, prefix_of
@@ -207,7 +208,7 @@ def test_one_robot_is_a_batch_of_one() -> None:
 
 
 def test_the_number_of_denoising_steps_is_never_guessed() -> None:
-    assert ContinuingPolicy(policy(), Naive()).denoising_steps == policy().config.denoising_steps
+    assert ContinuingPolicy(policy(), Naive()).denoising_steps == policy().denoising_steps
     with pytest.raises(SpecError, match="0 denoising steps"):
         ContinuingPolicy(policy(), Naive(), denoising_steps=0).next_chunk(observations(1)[0], continuation())
 

@@ -19,7 +19,7 @@ from segue.errors import CheckpointError, SpecError
 from segue.methods.methods import METHODS, objective
 from segue.policies.autoencoder.autoencoder import AutoencoderConfig
 from segue.policies.chunk_policy import ContinuingPolicy, prefix_of
-from segue.policies.families import config_for, policy_for
+from segue.policies.families import config_for, description, policy_for
 from segue.policies.latent import LatentPolicy, NamedCodec
 from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy
@@ -122,7 +122,7 @@ def test_units_there_and_back() -> None:
     latents = made.units.to_policy(actions, observation)
     assert latents.shape == (3, *made.units.chunk_shape) == (3, HORIZON // STRIDE, STRIDE * ACTION)
     torch.testing.assert_close(made.units.to_robot(latents, observation), actions, atol=1e-5, rtol=0)
-    assert (made.units.stride, made.config.horizon, made.config.action_names) == (STRIDE, HORIZON, ACTION_NAMES)
+    assert (made.units.stride, made.spec.horizon, made.spec.action_names) == (STRIDE, HORIZON, ACTION_NAMES)
 
 
 def test_the_statistics_are_those_of_the_latents_of_all_windows() -> None:
@@ -237,7 +237,7 @@ def test_every_family_is_trained_in_latent_space_and_one_folder_is_a_whole_polic
     assert found.info["autoencoder"]["stride"] == STRIDE
     back = found.policy()
     assert isinstance(back, LatentPolicy)
-    assert back.config == trained.config
+    assert (back.spec, description(back)) == (trained.spec, description(trained))
     assert all(torch.equal(value, trained.state_dict()[key]) for key, value in back.state_dict().items())
     codec = checkpoint.load(autoencoder, "segue/autoencoder/1").weights
     assert all(torch.equal(found.weights[f"autoencoder.{key}"], value) for key, value in codec.items())

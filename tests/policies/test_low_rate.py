@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import point_mass
-from segue.core.chunk import Array, Continuation, Past, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, Continuation, Past, nothing_to_continue
 from segue.core.dimensions import Dimensions
+from segue.core.spec import PolicySpec
 from segue.data.resample import at_high_rate, cubic, held, linear
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy

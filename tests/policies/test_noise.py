@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from fakes.flow_oracles import Gaussian
 from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Plan, Request
@@ -198,7 +198,7 @@ class Clock(nn.Module):
 
     stride = 1
     device = torch.device("cpu")
-    config = SimpleNamespace(horizon=8, dt=0.1, observation_names=("step",), action_names=("x", "y"), denoising_steps=4)
+    spec, denoising_steps = PolicySpec(8, 0.1, ("step",), ("x", "y")), 4
 
     @property
     def units(self) -> "Clock":
@@ -206,7 +206,7 @@ class Clock(nn.Module):
 
     @property
     def chunk_shape(self) -> tuple[int, int]:
-        return self.config.horizon, 2
+        return self.spec.horizon, 2
 
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
         return actions.double()
@@ -215,7 +215,7 @@ class Clock(nn.Module):
         return chunk
 
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
-        step = observation.double()[:, None] + torch.arange(self.config.horizon, dtype=torch.float64)[:, None]
+        step = observation.double()[:, None] + torch.arange(self.spec.horizon, dtype=torch.float64)[:, None]
         oracle = Gaussian(torch.cat([(step / 5).sin(), (step / 3).cos()], dim=-1), spread=0.4)
         hooks = strategy.hooks(prefix)
         chunk = integrate(

@@ -127,7 +127,7 @@ def test_rounding_alone_makes_jerk() -> None:
 def test_there_is_nothing_random_in_a_chunk() -> None:
     made, observation = policy(), torch.rand(3, 4)
     assert torch.equal(sample(made, observation), sample(made, observation))
-    assert made.config.denoising_steps == 1
+    assert made.denoising_steps == 1
 
 
 @pytest.mark.parametrize("strategy", [Legato(), RTC(), TrainingTimeRTC()])

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from segue.cli import doctor as command
-from segue.core.chunk import Continuation, PolicySpec, check_timing
+from segue.core.chunk import Continuation, check_timing
+from segue.core.spec import PolicySpec
 from segue.errors import RemoteError
 from segue.links import worker
 from segue.links.worker import measure_latency, warm_up

@@ -9,8 +9,8 @@ import pytest
 
 from fakes import point_mass
 from fakes.clock_robot_link import DT, HORIZON, LIMITS, NAMES, Cell, FakeClock, FakeLink, S, cell
-from segue.core.chunk import PolicySpec
 from segue.core.dimensions import Dimensions
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.links.link import LinkState
 from segue.plan.delay import WindowQuantile

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fakes.flow_oracles import randn
-from segue.core.chunk import Continuation, PolicySpec
+from segue.core.chunk import Continuation
+from segue.core.spec import PolicySpec
 from segue.policies.chunk_policy import FinishedPolicy
 from segue.strategies.blend import CrossFade, TemporalEnsembling, WeightedBlend
 from segue.strategies.hooks import Prefix, Strategy

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fakes.flow_oracles import prefix, randn
-from segue.core.chunk import Continuation, PolicySpec
+from segue.core.chunk import Continuation
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Plan, Request

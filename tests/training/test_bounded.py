@@ -112,6 +112,8 @@ NUMBERS = {
     "relative_to": ([-1, None], [99, None], [float("nan"), None], [0.0, None], 7, [True, None]),
     "observation_names": (7, None, [1, 2, 3, 4], ["x"] * 5000, {}),
     "action_names": ("xy", [["x"], ["y"]], []),
+    "cameras": ({"front": [-1, 5]}, {"front": [10**9, 5]}, {"front": [float("nan"), 5]}, {"front": [5]}, [], "front"),
+    "action_kinds": (7, None, ["angle"], ["angel", "linear"], [["angle"], "linear"]),
     "vision": (
         {"cameras": {"front": [-1, 5]}}, {"cameras": {"front": [10**9, 5]}}, {"cameras": {"front": [float("nan"), 5]}},
         {"cameras": {"front": [8, 8]}, "settings": {"size": 10**5}},

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from fakes.checkpoints import OWNERS, RESUME, same, write
+from fakes.checkpoints import OWNERS, RESUME, as_written_before, same, trust, write
 from fakes.point_mass import demonstrations, policy, recipe
 from segue.errors import CheckpointError
 from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder
@@ -84,22 +84,11 @@ def test_a_truncated_config_is_refused(tmp_path: Path, share: float) -> None:
         checkpoint.load(tmp_path)
 
 
-def as_written_before(folder: Path, layout: str) -> None:
-    """Make a checkpoint one of an older layout, in which policies held their normalisation themselves."""
-    file = folder / "policy.safetensors"
-    tensors = {name.replace("units.", ""): value for name, value in load_file(file).items()}
-    save_file(tensors, file)
-    trust(folder)
-    content = json.loads((folder / "config.json").read_text()) | {"format": layout}
-    if layout == "segue/flow-policy/1":
-        del content["family"]
-    (folder / "config.json").write_text(json.dumps(content))
-
-
-@pytest.mark.parametrize("layout", ["segue/flow-policy/1", "segue/policy/1"])
+@pytest.mark.parametrize("layout", ["segue/flow-policy/1", "segue/policy/1", "segue/policy/2"])
 def test_policies_of_older_layouts_are_read(tmp_path: Path, layout: str) -> None:
     as_written_before(write(tmp_path), layout)
-    assert "observation.mean" in load_file(tmp_path / "last" / "policy.safetensors")
+    names = load_file(tmp_path / "last" / "policy.safetensors")
+    assert ("observation.mean" in names) == (layout != "segue/policy/2")
     found = checkpoint.load(tmp_path)
     assert (found.info["family"], found.info["format"]) == ("flow", "segue/policy/2")
     assert same(found.policy(), policy())
@@ -186,13 +175,6 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(tmp_path: Path, chang
     edit(write(tmp_path), **changes)
     with pytest.raises(CheckpointError, match=says):
         checkpoint.load(tmp_path).policy()
-
-
-def trust(folder: Path) -> None:
-    """Leave the hashes out, as in a checkpoint of before there were any."""
-    config = json.loads((folder / "config.json").read_text())
-    del config["sha256"]
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_checkpoints_of_before_there_were_hashes_are_read(tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def test_chunks_are_theirs(ours: LeRobotChunkPolicy) -> None:
     found = ContinuingPolicy(ours, Naive(), seed=7).next_chunk(OBSERVATION, nothing_to_continue(0, ACTION, 6))
     parts = {"observation.state": torch.as_tensor(STATE_SEEN)[None], TOP: torch.as_tensor(PICTURE)[None]}
     seen = ours.units.encode(parts)
-    if ours.config.family == "regression":
+    if ours.family == "regression":
         expected = ours.theirs.predict_action_chunk(seen)
-        assert ours.config.horizon == 12
+        assert ours.spec.horizon == 12
     else:
         noise = torch.randn(1, 16, ACTION, generator=torch.Generator().manual_seed(7))
         ours.theirs.reset()
         twice = {name: part[:, None].repeat_interleave(2, 1) for name, part in seen.items() if name in parts}
         expected = ours.theirs.predict_action_chunk(twice, noise=noise)
-        assert ours.config.horizon == 15  # all from the present action on; LeRobot executes the first 8 of them
+        assert ours.spec.horizon == 15  # all from the present action on; LeRobot executes the first 8 of them
     expected = ours.units.postprocess(expected)[0].numpy()
     np.testing.assert_allclose(found[: len(expected)], expected, rtol=1e-4, atol=1e-4)
 

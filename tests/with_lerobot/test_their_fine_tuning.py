@@ -191,5 +191,5 @@ def test_folders_that_are_none_say_so(checkpoint: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["act", "diffusion"])
 def test_chunk_policies_are_loaded_too(name: str, checkpoint: Any) -> None:
     policy = load(checkpoint(name), dt=0.1)
-    assert policy.config.family == {"act": "regression", "diffusion": "diffusion"}[name]
-    assert policy.config.dt == 0.1
+    assert policy.family == {"act": "regression", "diffusion": "diffusion"}[name]
+    assert policy.spec.dt == 0.1

@@ -98,7 +98,7 @@ def test_plain_sampling_is_theirs(theirs: Theirs) -> None:
     expected = theirs.postprocess(theirs.policy.predict_action_chunk(seen, noise=noise))
     assert chunk.shape == (HORIZON, ACTION)
     np.testing.assert_allclose(chunk, expected[0].numpy(), rtol=1e-4, atol=1e-4)
-    assert theirs.ours().config.denoising_steps == STEPS
+    assert theirs.ours().denoising_steps == STEPS
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
@@ -138,7 +138,7 @@ def test_observation_matters_in_all_its_parts(theirs: Theirs) -> None:
     assert np.abs(chunk(replace(OBSERVATION, pictures=dark)) - plain).max() > 1e-4
     assert np.abs(chunk(replace(OBSERVATION, prompt="the cup")) - plain).max() > 1e-4
     assert np.abs(chunk(replace(OBSERVATION, state=STATE_SEEN + 9)) - plain).max() > 1e-4
-    assert theirs.ours().config.cameras == {"top": (64, 64)}
+    assert theirs.ours().spec.cameras == {"top": (64, 64)}
 
 
 def test_cameras_may_have_names_of_ours(theirs: Theirs) -> None:

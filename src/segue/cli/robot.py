@@ -34,7 +34,6 @@ from segue.runtime.executor import CAUSES, STATES, Executor
 from segue.runtime.realtime import realtime
 from segue.runtime.run import Ending, check_duration
 from segue.runtime.signals import on_signals
-from segue.safety.fits import check_cameras, check_kinds, check_names, check_period
 from segue.safety.ladder import Ladder
 from segue.safety.limits import UNLIMITED, JointLimits
 from segue.trace.file import TraceWriter, plan_header, read
@@ -115,7 +114,7 @@ def run_command(
     try:
         robot = settings.simulator()
         hello = link.hello()
-        check_fits(hello, robot.spec)
+        hello.spec.check_fits(robot.spec, "run the policy of this task")
         dt = 1 / rate if rate else robot.spec.dt
         plan = plan_for(hello, dt, execution_horizon or settings.execution_horizon, delay_quantile, trigger_text)
         console.print(
@@ -166,16 +165,6 @@ def _check_numbers(seconds: float, rate: float | None) -> None:
     for name, value in (("seconds", seconds), ("rate", rate)):
         if value is not None and not isfinite(value):
             raise SpecError(f"--{name} {value}", "a finite number", f"give --{name} a number")
-
-
-def check_fits(hello: Hello, spec: RobotSpec) -> None:
-    """Raise `SpecError` unless a policy was made for this robot: names and their order, kinds, cameras, period."""
-    policy, change = hello.spec, "run the policy of this task"
-    check_names("observation", policy.observation_names, spec.observation_names, "a policy", spec.name, change)
-    check_names("action", policy.action_names, spec.action_names, "a policy", spec.name, change)
-    check_cameras(policy.cameras, spec.cameras, spec.name, change)
-    check_period(policy.dt, spec.dt, spec.name, change)
-    check_kinds(policy, spec)
 
 
 def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, trigger_text: str) -> Plan:

@@ -14,8 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.dimensions import LINEAR, Dimensions
-from segue.core.observation import Array, Cameras
+from segue.core.observation import Array
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError, TimingError
 
 
@@ -126,44 +126,6 @@ class Continuation:
 def nothing_to_continue(start: int, action: int, execution_horizon: int) -> Continuation:
     """The continuation of an episode's first chunk."""
     return Continuation(start, np.zeros((0, action), np.float32), 0, execution_horizon)
-
-
-@dataclass(frozen=True)
-class PolicySpec:
-    """What a chunk policy sees and answers.
-
-    Attributes:
-        horizon: H, actions per chunk.
-        dt: Control period that its actions are meant for [s].
-        observation_names: One per observation dimension.
-        action_names: One per action dimension.
-        cameras: Pictures that it sees beside the state; without any, observations are plain arrays.
-        action_kinds: What each action dimension is.
-        observation_kinds: What each observation dimension is.
-
-    Raises:
-        SpecError: A horizon or a period that is none, or not one kind per dimension. Horizon and period come from files
-            and peers, and what is no number would be equal to every other in a comparison.
-    """
-
-    horizon: int
-    dt: float
-    observation_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    cameras: Cameras = field(default_factory=dict)
-    action_kinds: Dimensions = LINEAR
-    observation_kinds: Dimensions = LINEAR
-
-    def __post_init__(self) -> None:
-        check_whole("horizon", self.horizon)
-        if self.horizon < 1 or not 0 < self.dt < float("inf"):
-            raise SpecError(
-                got=f"a policy with chunks of {self.horizon} steps of {self.dt} s",
-                expected="1 step or more, and a positive control period",
-                change="correct the checkpoint's configuration, or what the policy says of itself",
-            )
-        self.action_kinds.check("action", self.action_names)
-        self.observation_kinds.check("observation", self.observation_names)
 
 
 class ChunkPolicy(Protocol):

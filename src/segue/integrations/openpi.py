@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation
 from segue.core.observation import Observation, Observed, check_pictures, state_of
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.noise import Noise
 

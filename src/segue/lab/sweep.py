@@ -10,10 +10,8 @@ import numpy as np
 
 from segue.core.chunk import check_timing
 from segue.core.metrics import EpisodeRecord, episode_metrics
-from segue.core.observation import Cameras
 from segue.core.robot import Simulator
 from segue.core.seams import seam_jump
-from segue.errors import SpecError
 from segue.lab.delays import DelayModel, Scaled
 from segue.lab.processes import pool
 from segue.lab.rollout import Scales, Timing, rollout
@@ -79,29 +77,9 @@ class Cell:
 
 def check(cell: Cell, policy: Policy) -> None:
     """Raise before anything runs: the policy is for the task, and the timing is possible."""
-    robot = simulators(cell.task, 1)[0].spec
-    if policy.config.action_names != robot.action_names or policy.config.observation_names != robot.observation_names:
-        raise SpecError(
-            got=f"a policy with {len(policy.config.observation_names)} observations and "
-            f"{len(policy.config.action_names)} actions, the first named {policy.config.action_names[0]!r}",
-            expected=f"{len(robot.observation_names)} and {len(robot.action_names)} as in {cell.task}, the first named "
-            f"{robot.action_names[0]!r}",
-            change="evaluate a policy on the task that it was trained for",
-        )
-    if policy.config.cameras != robot.cameras:
-        raise SpecError(
-            got=f"a policy that sees {_named(policy.config.cameras)}",
-            expected=f"{_named(robot.cameras)}, as {cell.task} shows",
-            change="evaluate a policy on the task that it was trained for",
-        )
+    policy.spec.check_fits(simulators(cell.task, 1)[0].spec, "evaluate a policy on the task that it was trained for")
     delay = 0 if cell.method.handover is Handover.WAIT else cell.own_delay.typical
-    check_timing(policy.config.horizon, delay, cell.steps)
-
-
-def _named(cameras: Cameras) -> str:
-    """Cameras and their sizes, for people."""
-    sizes = [f"{name!r} of {height} x {width}" for name, (height, width) in cameras.items()]
-    return "the pictures " + ", ".join(sizes) if sizes else "no pictures"
+    check_timing(policy.spec.horizon, delay, cell.steps)
 
 
 def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:
@@ -121,7 +99,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     settings = task(cell.task)
     policy = _policy(cell.checkpoint)
     seeds = list(range(cell.first_seed, cell.first_seed + cell.episodes))
-    timing = Timing(policy.config.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
+    timing = Timing(policy.spec.horizon, cell.steps, cell.own_delay, cell.method.handover, settings.max_steps)
     robots: Sequence[Simulator] = simulators(cell.task, cell.episodes)
     if cell.method.predictor == "oracle":
         robots = [Followed(robot, settings.simulator()) for robot in robots]

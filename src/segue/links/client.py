@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation
 from segue.core.observation import Observation, Observed, Picture, check_pictures, state_of
+from segue.core.spec import PolicySpec
 from segue.errors import RemoteError, SpecError
 from segue.links import frames, jpeg, messages
-from segue.links.card import Card, check_spec, decode_card
+from segue.links.card import Card, decode_card
 from segue.links.messages import STATES, Answer, Question
 
 FIRST_PAUSE: Final = 0.05
@@ -251,7 +252,7 @@ class RemotePolicy:
                 )
         else:
             if self._spec is not None:
-                check_spec(card.spec, self._spec)
+                card.spec.check_same(self._spec, "connect to the server of the policy for this robot")
             if self._model_hash not in (None, card.hash):
                 raise SpecError(
                     f"{self.url} serves {card.model!r} of hash {card.hash!r}",

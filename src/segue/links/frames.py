@@ -23,6 +23,7 @@ from msgspec import Meta, Raw
 from msgspec.msgpack import Decoder, Encoder
 from numpy.typing import NDArray
 
+from segue.core.spec import LARGEST
 from segue.errors import WireError
 
 MAX_FRAME: Final = 16 * 2**20
@@ -33,7 +34,7 @@ MAX_VALUES: Final = 512
 """Keys, values and elements in a frame; the content of an array is one of them."""
 MAX_DEPTH: Final = 6
 MAX_RANK: Final = 4
-MAX_DIMENSION: Final = 4096
+MAX_DIMENSION: Final = LARGEST
 
 CHECKSUM: Final = "segue/crc"
 _SEAL: Final = b"\xa9segue/crc\xce"  # the key and the type of a four-byte integer, as they lie in a frame

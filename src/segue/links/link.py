@@ -11,11 +11,13 @@ error; or by the link, with an error, when the policy died, hung or was never th
 from dataclasses import dataclass
 from enum import Enum
 from math import nan
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
+from msgspec import Meta
 
-from segue.core.chunk import Array, PolicySpec
+from segue.core.chunk import Array
+from segue.core.spec import LONGEST_PERIOD, PolicySpec
 from segue.plan.plan import Handover, Request
 
 
@@ -41,7 +43,7 @@ class Hello:
 
     spec: PolicySpec
     handover: Handover
-    inference: float
+    inference: Annotated[float, Meta(ge=0, le=LONGEST_PERIOD)]
 
 
 class Answer(msgspec.Struct, frozen=True, eq=False):

@@ -39,8 +39,9 @@ from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
 from segue.core import foreign
-from segue.core.chunk import Array, Continuation, Past, PolicySpec
+from segue.core.chunk import Array, Continuation, Past
 from segue.core.observation import Picture
+from segue.core.spec import PolicySpec
 from segue.errors import WireError
 from segue.links import frames, jpeg
 from segue.links.card import REVISION, Card

@@ -23,14 +23,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+import msgspec
+
 from segue.core import foreign
-from segue.core.chunk import PolicySpec
-from segue.core.dimensions import Dimensions
 from segue.core.observation import Observed
+from segue.core.spec import PolicySpec
 from segue.errors import PolicyError, SpecError
 from segue.links.link import Answer, Hello, LinkState
-from segue.links.shared_memory import Channel, Sizes, anonymous_file, pack_request, unpack_answer
-from segue.plan.plan import Handover, Request
+from segue.links.shared_memory import Channel, anonymous_file, pack_request, unpack_answer
+from segue.plan.plan import Request
 
 ANSWER_TIMEOUT: Final = 2.0
 """After which a policy is given up [s]; what a policy itself waits for should be given up clearly earlier."""
@@ -196,7 +197,7 @@ class ProcessLink:
                 self._lost.append(Answer(request.epoch, request.number, None, 0.0, self.reason or "starting"))
                 return
             try:
-                message = pack_request(request, observation, now, child.channel.sizes.cameras)
+                message = pack_request(request, observation, now, child.channel.spec.cameras)
                 child.channel.requests.write(message)
             except SpecError as error:  # what does not fit is no reason to stop the control loop
                 self._lost.append(Answer(request.epoch, request.number, None, 0.0, error.got))
@@ -211,7 +212,7 @@ class ProcessLink:
             child = self._child
             if child is None or child.channel is None or (message := child.channel.answers.read()) is None:
                 return self._lost.popleft() if self._lost else None
-            answer = unpack_answer(message, child.channel.sizes)
+            answer = unpack_answer(message, child.channel.spec)
             child.answered, child.waiting_since = True, None
             if child.asked is not None and child.asked[0].number == answer.number:
                 child.asked = None
@@ -299,7 +300,7 @@ class ProcessLink:
         if known is not None and (known.spec, known.handover) != (hello.spec, hello.handover):
             raise _Lost(f"another policy than before, {hello.spec}", again=False)
         try:
-            child.channel = Channel.over(child.memory, Sizes.of(hello.spec))
+            child.channel = Channel.over(child.memory, hello.spec)
         except SpecError as error:
             raise _Lost(error.got) from error
         self._hello, child.hello = known or hello, hello
@@ -346,17 +347,6 @@ def hello_from_line(text: bytes) -> Hello:
         if "error" in value:
             advice = value.get("expected", ADVICE[0]), value.get("change", ADVICE[1])
             raise _Lost(" ".join(str(value["error"]).split()), advice=advice)
-        spec = value["spec"]
-        observations, actions = (tuple(map(str, spec[key])) for key in ("observation_names", "action_names"))
-        cameras = {str(name): (int(height), int(width)) for name, (height, width) in spec.get("cameras", {}).items()}
-        inference = float(value["inference"])
-        if not 0 <= inference < math.inf:
-            raise ValueError(f"an inference of {inference} s")
-        kinds = (Dimensions.of(*spec.get(key, ())) for key in ("action_kinds", "observation_kinds"))
-        return Hello(
-            PolicySpec(int(spec["horizon"]), float(spec["dt"]), observations, actions, cameras, *kinds),
-            Handover(value["handover"]),
-            inference,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, SpecError) as error:
+        return msgspec.convert({**value, "spec": PolicySpec.of(value["spec"])}, Hello)
+    except (ValueError, KeyError, TypeError, AttributeError, msgspec.ValidationError, SpecError) as error:
         raise _Lost(f"said something else than a policy process says ({text[:80]!r})") from error

@@ -18,14 +18,15 @@ import os
 import struct
 import tempfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import nan
 from typing import Final
 
 import numpy as np
 
-from segue.core.chunk import Array, Continuation, Past, PolicySpec
+from segue.core.chunk import Array, Continuation, Past
 from segue.core.observation import Cameras, Observation, Observed, Picture, check_pictures, seen, state_of
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.links.link import Answer
 from segue.plan.plan import Request
@@ -39,42 +40,15 @@ LONGEST_ERROR: Final = 240  # bytes
 _FLOAT: Final = np.dtype("<f4")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Everything that fixes the layout of a channel.
+def request_size(spec: PolicySpec) -> int:
+    """Bytes of the longest request: its head, votes, prefix, previous action, past, state and pictures."""
+    floats = (2 * spec.horizon + 1) * len(spec.action_names) + 2 * len(spec.observation_names)
+    return REQUEST.size + 8 * spec.horizon + 4 * floats + spec.picture_bytes
 
-    Attributes:
-        observation: Observation dimensions.
-        action: Action dimensions.
-        horizon: H, actions per chunk.
-        cameras: Pictures beside the state.
-    """
 
-    observation: int
-    action: int
-    horizon: int
-    cameras: Cameras = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, spec: PolicySpec) -> "Sizes":
-        """Those of a policy."""
-        return cls(len(spec.observation_names), len(spec.action_names), spec.horizon, spec.cameras)
-
-    @property
-    def pictures(self) -> int:
-        """Bytes of the pictures of all cameras."""
-        return sum(3 * height * width for height, width in self.cameras.values())
-
-    @property
-    def request(self) -> int:
-        """Bytes of a request: its head, votes, prefix, previous action, past, state and pictures."""
-        floats = (2 * self.horizon + 1) * self.action + 2 * self.observation
-        return REQUEST.size + 8 * self.horizon + 4 * floats + self.pictures
-
-    @property
-    def answer(self) -> int:
-        """Bytes of an answer: its head, and the actions or an error."""
-        return ANSWER.size + max(4 * self.horizon * self.action, LONGEST_ERROR)
+def answer_size(spec: PolicySpec) -> int:
+    """Bytes of the longest answer: its head, and the actions or an error."""
+    return ANSWER.size + max(4 * spec.horizon * len(spec.action_names), LONGEST_ERROR)
 
 
 class Mailbox:
@@ -144,20 +118,21 @@ def _checksum(generation: int, message: bytes | memoryview) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """The two mailboxes between a control process and a policy process."""
+    """The two mailboxes between a control process and a policy process; what the policy is fixes their layout."""
 
-    sizes: Sizes
+    spec: PolicySpec
     requests: Mailbox
     answers: Mailbox
 
     @classmethod
-    def over(cls, descriptor: int, sizes: Sizes) -> "Channel":
+    def over(cls, descriptor: int, spec: PolicySpec) -> "Channel":
         """A channel in the memory of an open file, which grows to fit.
 
         Raises:
             SpecError: The descriptor is not an open file, or there is no room.
         """
-        first, second = Mailbox.room(sizes.request), Mailbox.room(sizes.answer)
+        request, answer = request_size(spec), answer_size(spec)
+        first, second = Mailbox.room(request), Mailbox.room(answer)
         try:
             if os.fstat(descriptor).st_size < first + second:
                 os.pwrite(descriptor, bytes(first + second), 0)  # written, so that a lack of room is noticed now
@@ -168,11 +143,7 @@ class Channel:
                 f"an open file with room for {first + second} bytes",
                 "make room in /dev/shm",
             ) from error
-        return cls(
-            sizes,
-            Mailbox(memory[:first], sizes.request),
-            Mailbox(memory[first:], sizes.answer),
-        )
+        return cls(spec, Mailbox(memory[:first], request), Mailbox(memory[first:], answer))
 
 
 def pack_request(request: Request, observed: Observed, captured: float, cameras: Cameras | None = None) -> bytes:
@@ -208,27 +179,27 @@ def pack_request(request: Request, observed: Observed, captured: float, cameras:
     return b"".join((head, *numbers, *(shown[name].tobytes() for name in cameras or {})))
 
 
-def unpack_request(message: bytes, sizes: Sizes) -> tuple[Request, Observed, float]:
+def unpack_request(message: bytes, spec: PolicySpec) -> tuple[Request, Observed, float]:
     """Request, observation and its time; the way back of `pack_request`."""
     epoch, number, step, episode, captured, delay, s, known, has_previous, executed = REQUEST.unpack_from(message)
     votes = np.frombuffer(message, "<i8", known, REQUEST.size)
-    at = REQUEST.size + 8 * known
-    floats = np.frombuffer(message, "<f4", (len(message) - sizes.pictures - at) // 4, at).copy()
-    prefix, rest = floats[: known * sizes.action].reshape(known, sizes.action), floats[known * sizes.action :]
-    previous, observation = (rest[: sizes.action], rest[sizes.action :]) if has_previous else (None, rest)
+    at, action = REQUEST.size + 8 * known, len(spec.action_names)
+    floats = np.frombuffer(message, "<f4", (len(message) - spec.picture_bytes - at) // 4, at).copy()
+    prefix, rest = floats[: known * action].reshape(known, action), floats[known * action :]
+    previous, observation = (rest[:action], rest[action:]) if has_previous else (None, rest)
     past = None
     if executed >= 0:
-        states, actions = np.split(observation, [len(observation) - executed * sizes.action])
+        states, actions = np.split(observation, [len(observation) - executed * action])
         observation, before = np.split(states, 2)
-        past = Past(before, actions.reshape(executed, sizes.action))
+        past = Past(before, actions.reshape(executed, action))
     continuation = Continuation(step, prefix, delay, s, votes.copy(), previous, episode, past)
-    return Request(epoch, number, step, continuation), seen(observation, _pictures(message, sizes)), captured
+    return Request(epoch, number, step, continuation), seen(observation, _pictures(message, spec)), captured
 
 
-def _pictures(message: bytes, sizes: Sizes) -> dict[str, Picture]:
+def _pictures(message: bytes, spec: PolicySpec) -> dict[str, Picture]:
     """The pictures at the end of a request, by camera."""
-    pictures, at = {}, len(message) - sizes.pictures
-    for name, (height, width) in sizes.cameras.items():
+    pictures, at = {}, len(message) - spec.picture_bytes
+    for name, (height, width) in spec.cameras.items():
         pictures[name] = np.frombuffer(message, np.uint8, 3 * height * width, at).reshape(height, width, 3).copy()
         at += 3 * height * width
     return pictures
@@ -242,13 +213,13 @@ def pack_answer(
     return head + (error.encode()[:LONGEST_ERROR] if actions is None else actions.astype("<f4").tobytes())
 
 
-def unpack_answer(message: bytes, sizes: Sizes) -> Answer:
+def unpack_answer(message: bytes, spec: PolicySpec) -> Answer:
     """The way back of `pack_answer`."""
     epoch, number, captured, finished, surprise, good = ANSWER.unpack_from(message)
     seconds = max(finished - captured, 0.0)
     if not good:
         return Answer(epoch, number, None, seconds, message[ANSWER.size :].decode(errors="replace"))
-    actions = np.ndarray((sizes.horizon, sizes.action), _FLOAT, message, ANSWER.size)
+    actions = np.ndarray(spec.chunk_shape, _FLOAT, message, ANSWER.size)
     return Answer(epoch, number, actions, seconds, surprise=surprise)
 
 

@@ -21,19 +21,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import (
-    Array,
-    ChunkPolicy,
-    Continuation,
-    Past,
-    PolicySpec,
-    are_real,
-    nothing_to_continue,
-    surprise_of,
-)
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Past, are_real, nothing_to_continue, surprise_of
 from segue.core.observation import blank, state_of
 from segue.errors import SegueError, SpecError
-from segue.links.shared_memory import Channel, Sizes, pack_answer, unpack_request
+from segue.links.shared_memory import Channel, pack_answer, unpack_request
 from segue.plan.plan import Handover
 
 WAKE: Final = 0
@@ -60,7 +51,7 @@ def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status:
         policy, handover = build()
         spec = policy.spec
         inference = warm_up(policy)
-        channel = Channel.over(memory, Sizes.of(spec))
+        channel = Channel.over(memory, spec)
     except SegueError as error:  # it says itself what is to be changed
         _say(status, {"error": error.got, "expected": error.expected, "change": error.change})
         return 1
@@ -68,7 +59,7 @@ def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status:
         traceback.print_exc()
         _say(status, {"error": line(error)})
         return 1
-    _say(status, {"spec": spec_to_json(spec), "handover": handover.value, "inference": inference})
+    _say(status, {"spec": spec.said(), "handover": handover.value, "inference": inference})
     serve(policy, channel)
     policy.close()
     return 0
@@ -93,7 +84,7 @@ def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -
         SpecError: The policy answers with chunks of another shape than it says.
     """
     spec = policy.spec
-    size = spec.horizon, len(spec.action_names)
+    size = spec.chunk_shape
     observation = blank(len(spec.observation_names), spec.cameras)
     half = max(spec.horizon // 2, 1)
     actions = _checked(policy.next_chunk(observation, nothing_to_continue(0, size[1], half)), size)
@@ -114,12 +105,12 @@ def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -
 def serve(policy: ChunkPolicy, channel: Channel) -> None:
     """Answer the newest request whenever woken, until the control process is gone."""
     epoch, told = None, set[str]()
-    size = channel.sizes.horizon, channel.sizes.action
+    size = channel.spec.chunk_shape
     while os.read(WAKE, 4096):
         message = channel.requests.read()
         if message is None:
             continue
-        request, observation, captured = unpack_request(message, channel.sizes)
+        request, observation, captured = unpack_request(message, channel.spec)
         actions, error, surprise = None, "", nan
         try:
             if request.epoch != epoch:
@@ -157,19 +148,6 @@ def line(error: BaseException) -> str:
     """An error in one line; those of Segue say what was got."""
     text = error.got if isinstance(error, SegueError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split()) or type(error).__name__
-
-
-def spec_to_json(spec: PolicySpec) -> dict[str, Any]:
-    """A specification as plain JSON."""
-    return {
-        "horizon": spec.horizon,
-        "dt": spec.dt,
-        "observation_names": list(spec.observation_names),
-        "action_names": list(spec.action_names),
-        "cameras": dict(spec.cameras),
-        "action_kinds": list(spec.action_kinds.words),
-        "observation_kinds": list(spec.observation_kinds.words),
-    }
 
 
 def _say(status: int, value: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def predictor_of(kind: str, policy: Policy, path: Path | None) -> Predictor | No
         case "learned" if path is not None:
             return learned_predictor(path, policy)
         case "commanded":
-            return CommandedState.of(policy.config)
+            return CommandedState.of(policy)
     raise SpecError(
         got=f"the predictor {kind!r}",
         expected="learned, with the predictor of a run, or commanded",

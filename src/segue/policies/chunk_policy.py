@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
 from segue.policies.observation import Seen, of_one, on_device
-from segue.policies.policy import KindedUnits, Observed, Policy, PolicyConfig
+from segue.policies.policy import KindedUnits, Observed, Policy
 from segue.strategies.hooks import Prefix, Strategy
 
 
@@ -49,7 +50,7 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
     Raises:
         SpecError: A prefix has another number of action dimensions than the policy.
     """
-    horizon, names = policy.config.horizon, policy.config.action_names
+    horizon, names = policy.spec.horizon, policy.spec.action_names
     for c in continuations:
         if c.prefix.ndim != 2 or c.prefix.shape[1] != len(names):
             raise SpecError(
@@ -73,15 +74,9 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
         delay=integers([c.delay for c in continuations]),
         votes=torch.as_tensor(votes, device=policy.units.device),
         stride=policy.units.stride,
-        dt=policy.config.dt,
+        dt=policy.spec.dt,
         kinds=policy.units.kinds if isinstance(policy.units, KindedUnits) else LINEAR,
     )
-
-
-def _kinds_of(config: PolicyConfig) -> tuple[Dimensions, Dimensions]:
-    """Those of actions and of observations; linear for a policy that does not say them."""
-    actions, observations = (Dimensions.of(*getattr(config, f"{each}_kinds", ())) for each in ("action", "observation"))
-    return actions, observations
 
 
 class ContinuingPolicy:
@@ -111,15 +106,9 @@ class ContinuingPolicy:
         noise: Noise = FreshNoise(),  # noqa: B008  # a frozen value
     ) -> None:
         self.policy, self.strategy, self.finishing, self.noise = policy.eval(), strategy, finishing, noise
-        self.denoising_steps = policy.config.denoising_steps if denoising_steps is None else denoising_steps
+        self.spec = policy.spec
+        self.denoising_steps = policy.denoising_steps if denoising_steps is None else denoising_steps
         self._generator = torch.Generator().manual_seed(seed)
-
-    @property
-    def spec(self) -> PolicySpec:
-        """That of the policy."""
-        config = self.policy.config
-        names = config.observation_names, config.action_names
-        return PolicySpec(config.horizon, config.dt, *names, config.cameras, *_kinds_of(config))
 
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
         """Actions (horizon, action) in robot units for a state (observation,), or an `Observation` with pictures."""

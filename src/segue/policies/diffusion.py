@@ -11,7 +11,7 @@ everywhere.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -89,14 +89,11 @@ class DiffusionPolicyConfig(FamilyConfig):
         denoising_steps: N, DDIM steps per inference.
     """
 
+    family: ClassVar[str] = "diffusion"
+
     network: str = "unet"
     predicts: str = "action"
     denoising_steps: int = 10
-
-    @property
-    def family(self) -> str:
-        """``diffusion``."""
-        return "diffusion"
 
 
 class DiffusionPolicy(nn.Module):
@@ -112,12 +109,13 @@ class DiffusionPolicy(nn.Module):
         super().__init__()
         scheduler(predicts=config.predicts)  # a missing package should be known before minutes of training
         self.config, self.units = config, units
+        self.spec, self.denoising_steps = config.spec, config.denoising_steps
         self.register_buffer("bound", torch.ones(()))
         self.network: nn.Module = build_network(
             config.network,
             config.network_settings,
-            horizon=config.horizon,
-            action=len(config.action_names),
+            horizon=config.spec.horizon,
+            action=len(config.spec.action_names),
             context=units.context,
         )
 

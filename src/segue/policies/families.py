@@ -5,12 +5,14 @@ config_for(family, episodes, autoencoder) -> configuration -- policy_for(...) --
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from segue.core.chunk import Array
+from segue.core.dimensions import LINEAR
+from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError, UnknownNameError
@@ -88,12 +90,13 @@ def config_for(
         UnknownNameError: There is no such family.
         SpecError: The autoencoder does not fit, or the family has no such setting.
     """
-    fields = {"horizon": horizon, **described(episodes, relative=relative, vision=vision)}
+    fields = described(episodes, horizon=horizon, relative=relative, vision=vision)
     if autoencoder is not None:
         _check_autoencoder(autoencoder, episodes, horizon, relative)
         names = latent_names(autoencoder.latent)
-        latent = {"action_names": names, "relative_to": (None,) * len(names), "action_kinds": ()}
-        fields |= {"horizon": horizon // autoencoder.stride, **latent}
+        positions = horizon // autoencoder.stride
+        spec = replace(fields["spec"], horizon=positions, action_names=names, action_kinds=LINEAR)
+        fields |= {"spec": spec, "relative_to": (None,) * len(names)}
     try:
         return _family(family).config(**fields, **settings)
     except TypeError as error:
@@ -133,8 +136,8 @@ def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: NamedCodec
         autoencoder: The policy lives in its latent space, and has the statistics of the latents.
     """
     if autoencoder is None:
-        return _fitted(config, episodes, demonstrated_chunks(episodes, config.horizon, config.relative_to))
-    chunks = torch.as_tensor(Windows(episodes, config.horizon * autoencoder.stride).actions)
+        return _fitted(config, episodes, demonstrated_chunks(episodes, config.spec.horizon, config.relative_to))
+    chunks = torch.as_tensor(Windows(episodes, config.spec.horizon * autoencoder.stride).actions)
     with torch.no_grad():
         latents = torch.cat([autoencoder.encode(part) for part in chunks.split(4096)]).numpy()
     return LatentPolicy(_fitted(config, episodes, latents), autoencoder)
@@ -151,13 +154,11 @@ def _fitted(config: FamilyConfig, episodes: Episodes, chunks: Array) -> Policy:
 def description(policy: Policy) -> dict[str, Any]:
     """What checkpoints say about a policy beside its weights: family, configuration, autoencoder if there is one."""
     if isinstance(policy, LatentPolicy):
-        return {**description(policy.policy), "autoencoder": _said(policy.autoencoder.config)}
-    return {"family": policy.config.family, "policy": _said(policy.config)}
-
-
-def _said(config: Any) -> dict[str, Any]:
-    """A configuration as JSON; kinds only where they are not all linear, as in files from before there were kinds."""
-    return {name: value for name, value in asdict(config).items() if value or not name.endswith("_kinds")}
+        return {**description(policy.policy), "autoencoder": asdict(policy.autoencoder.config)}
+    assert isinstance(policy, FlowPolicy | DiffusionPolicy | RegressionPolicy)
+    said = asdict(policy.config)
+    del said["spec"]
+    return {"family": policy.config.family, "policy": {**policy.spec.said(), **said}}
 
 
 def blank(described: Mapping[str, Any]) -> Policy:
@@ -169,14 +170,13 @@ def blank(described: Mapping[str, Any]) -> Policy:
         KeyError: A section is missing.
         TypeError: A setting is missing, unknown or of another type.
     """
-    kind, fields = _family(described["family"]), dict(described["policy"])
-    for name in ("observation_names", "action_names", "relative_to"):
-        fields[name] = tuple(fields[name])
-    for name in ("action_kinds", "observation_kinds"):
-        fields[name] = tuple(fields.get(name, ()))
-    if fields.get("vision") is not None:
-        fields["vision"] = Vision.from_json(fields["vision"])
-    config = kind.config(**fields)
+    kind, said = _family(described["family"]), described["policy"]
+    spec = PolicySpec.of(said)
+    fields = {name: value for name, value in said.items() if name not in spec.said()}
+    fields["relative_to"] = tuple(fields["relative_to"])
+    if fields["vision"] is not None:
+        fields["vision"] = Vision(**fields["vision"])
+    config = kind.config(spec, **fields)
     policy = kind.policy(config, NormalizedUnits.blank(config))
     if "autoencoder" not in described:
         return policy

@@ -1,7 +1,7 @@
 """Flow policies: an observation is encoded once, then the velocity of the noisy chunk is asked for step by step."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -24,13 +24,10 @@ class FlowPolicyConfig(FamilyConfig):
         denoising_steps: N, solver steps per inference.
     """
 
+    family: ClassVar[str] = "flow"
+
     predicts: str = "action"
     denoising_steps: int = 5
-
-    @property
-    def family(self) -> str:
-        """``flow``."""
-        return "flow"
 
 
 class FlowPolicy(nn.Module):
@@ -39,11 +36,12 @@ class FlowPolicy(nn.Module):
     def __init__(self, config: FlowPolicyConfig, units: NormalizedUnits) -> None:
         super().__init__()
         self.config, self.units = config, units
+        self.spec, self.denoising_steps = config.spec, config.denoising_steps
         self.network = build_network(
             config.network,
             config.network_settings,
-            horizon=config.horizon,
-            action=len(config.action_names),
+            horizon=config.spec.horizon,
+            action=len(config.spec.action_names),
             context=units.context,
         )
         self._prediction = prediction(config.predicts)

@@ -6,17 +6,16 @@
 The policy inside takes the latents for its actions: they have names, statistics and a horizon like any others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from segue.core.dimensions import LINEAR, Dimensions
-from segue.core.observation import Cameras
 from segue.errors import SpecError
 from segue.policies.autoencoder.autoencoder import AutoencoderConfig, Codec
-from segue.policies.policy import Module, Policy, PolicyConfig, PredictableUnits, SeeingUnits, Units
+from segue.policies.policy import Module, Policy, PredictableUnits, SeeingUnits, Units
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
@@ -33,54 +32,6 @@ class NamedCodec(Codec, Module, Protocol):
 def latent_names(latent: int) -> tuple[str, ...]:
     """Names of the latents as the actions of the policy inside."""
     return tuple(f"latent {i}" for i in range(latent))
-
-
-@dataclass(frozen=True)
-class LatentPolicyConfig:
-    """What a latent policy is for the robot.
-
-    Attributes:
-        policy: Of the policy inside; its ``horizon`` counts positions, its ``dt`` is that of the robot.
-        autoencoder: Of the autoencoder.
-    """
-
-    policy: PolicyConfig
-    autoencoder: AutoencoderConfig
-
-    @property
-    def family(self) -> str:
-        """That of the policy inside."""
-        return self.policy.family
-
-    @property
-    def horizon(self) -> int:
-        """H, actions per chunk [control steps]."""
-        return self.policy.horizon * self.autoencoder.stride
-
-    @property
-    def dt(self) -> float:
-        """Control period [s]."""
-        return self.policy.dt
-
-    @property
-    def observation_names(self) -> tuple[str, ...]:
-        """One per observation dimension."""
-        return self.policy.observation_names
-
-    @property
-    def action_names(self) -> tuple[str, ...]:
-        """One per action dimension of the robot."""
-        return self.autoencoder.action_names
-
-    @property
-    def cameras(self) -> Cameras:
-        """Pictures that the policy inside sees."""
-        return self.policy.cameras
-
-    @property
-    def denoising_steps(self) -> int:
-        """N of the policy inside."""
-        return self.policy.denoising_steps
 
 
 @dataclass(frozen=True)
@@ -160,11 +111,9 @@ class LatentPolicy(nn.Module):
             )
         self.policy = policy
         self.autoencoder = autoencoder.eval().requires_grad_(False)
-
-    @property
-    def config(self) -> LatentPolicyConfig:
-        """What the policy is for the robot."""
-        return LatentPolicyConfig(self.policy.config, self.autoencoder.config)
+        self.denoising_steps, inside, names = policy.denoising_steps, policy.spec, autoencoder.config.action_names
+        horizon = inside.horizon * autoencoder.stride
+        self.spec = replace(inside, horizon=horizon, action_names=names, action_kinds=LINEAR)
 
     @property
     def units(self) -> "LatentUnits":

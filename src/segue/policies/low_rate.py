@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from segue.core.chunk import Array, Continuation, PolicySpec, is_stateless
+from segue.core.chunk import Array, Continuation, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Observed
+from segue.core.spec import PolicySpec
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ServingPolicy

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.core.dimensions import Dimensions
-from segue.core.observation import Cameras
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.strategies.flow import unguided
 from segue.strategies.hooks import Hooks, Prefix, Strategy
@@ -26,45 +26,6 @@ Observed: TypeAlias = Any
 of tensors (`segue.core.observation`). Each policy says in its own types which of the two."""
 Context: TypeAlias = Any
 """What `Policy.encode` makes of it for the network: a tensor, or a cache of keys and values."""
-
-
-class PolicyConfig(Protocol):
-    """What is known of a policy beside its weights; a frozen dataclass of plain JSON."""
-
-    @property
-    def family(self) -> str:
-        """``flow``, ``diffusion`` or ``regression``."""
-        ...
-
-    @property
-    def horizon(self) -> int:
-        """H, actions per chunk [control steps]."""
-        ...
-
-    @property
-    def dt(self) -> float:
-        """Control period [s]."""
-        ...
-
-    @property
-    def observation_names(self) -> tuple[str, ...]:
-        """One per observation dimension."""
-        ...
-
-    @property
-    def action_names(self) -> tuple[str, ...]:
-        """One per action dimension of the robot."""
-        ...
-
-    @property
-    def cameras(self) -> Cameras:
-        """Pictures that it sees, none for a policy of the state alone."""
-        ...
-
-    @property
-    def denoising_steps(self) -> int:
-        """N, calls of the network per inference."""
-        ...
 
 
 class Module(Protocol):
@@ -175,8 +136,13 @@ class Policy(Module, Protocol):
     """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""
 
     @property
-    def config(self) -> PolicyConfig:
-        """Everything but the weights."""
+    def spec(self) -> PolicySpec:
+        """What it sees and answers, as the robot has it."""
+        ...
+
+    @property
+    def denoising_steps(self) -> int:
+        """N, calls of the network per inference, unless told otherwise."""
         ...
 
     @property

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from segue.core.chunk import Array
 from segue.core.dimensions import Dimensions, Kind
 from segue.core.observation import Encoded, Observation, state_of
+from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError
@@ -40,6 +41,7 @@ class NormalizedUnits(nn.Module):
 
     Attributes:
         context: Numbers that an observation is encoded to.
+        relative_to: See `FamilyConfig.relative_to`.
     """
 
     stride = 1
@@ -47,13 +49,12 @@ class NormalizedUnits(nn.Module):
     def __init__(self, config: FamilyConfig, observation: Normalizer, action: Normalizer) -> None:
         super().__init__()
         self.observation, self.action = observation, action
-        self._names, self._relative_to = config.observation_names, config.relative_to
-        self._actions, self._observations = (
-            Dimensions.of(*words) for words in (config.action_kinds, config.observation_kinds)
-        )
-        self.chunk_shape = config.horizon, len(config.action_names)
-        self.sight = None if config.vision is None else Sight(config.vision)
-        self.context = len(config.observation_names) + (0 if self.sight is None else self.sight.features)
+        spec = config.spec
+        self._names, self.relative_to = spec.observation_names, config.relative_to
+        self._actions, self._observations = spec.action_kinds, spec.observation_kinds
+        self.chunk_shape = spec.chunk_shape
+        self.sight = None if config.vision is None else Sight(config.vision, spec.cameras)
+        self.context = len(spec.observation_names) + (0 if self.sight is None else self.sight.features)
 
     @classmethod
     def fitted(cls, config: FamilyConfig, observations: Array, chunks: Array) -> "NormalizedUnits":
@@ -64,7 +65,7 @@ class NormalizedUnits(nn.Module):
             observations: Shape (frames, observation).
             chunks: Shape (frames, horizon, action), anchored as ``config.relative_to`` says.
         """
-        observations = Dimensions.of(*config.observation_kinds).about_mean(observations)
+        observations = config.spec.observation_kinds.about_mean(observations)
         units = cls(config, Normalizer.fit(observations), Normalizer.fit(chunks))
         if units.sight is not None:
             units.sight.encoder.start()
@@ -73,7 +74,7 @@ class NormalizedUnits(nn.Module):
     @classmethod
     def blank(cls, config: FamilyConfig) -> "NormalizedUnits":
         """Statistics still to be loaded."""
-        sizes = len(config.observation_names), len(config.action_names)
+        sizes = len(config.spec.observation_names), len(config.spec.action_names)
         return cls(config, *map(Normalizer.identity, sizes))
 
     @property
@@ -104,12 +105,12 @@ class NormalizedUnits(nn.Module):
         """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
         state = self._state(observation)
         if self._actions.kinds:
-            actions = self._actions.continuous(actions, anchors_of(self.action.mean, state, self._relative_to))
-        return self.action(shifted(actions, state, self._relative_to, -1))
+            actions = self._actions.continuous(actions, anchors_of(self.action.mean, state, self.relative_to))
+        return self.action(shifted(actions, state, self.relative_to, -1))
 
     def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
         """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
-        return self._actions.proper(shifted(self.action.inverse(chunk), self._state(observation), self._relative_to, 1))
+        return self._actions.proper(shifted(self.action.inverse(chunk), self._state(observation), self.relative_to, 1))
 
     @property
     def kinds(self) -> Dimensions:
@@ -197,11 +198,14 @@ def demonstrated_chunks(episodes: Episodes, horizon: int, relative_to: Sequence[
     return chunks - (episodes.observation[:, anchors] * relative)[:, None]
 
 
-def described(episodes: Episodes, *, relative: bool, vision: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def described(
+    episodes: Episodes, *, horizon: int, relative: bool, vision: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The fields of a policy's configuration that demonstrations decide.
 
     Args:
         episodes: Demonstrations; they name the observation that each action can be relative to.
+        horizon: H [control steps].
         relative: Learn actions relative to the observed state, where the demonstrations name one and a difference to it
             is one of plain numbers: those of linear dimensions, angles and grippers.
         vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
@@ -211,20 +215,20 @@ def described(episodes: Episodes, *, relative: bool, vision: Mapping[str, Any] |
         index if relative and kind.name in _RELATIVE else None
         for index, kind in zip(episodes.state_of_action, kinds, strict=True)
     ]
+    spec = PolicySpec(
+        horizon, episodes.dt, tuple(episodes.observation_names), tuple(episodes.action_names), episodes.cameras,
+        episodes.action_kinds, episodes.observation_kinds,
+    )  # fmt: skip
     return {
-        "dt": episodes.dt,
-        "observation_names": tuple(episodes.observation_names),
-        "action_names": tuple(episodes.action_names),
+        "spec": spec,
         "relative_to": tuple(anchors),
-        "action_kinds": episodes.action_kinds.words,
-        "observation_kinds": episodes.observation_kinds.words,
-        "vision": _vision(episodes, vision or {}) if episodes.pictures else None,
+        "vision": _vision(vision or {}) if episodes.pictures else None,
     }
 
 
-def _vision(episodes: Episodes, given: Mapping[str, Any]) -> Vision:
+def _vision(given: Mapping[str, Any]) -> Vision:
     try:
-        vision = Vision(episodes.cameras, **given)
+        vision = Vision(**given)
     except TypeError as error:
         raise SpecError(got=str(error), expected="fields of `Vision`", change="leave it out, or correct it") from error
     return replace(vision, settings=settled(vision.encoder, vision.settings))

@@ -7,7 +7,7 @@ The networks of the flow policies serve here too, with nothing for their flow st
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,19 +36,12 @@ class RegressionPolicyConfig(FamilyConfig):
             error of up to 2^-8 of its value, which alone makes jerk. Here so that it can be measured.
     """
 
+    family: ClassVar[str] = "regression"
+    denoising_steps: ClassVar[int] = 1
+
     head: str = "continuous"
     head_settings: Mapping[str, Any] = field(default_factory=dict)
     output_dtype: str = "float32"
-
-    @property
-    def family(self) -> str:
-        """``regression``."""
-        return "regression"
-
-    @property
-    def denoising_steps(self) -> int:
-        """One call of the network."""
-        return 1
 
 
 class RegressionPolicy(nn.Module):
@@ -59,12 +52,13 @@ class RegressionPolicy(nn.Module):
         if config.output_dtype not in OUTPUT_DTYPES:
             raise UnknownNameError("output dtype", config.output_dtype, OUTPUT_DTYPES)
         self.config, self.units = config, units
-        dimension = len(config.action_names)
+        self.spec, self.denoising_steps = config.spec, config.denoising_steps
+        dimension = len(config.spec.action_names)
         self.head = build_head(config.head, config.head_settings, dimension)
         self.network = build_network(
             config.network,
             config.network_settings,
-            horizon=config.horizon,
+            horizon=config.spec.horizon,
             action=dimension,
             context=units.context,
             output=dimension * self.head.width,

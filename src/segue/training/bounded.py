@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from segue.core.spec import LARGEST, LONGEST_PERIOD, SHORTEST_PERIOD
 from segue.errors import CheckpointError, MissingExtraError, SegueError
 from segue.policies.policy import Module
 
@@ -24,8 +25,6 @@ LARGEST_WEIGHTS: Final = 64 * 2**30
 """Bytes of a file of weights."""
 LARGEST_SETTING: Final = 2**20
 """Of sizes and counts in the description of a module."""
-_LARGEST_SIZE: Final = 4096
-"""Of chunks, names and pictures, as on the wire."""
 _DEEPEST: Final = 32
 _SPARE: Final = 2
 """A module may have so many times the parameters of its weights while it is built: some are replaced."""
@@ -72,32 +71,26 @@ def check_described(fields: Mapping[str, Any]) -> None:
     _check_numbers(fields)
     names = {name: fields.get(name, ()) for name in ("observation_names", "action_names")}
     for name, each in names.items():
-        if (
-            not isinstance(each, list | tuple)
-            or not all(isinstance(name, str) for name in each)
-            or len(each) > _LARGEST_SIZE
-        ):
-            raise ValueError(f"{name} that are not up to {_LARGEST_SIZE} names")
+        if not isinstance(each, list | tuple) or not all(isinstance(name, str) for name in each) or len(each) > LARGEST:
+            raise ValueError(f"{name} that are not up to {LARGEST} names")
     for name, largest in (
-        ("horizon", _LARGEST_SIZE),
+        ("horizon", LARGEST),
         ("denoising_steps", 1000),
-        ("stride", _LARGEST_SIZE),
-        ("latent", _LARGEST_SIZE),
+        ("stride", LARGEST),
+        ("latent", LARGEST),
     ):
         if name in fields and (type(fields[name]) is not int or not 1 <= fields[name] <= largest):
             raise ValueError(f"{name} {fields[name]!r}; expected: 1 to {largest}")
     period = fields.get("dt", 1.0)
-    if not isinstance(period, int | float) or isinstance(period, bool) or not 1e-6 <= period <= 3600:
+    number = isinstance(period, int | float) and not isinstance(period, bool)
+    if not number or not SHORTEST_PERIOD <= period <= LONGEST_PERIOD:
         raise ValueError(f"a control period of {period!r} s")
     for index in (*fields.get("relative_to", ()), *fields.get("state_of_action", ())):
         if index is not None and (type(index) is not int or not 0 <= index < len(names["observation_names"])):
             raise ValueError(f"an action relative to observation {index!r}")
-    vision = fields.get("vision") or {}
-    resized = (vision.get("settings") or {}).get("size")
-    sizes = {**(vision.get("cameras") or {}), **({} if resized is None else {"resized": (resized, resized)})}
-    for name, size in sizes.items():
-        if len(size) != 2 or not all(type(each) is int and 1 <= each <= _LARGEST_SIZE for each in size):
-            raise ValueError(f"pictures {name!r} of {size!r} pixels")
+    resized = ((fields.get("vision") or {}).get("settings") or {}).get("size")
+    if resized is not None and (type(resized) is not int or not 1 <= resized <= LARGEST):
+        raise ValueError(f"pictures resized to {resized!r} pixels")
 
 
 def built(build: Callable[[], Made], weights: Mapping[str, Tensor]) -> Made:

@@ -215,13 +215,18 @@ def _load(folder: Path, expected: str) -> Checkpoint:
 def migrated(checkpoint: Checkpoint) -> Checkpoint:
     """A checkpoint of an older format as one of `FORMAT`; the numbers stay what they are.
 
-    The family is named, the normalisation, which the policy held itself, stands under its units, the state is all
-    that it sees, and a diffusion policy says the noise.
+    The family is named, the normalisation, which the policy held itself, stands under its units, what a policy does not
+    say it does not have (pictures, kinds of dimensions), cameras stand beside its other names, and a diffusion policy
+    says the noise.
     """
     info = {"family": "flow", **checkpoint.info, "format": FORMAT}
     if isinstance(policy := info.get("policy"), dict):
         said = {"predicts": "noise"} if info["family"] == "diffusion" else {}
-        info["policy"] = {"vision": None, **said, **policy}
+        policy = {"vision": None, "cameras": {}, "action_kinds": [], "observation_kinds": [], **said, **policy}
+        if isinstance(vision := policy["vision"], dict) and "cameras" in vision:
+            policy |= {"cameras": vision["cameras"], "vision": {**vision}}
+            del policy["vision"]["cameras"]
+        info["policy"] = policy
     if checkpoint.info["format"] not in OLDER:
         return replace(checkpoint, info=info)
     weights = {_IN_UNITS.sub(r"\1units.\2", name): value for name, value in checkpoint.weights.items()}

@@ -24,7 +24,7 @@ class DemonstratedChunks:
 
     def __init__(self, episodes: Episodes, policy: Policy) -> None:
         self.episodes = episodes
-        windows, device = Windows(episodes, policy.config.horizon), policy.units.device
+        windows, device = Windows(episodes, policy.spec.horizon), policy.units.device
         self.stride = policy.units.stride
         self.observation = torch.as_tensor(episodes.observation, device=device)
         self.chunks = _in_policy_units(windows, self.observation, policy)

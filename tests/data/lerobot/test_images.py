@@ -203,7 +203,7 @@ def test_one_command_trains_a_policy_that_looks(tmp_path: Path, shown: Any, monk
         main()
     assert not ended.value.code
     config = json.loads((out / "plain" / "last" / "config.json").read_text())
-    assert config["policy"]["vision"]["cameras"] == {CAMERA: list(SIZE)}
+    assert config["policy"]["cameras"] == {CAMERA: list(SIZE)}
 
 
 def test_distances_in_16_bits_are_no_picture(tmp_path: Path, shown: Any) -> None:

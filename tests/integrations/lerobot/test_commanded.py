@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.point_mass import demonstrations
-from segue.core.chunk import Array, Continuation, PolicySpec
+from segue.core.chunk import Array, Continuation
 from segue.core.observation import Observation
+from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.errors import DataError, SpecError
 from segue.integrations.lerobot.commanded import InParts, check_commands, commanded_state

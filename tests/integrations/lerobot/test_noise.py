@@ -117,7 +117,7 @@ def test_a_smaller_scale_brings_fresh_chunks_nearer_to_the_policy_s_zero() -> No
 def test_the_chunk_is_made_for_the_state_that_is_commanded(seen: Any) -> None:
     """The stand-in goes to where state, picture and task say; picture and task are those of now."""
     made = policy()
-    names = made.config.observation_names, made.config.action_names
+    names = made.spec.observation_names, made.spec.action_names
     commanded = commanded_state(*names, targets={"action 0": "state 1"})
     ahead = PredictivePolicy(ContinuingPolicy(made, Naive(), noise=CarriedNoise(0.7)), InParts(commanded))
     chunk = ahead.next_chunk(seen, CONTINUATION)
@@ -156,7 +156,7 @@ def test_their_sampler_may_write_into_its_noise() -> None:
     prefix = Prefix(given, none, none, votes)
     seen = {STATE: torch.zeros(1, 2), TASK: ["go"]}
     for _ in range(2):
-        chunk = made.continue_chunk(Naive(), seen, prefix, given, made.config.denoising_steps)
+        chunk = made.continue_chunk(Naive(), seen, prefix, given, made.denoising_steps)
         torch.testing.assert_close(chunk, 2 * noise[:, 1:])
     assert torch.equal(given, noise)
 

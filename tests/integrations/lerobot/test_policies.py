@@ -58,7 +58,7 @@ def test_what_is_known_of_it_is_in_our_words() -> None:
     spec = ContinuingPolicy(policy(), Naive()).spec
     assert (spec.horizon, spec.dt, spec.cameras) == (HORIZON, 0.02, {"top": (4, 4)})
     assert spec.action_names == ("action 0", "action 1")
-    assert policy().config.denoising_steps == 4
+    assert policy().denoising_steps == 4
 
 
 @pytest.mark.parametrize("jacobian", [identity, RTC().jacobian])

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from fakes import point_mass_with_pictures as sighted
+from fakes.checkpoints import as_written_before
 from fakes.point_mass import policy as of_the_state
 from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
@@ -20,7 +21,7 @@ from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.config import Vision
 from segue.policies.encoders.pictures import Sight, cut_anywhere, cut_middle
 from segue.policies.encoders.resnet import ResNet, keypoints
-from segue.policies.families import config_for, policy_for
+from segue.policies.families import config_for, description, policy_for
 from segue.policies.flow import FlowPolicy
 from segue.policies.processor import NormalizedUnits
 from segue.strategies.legato import LegatoObjective
@@ -74,7 +75,7 @@ def test_a_cut_is_a_part_of_its_picture_wherever_it_is() -> None:
 
 
 def test_inference_looks_at_the_middle_and_at_what_was_cut() -> None:
-    sight = Sight(Vision({"top": (24, 24)}, settings=sighted.SMALL["settings"], crop=0.75))
+    sight = Sight(Vision(settings=sighted.SMALL["settings"], crop=0.75), {"top": (24, 24)})
     pictures = torch.randint(0, 256, (3, 24, 24, 3), dtype=torch.uint8)
     whole = sight(Observation(torch.zeros(3, 2), {"top": pictures}))
     assert whole.shape == (3, sight.features)
@@ -122,7 +123,7 @@ def test_the_place_of_a_square_is_learned_from_its_pictures() -> None:
     torch.manual_seed(0)
     places = np.random.default_rng(0).uniform(-0.6, 0.6, (400, 2))
     pictures = torch.as_tensor(np.stack([sighted.picture(place) for place in places]))
-    wanted, sight = torch.as_tensor(places, dtype=torch.float32), Sight(Vision({"top": (24, 24)}, crop=1, **SMALL))
+    wanted, sight = torch.as_tensor(places, dtype=torch.float32), Sight(Vision(crop=1, **SMALL), {"top": (24, 24)})
     reader = torch.nn.Linear(sight.features, 2)
     optimizer = torch.optim.Adam([*sight.parameters(), *reader.parameters()], 1e-2)
     for _ in range(60):
@@ -144,7 +145,7 @@ def test_policies_of_every_family_look_and_come_back_to_the_bit(tmp_path: Path, 
     checkpoint.save(tmp_path, 1, made, {}, {"raw.weight": torch.zeros(1)})
     back = checkpoint.load(tmp_path).policy()
     assert asdict(back.config) == asdict(made.config)  # type: ignore[call-overload]
-    assert back.config.cameras == {sighted.CAMERA: (24, 24)}
+    assert back.spec.cameras == {sighted.CAMERA: (24, 24)}
     one, other = made.state_dict(), back.state_dict()
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -152,6 +153,10 @@ def test_policies_of_every_family_look_and_come_back_to_the_bit(tmp_path: Path, 
     chunks = [ContinuingPolicy(each, Naive()).next_chunk(view(0.4), what) for each in (made, back)]
     assert np.array_equal(chunks[0], chunks[1])
     assert ContinuingPolicy(back, Naive()).spec.cameras == episodes.cameras
+    as_written_before((tmp_path / "last").resolve(), "segue/policy/2")
+    older = checkpoint.load(tmp_path).policy()
+    assert description(older) == description(made)
+    assert np.array_equal(ContinuingPolicy(older, Naive()).next_chunk(view(0.4), what), chunks[0])
 
 
 def test_latent_policies_look_too(tmp_path: Path) -> None:
@@ -163,7 +168,7 @@ def test_latent_policies_look_too(tmp_path: Path) -> None:
     trained = train(made, episodes, LegatoObjective(2, 2), stage, run=tmp_path, title="", console=QUIET)
     chunks = [ContinuingPolicy(trained, Naive()).next_chunk(view(x), nothing_to_continue(0, 2, 3)) for x in (-0.5, 0.5)]
     assert not np.array_equal(chunks[0], chunks[1])
-    assert trained.config.cameras == episodes.cameras
+    assert trained.spec.cameras == episodes.cameras
 
 
 def test_an_interrupted_run_goes_on_as_it_would_have(tmp_path: Path) -> None:
@@ -213,7 +218,7 @@ def test_what_cannot_be_seen_is_said() -> None:
 
 @pytest.mark.parametrize("crop", [1, 0.75])
 def test_pictures_that_are_not_bytes_are_refused_in_every_size(crop: float) -> None:
-    sight = Sight(Vision({"top": (24, 24)}, crop=crop, **SMALL))
+    sight = Sight(Vision(crop=crop, **SMALL), {"top": (24, 24)})
     for size in (24, 18):
         shown = torch.rand(1, size, size, 3)
         with pytest.raises(SpecError, match=r"and type torch\.float32"):

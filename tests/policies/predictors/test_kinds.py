@@ -187,8 +187,8 @@ def test_the_state_that_is_commanded_is_near_the_one_that_is_seen() -> None:
     actions = np.array([[[-179.0, 1, 0, 0, 0]], [[-178, 1, 0, 0, 0]]], np.float32)
     found = commanded.ahead(seen, actions, np.ones(2, np.int64))
     np.testing.assert_allclose(found, [[181, -1, 0, 0, 0], [-178, 1, 0, 0, 0]])
-    config = config_for("flow", PLAIN, horizon=8, relative=True)
-    assert CommandedState.of(config) == CommandedState({0: 0}, kinds=SEEN)  # type: ignore[arg-type]
+    policy = policy_for(config_for("flow", PLAIN, horizon=8, relative=True, network_settings={"width": 8}), PLAIN)
+    assert CommandedState.of(policy) == CommandedState({0: 0}, kinds=SEEN)
 
 
 def test_targets_are_compared_with_states_on_the_circle() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segue.core.chunk import Array, Continuation, Past, PolicySpec, Predicting, hold_last
+from segue.core.chunk import Array, Continuation, Past, Predicting, hold_last
 from segue.core.observation import Observation, state_of
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Plan, Request
@@ -329,16 +331,21 @@ def test_pictures_stay_what_they_are() -> None:
 
 @dataclass(frozen=True)
 class Anchored:
-    """The part of a policy's configuration that says what its actions are relative to."""
+    """The part of a policy that says what its actions are relative to."""
 
     relative_to: tuple[int | None, ...] = ()
+    spec = PolicySpec(H, 0.1, ("a", "b", "c"), ("x", "y"))
+
+    @property
+    def units(self) -> "Anchored":
+        return self
 
 
 def test_which_dimensions_a_policy_commands_is_what_its_actions_are_relative_to() -> None:
     assert CommandedState.of(Anchored((2, None, 0))) == CommandedState({0: 2, 2: 0})  # type: ignore[arg-type]
-    for config in (Anchored((None, None)), Anchored(), object()):
+    for policy in (Anchored((None, None)), Anchored(), SimpleNamespace(units=object())):
         with pytest.raises(SpecError, match="relative"):
-            CommandedState.of(config)  # type: ignore[arg-type]
+            CommandedState.of(policy)  # type: ignore[arg-type]
 
 
 @given(known=st.integers(0, 8), first=st.integers(0, 8), second=st.integers(0, 8), delay=st.integers(0, 12))

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.integrations.lerobot.batches import demonstrated_in, seen_in, with_own
 from segue.integrations.lerobot.leftover import continued
@@ -125,10 +126,7 @@ def flow_policy(
         _check_autoencoder(autoencoder, len(names), horizon)
         names, horizon = latent_names(autoencoder.latent), horizon // autoencoder.stride
     config = FlowPolicyConfig(
-        horizon=horizon,
-        dt=1 / choices.fps,
-        observation_names=tuple(observation_names),
-        action_names=names,
+        PolicySpec(horizon, 1 / choices.fps, tuple(observation_names), names),
         relative_to=(None,) * len(names),
         network=choices.network,
         network_settings=dict(choices.network_settings),

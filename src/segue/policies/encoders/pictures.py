@@ -6,7 +6,7 @@ pictures (batch, height, width, 3), bytes -- cut --> (batch, *crop, 3) -- encode
 import torch
 from torch import Tensor, nn
 
-from segue.core.observation import Observation, check_pictures
+from segue.core.observation import Cameras, Observation, check_pictures
 from segue.policies.config import Vision
 from segue.policies.encoders import build_encoder
 
@@ -18,10 +18,10 @@ class Sight(nn.Module):
         features: Numbers that all pictures of an observation are encoded to.
     """
 
-    def __init__(self, vision: Vision) -> None:
+    def __init__(self, vision: Vision, cameras: Cameras) -> None:
         super().__init__()
-        self._cameras, self._crops = vision.cameras, vision.crops
-        self.encoder = build_encoder(vision.encoder, vision.settings, vision.crops)
+        self._cameras, self._crops = cameras, vision.crops(cameras)
+        self.encoder = build_encoder(vision.encoder, vision.settings, self._crops)
         self.features = self.encoder.features
 
     def forward(self, observation: Observation[Tensor]) -> Tensor:

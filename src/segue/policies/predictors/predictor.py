@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import state_of, with_state
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.chunk_policy import BatchChunkPolicy, finished
 from segue.policies.observation import Seen, first_of, of_one
-from segue.policies.policy import PolicyConfig
+from segue.policies.policy import Policy
 from segue.strategies.hooks import Strategy
 
 
@@ -96,13 +97,13 @@ class CommandedState:
     kinds: Dimensions = LINEAR
 
     @classmethod
-    def of(cls, config: PolicyConfig) -> "CommandedState":
+    def of(cls, policy: Policy) -> "CommandedState":
         """For a policy whose actions are targets, relative to the states that it names.
 
         Raises:
             SpecError: It names none.
         """
-        anchors: Sequence[int | None] = getattr(config, "relative_to", ())
+        anchors: Sequence[int | None] = getattr(policy.units, "relative_to", ())
         replaced = {i: index for i, index in enumerate(anchors) if index is not None}
         if not replaced:
             raise SpecError(
@@ -110,7 +111,7 @@ class CommandedState:
                 expected="actions relative to the observed state",
                 change="train with --relative, or use the learned predictor",
             )
-        return cls(replaced, kinds=Dimensions.of(*getattr(config, "observation_kinds", ())))
+        return cls(replaced, kinds=policy.spec.observation_kinds)
 
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
         """See `Predictor`."""

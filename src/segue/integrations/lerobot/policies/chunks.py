@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError, UnknownNameError
 from segue.integrations.lerobot.policies.fields import Theirs
-from segue.integrations.lerobot.policies.flow import LeRobotConfig, names, pictures, sizes
+from segue.integrations.lerobot.policies.flow import names, pictures, sizes
 from segue.integrations.lerobot.policies.units import Batch, LeRobotUnits, Postprocess, Preprocess, Shown
 from segue.policies.policy import refuse_guidance
 from segue.strategies.hooks import Prefix, Strategy
@@ -94,10 +95,11 @@ class LeRobotChunkPolicy(nn.Module):
         rows: int = getattr(config, known.rows)
         horizon = rows - config.n_obs_steps + 1
         self.theirs, self._predict = theirs, known.predict
-        self.config = LeRobotConfig(
-            known.family, horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"),
-            shown, getattr(theirs.diffusion, "num_inference_steps", 1) if known.family == "diffusion" else 1,
-        )  # fmt: skip
+        self.family = known.family
+        self.denoising_steps = getattr(theirs.diffusion, "num_inference_steps", 1) if self.family == "diffusion" else 1
+        self.spec = PolicySpec(
+            horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"), shown
+        )
         self.units = LeRobotUnits(
             preprocess, postprocess, horizon=horizon, state=state, action=action, width=action, cameras=named,
             rows=rows,
@@ -128,12 +130,12 @@ class LeRobotChunkPolicy(nn.Module):
         Raises:
             SpecError: The strategy steers a velocity field, or the number of steps is not the policy's own.
         """
-        if steps != self.config.denoising_steps:
+        if steps != self.denoising_steps:
             raise SpecError(
                 got=f"{steps} denoising steps for a policy of LeRobot of type {self.theirs.config.type}",
-                expected=f"{self.config.denoising_steps}, its own number",
+                expected=f"{self.denoising_steps}, its own number",
                 change="leave denoising_steps out, or set num_inference_steps in the config.json of a Diffusion Policy",
             )
         hooks = strategy.hooks(prefix)
-        refuse_guidance(hooks, self.config.family)
+        refuse_guidance(hooks, self.family)
         return hooks.finish(self._predict(self.theirs, self.units.encode(observation), noise))

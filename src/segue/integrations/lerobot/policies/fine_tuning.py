@@ -68,7 +68,7 @@ def demonstrated(policy: LeRobotFlowPolicy, batch: Batch) -> tuple[Demonstrated,
     """
     seen = policy.units.preprocess(dict(batch))
     actions = seen.pop(ACTION).to(policy.units.device)
-    expected = policy.config.horizon, len(policy.config.action_names)
+    expected = policy.spec.chunk_shape
     if actions.ndim != 3 or actions.shape[1:] != expected:
         raise DataError(
             got=f"actions of shape {tuple(actions.shape)}",
@@ -122,7 +122,7 @@ def fine_tune(
     optimizer = torch.optim.AdamW(learned, config.learning_rate, weight_decay=config.weight_decay)
     for update, batch in zip(range(config.updates), batches, strict=False):
         if config.offset:
-            batch = ahead_of_pictures(batch, policy.config.horizon, config.offset, generator, commanded)
+            batch = ahead_of_pictures(batch, policy.spec.horizon, config.offset, generator, commanded)
         chunks, seen = demonstrated(policy, batch)
         loss = policy.loss(objective.pair(chunks, generator), seen)
         for group in optimizer.param_groups:

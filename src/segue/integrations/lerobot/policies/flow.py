@@ -1,12 +1,12 @@
 """A flow policy of LeRobot as one of ours: its velocity under our sampler and strategies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from segue.core.observation import Cameras
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.integrations.lerobot.policies.conditioning import Conditioning, Untold
 from segue.integrations.lerobot.policies.fields import Encoded, Theirs, architecture
@@ -15,29 +15,6 @@ from segue.policies.policy import mean_error
 from segue.strategies.flow import integrate
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
-
-
-@dataclass(frozen=True)
-class LeRobotConfig:
-    """What is known of a policy of LeRobot beside its weights, in our words.
-
-    Attributes:
-        family: ``flow``, ``diffusion`` or ``regression``.
-        horizon: H, actions per chunk.
-        dt: Control period [s]; LeRobot's policies do not say.
-        observation_names: One per number of the state.
-        action_names: One per action dimension.
-        cameras: Height and width of the pictures that it was trained with, by our names [pixels].
-        denoising_steps: N, calls of the network per inference.
-    """
-
-    family: str
-    horizon: int
-    dt: float
-    observation_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    cameras: Cameras
-    denoising_steps: int
 
 
 def sizes(theirs: Theirs) -> tuple[int, int]:
@@ -130,10 +107,10 @@ class LeRobotFlowPolicy(nn.Module):
         self.conditioning.prepare(theirs, action)
         self.theirs = theirs
         horizon: int = config.chunk_size
-        self.config = LeRobotConfig(
-            "flow", horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"),
-            shown, getattr(config, known.steps),
-        )  # fmt: skip
+        self.denoising_steps: int = getattr(config, known.steps)
+        self.spec = PolicySpec(
+            horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"), shown
+        )
         self.units = LeRobotUnits(
             preprocess, postprocess, horizon=horizon, state=state, action=action,
             width=config.max_action_dim, cameras=named,
@@ -147,7 +124,7 @@ class LeRobotFlowPolicy(nn.Module):
     def loss(self, pair: TrainingPair, context: Batch) -> Tensor:
         """Squared error of the robot's dimensions, mean over samples of the mean over the positions that count."""
         v = self.velocity(pair.x, pair.t, pair.w, self._encode(self.theirs, context))
-        error = (v - pair.target)[..., : len(self.config.action_names)].square()
+        error = (v - pair.target)[..., : len(self.spec.action_names)].square()
         return mean_error(error, pair.mask)
 
     def continue_chunk(
