@@ -125,7 +125,7 @@ def test_without_a_python_for_lerobot_make_says_what_is_not_run() -> None:
 def test_results_of_the_readme_are_those_that_make_makes() -> None:
     makefile = (ROOT / "Makefile").read_text()
     tasks, seams = (re.findall(rf"^{name} := (.+)$", makefile, re.MULTILINE)[0] for name in ("TASKS", "SEAM_TASK"))
-    rates = re.findall(r"segue bench rates --env (\S+)", makefile)
+    rates = re.findall(r"segue rates (\S+)", makefile)
     opened = re.findall(r"<!-- results:(\S+) -->", README.read_text())
     assert opened == re.findall(r"<!-- /results:(\S+) -->", README.read_text())
     assert opened == [*tasks.split(), f"seams/{seams}", *(f"rates/{task}" for task in rates)]
