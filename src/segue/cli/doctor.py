@@ -40,7 +40,7 @@ def doctor(
     memory = "none" if machine.shared_memory is None else f"{machine.shared_memory >> 20} MB free"
     console.print(f"{machine.cores} cores, load {machine.load:.1f}, shared memory {memory}")
     advice = machine_notes(machine)
-    console.print(f"torch: {_torch()}")
+    console.print(f"torch: {_torch()}", markup=False, soft_wrap=True)
     advice.append(_timer(rate, seconds))
     for name, policy in [*_devices(run, method), *_remote(server, token)]:
         latency = measure_latency(policy, time.perf_counter, CALLS)
