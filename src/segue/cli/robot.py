@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
@@ -152,7 +151,7 @@ def sink_for(
     header = {
         "task": settings.name,
         **about,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         "robot": robot_header(spec, action_scale(demonstrations), cruise_speed(demonstrations, spec)),
         "plan": plan_header(plan),
         "ladder": [state.value for state in STATES],

@@ -38,7 +38,7 @@ def run_(
     segue run adroit-door runs/adroit-door/seed-0 --method legato
     """
     import os
-    from datetime import UTC, datetime
+    import time
 
     from segue.cli import policy_process, robot
     from segue.lab.tasks import tasks
@@ -49,7 +49,7 @@ def run_(
     source = robot.source_of(run, method, server, seed, device, task)
     if token is not None:
         os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
-    path = trace or Path("runs") / task / "run" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S") / "trace"
+    path = trace or Path("runs") / task / "run" / time.strftime("%Y%m%d-%H%M%S", time.gmtime()) / "trace"
     motion = robot.Motion(velocity, acceleration, jerk)
     link = ProcessLink(policy_process.argv(source))
     try:
