@@ -101,9 +101,9 @@ seams: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 
 rates: $(READY)
-	@$(BIN)/segue bench rates --env adroit-door --training-seeds 3 --episodes 100
-	@$(BIN)/segue bench rates --env metaworld/pick-place --training-seeds 3 --episodes 100
-	@$(BIN)/segue bench rates --env wipe --training-seeds 3 --episodes 20
+	@$(BIN)/segue rates adroit-door --training-seeds 3 --episodes 100
+	@$(BIN)/segue rates metaworld/pick-place --training-seeds 3 --episodes 100
+	@$(BIN)/segue rates wipe --training-seeds 3 --episodes 20
 	@$(BIN)/python benchmarks/tables.py
 
 tables: $(READY)

@@ -1,4 +1,4 @@
-"""Learning rates of the families of `segue bench rates`: success and deviation of one training run at each.
+"""Learning rates of the families of `segue rates`: success and deviation of one training run at each.
 
 python benchmarks/learning_rates.py                      the door, 1200 updates, 50 episodes (twenty minutes)
 python benchmarks/learning_rates.py --updates 100        to see that it runs

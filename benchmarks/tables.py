@@ -61,7 +61,7 @@ def block(path: Path, name: str) -> str:
 def missing(name: str) -> str:
     """The command that measures what is not there yet."""
     if name.startswith(RATES):
-        return f"segue bench rates --env {name.removeprefix(RATES)}"
+        return f"segue rates {name.removeprefix(RATES)}"
     kind, _, task = name.partition("/")
     if kind in VARYING:
         return f"segue bench {task} --delays 8 --delay-model {kind}"

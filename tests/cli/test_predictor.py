@@ -13,8 +13,8 @@ from fakes import point_mass_with_pictures as sighted
 from fakes.point_mass import OBSERVATION, demonstrations
 from segue import load_predictor
 from segue.cli import app
-from segue.cli.evaluation import _methods_of
 from segue.cli.predictor import error_table, judgement
+from segue.cli.training import _methods_of
 from segue.data.episodes import Episodes, save
 from segue.errors import CheckpointError, SegueError
 from segue.methods.methods import METHODS, method
@@ -31,7 +31,6 @@ TRAIN = ("--horizon", 6, "--updates", 2)
 def segue(monkeypatch: pytest.MonkeyPatch) -> Segue:
     """Run the command line; what was said. Raises what it raises."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(app, "console", Console(width=200, force_terminal=False))
 
     def run(*arguments: object) -> str:
         done = CliRunner().invoke(app.app, [str(each) for each in arguments])
@@ -139,7 +138,7 @@ def test_an_interrupted_one_is_finished(segue: Segue, mine: Path, tmp_path: Path
 
     with pytest.MonkeyPatch.context() as patch:
         half = replace(training.PredictorTraining(), checkpoint_every=2)
-        patch.setattr("segue.cli.predictor.PredictorTraining", lambda seed: replace(half, seed=seed))
+        patch.setattr(training, "PredictorTraining", lambda seed: replace(half, seed=seed))
         wrote = checkpoint.write
 
         def write(run: Path, done: int, *rest: object) -> Path:

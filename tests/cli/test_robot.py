@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from rich.console import Console
 
 from fakes import point_mass
@@ -21,7 +22,8 @@ from fakes.served_policies import Affine
 from fakes.servers import served
 from fakes.towards_policy import FAST, HORIZON, SPEC
 from segue.cli import policy_process, robot
-from segue.cli.robot import LATENCIES, Motion, plan_for, run_command
+from segue.cli.robot import LATENCIES, Motion, plan_for
+from segue.cli.run import run_
 from segue.core.chunk import Continuation, Past, nothing_to_continue, surprise_of
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import CheckpointError, DataError, PolicyError, RobotError, SpecError, TimingError, UnknownNameError
@@ -51,9 +53,10 @@ def task_of(max_steps: int) -> Task:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., int]:
     """segue run for a second."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(tasks, "task", lambda name: task_of(20))
 
     def command(speed: float = 1.0, **changes: Any) -> int:
@@ -62,16 +65,13 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
             "local",
             lambda *_, **__: policy_process.imported("fakes.towards_policy:towards", speed=speed),
         )
-        settings: dict[str, Any] = {
-            "method": "legato", "server": None, "token": None, "seconds": 1.0, "rate": None, "execution_horizon": None,
-            "trigger_text": "fixed", "delay_quantile": 1.0, "motion": Motion(), "seed": 0, "device": "cpu",
-            "trace": tmp_path / "trace", "command": "segue run",
-        }  # fmt: skip
-        console = Console(record=True, width=200)
+        settings: dict[str, Any] = {"method": "legato", "seconds": 1.0, "seed": 0, "trace": tmp_path / "trace"}
         try:
-            return run_command(console, "point-mass", None, **{**settings, **changes})
+            with pytest.raises(typer.Exit) as ended:
+                run_("point-mass", **{**settings, **changes})
+            return ended.value.exit_code
         finally:
-            (tmp_path / "said").write_text(console.export_text())
+            (tmp_path / "said").write_text(capsys.readouterr().out)
 
     return command
 
@@ -132,7 +132,7 @@ def test_a_run_can_be_looked_at(run: Callable[..., int], tmp_path: Path, monkeyp
 
 
 def test_limits_are_kept(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run(motion=Motion(velocity=0.5, acceleration=20.0, jerk=2000.0)) == 0
+    assert run(velocity=0.5, acceleration=20.0, jerk=2000.0) == 0
     trace = read(tmp_path / "trace")
     for epoch in np.unique(trace.ticks["epoch"]):
         commands = trace.ticks[trace.ticks["epoch"] == epoch]["action"]
@@ -142,7 +142,7 @@ def test_limits_are_kept(run: Callable[..., int], tmp_path: Path) -> None:
 def test_limits_that_are_none_are_refused_before_a_trace_is_made(run: Callable[..., int], tmp_path: Path) -> None:
     """What was left behind would be in the way of the next try."""
     with pytest.raises(SpecError, match="velocity limit 0"):
-        run(motion=Motion(velocity=0.0))
+        run(velocity=0.0)
     assert not (tmp_path / "trace").exists()
 
 
@@ -239,8 +239,8 @@ def test_displacements_have_limits_as_displacements_and_grippers_as_positions() 
 
 def test_a_run_folder_and_a_server_are_one_too_many() -> None:
     with pytest.raises(SpecError, match="server"):
-        robot._source(Path("run"), "legato", "ws://127.0.0.1:1", 0, "cpu", "push-t")
-    assert robot._source(None, "legato", "ws://127.0.0.1:1", 0, "cpu", "push-t") == {
+        robot.source_of(Path("run"), "legato", "ws://127.0.0.1:1", 0, "cpu", "push-t")
+    assert robot.source_of(None, "legato", "ws://127.0.0.1:1", 0, "cpu", "push-t") == {
         "kind": "remote", "url": "ws://127.0.0.1:1",
     }  # fmt: skip
 

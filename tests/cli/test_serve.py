@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fakes.point_mass import demonstrations, policy
 from fakes.served_policies import WAIT
-from segue.cli import app, serve
+from segue.cli import app
 from segue.core.chunk import nothing_to_continue
 from segue.errors import RemoteError, SegueError
 from segue.links.card import Card
@@ -65,7 +65,7 @@ def serving(*arguments: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Card]:
     """What a server of a run says of itself; it ends at once."""
     servers: list[PolicyServer] = []
-    monkeypatch.setattr(serve, "serve_until", lambda server, *_: servers.append(server))
+    monkeypatch.setattr("segue.links.server.serve_until", lambda server, *_: servers.append(server))
 
     def said(run: Path, method: str) -> Card:
         done = CliRunner().invoke(app.app, ["serve", str(run), "--method", method, "--port", "0"])

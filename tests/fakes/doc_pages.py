@@ -46,10 +46,13 @@ def prose(page: Path) -> str:
 
 
 def commands(page: Path, program: str) -> list[list[str]]:
-    """Command lines of a program in the page's shell blocks and its running text, as words."""
+    """Command lines of a program in the page's shell blocks and its running text, as words.
+
+    Those of results stay as they were: they are of the commit that is named behind them.
+    """
     whole = [block.replace("\\\n", " ") for block in blocks(page, "sh")]
     lines = [line.removesuffix(" &") for block in whole for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", prose(page))
+    lines += re.findall(r"`([^`\n]+)`(?! at commit)", prose(page))
     words = [shlex.split(line, comments=True) for line in lines if line.startswith(program + " ")]
     return [each[1:] for each in words]
 

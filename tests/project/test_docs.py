@@ -126,7 +126,7 @@ def test_without_a_python_for_lerobot_make_says_what_is_not_run() -> None:
 def test_results_that_are_shown_are_those_that_make_makes() -> None:
     makefile = (ROOT / "Makefile").read_text()
     tasks, seams = (re.findall(rf"^{name} := (.+)$", makefile, re.MULTILINE)[0] for name in ("TASKS", "SEAM_TASK"))
-    rates = re.findall(r"segue (?:bench )?rates (?:--env )?(\S+)", makefile)
+    rates = re.findall(r"segue rates (\S+)", makefile)
     text = "".join(page.read_text() for page in sorted((ROOT / "docs" / "results").glob("*.md")))
     opened = re.findall(r"<!-- results:(\S+) -->", text)
     assert opened == re.findall(r"<!-- /results:(\S+) -->", text)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from segue.cli import doctor as command
 from segue.core.chunk import Continuation, check_timing
@@ -160,11 +159,11 @@ def test_a_look_at_this_machine(tmp_path: Path) -> None:
 
 @pytest.fixture
 def examine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    monkeypatch.setattr(command, "MonotonicClock", lambda **_: LateClock())
+    monkeypatch.setattr("segue.runtime.clock.MonotonicClock", lambda **_: LateClock())
+    monkeypatch.setenv("COLUMNS", "200")
 
     def run(**changes: Any) -> str:
-        settings = {"rate": 100.0, "seconds": 0.1, "run": None, "method": "legato", "server": None, "token": None}
-        command.doctor_command(Console(width=200), **(settings | changes))
+        command.doctor(**({"rate": 100.0, "seconds": 0.1, "method": "legato"} | changes))
         return capsys.readouterr().out
 
     return run

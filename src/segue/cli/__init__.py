@@ -1,1 +1,1 @@
-"""What the commands of the command line do, once their arguments are read: every floor meets here."""
+"""The command line: one file per group of commands, which load what they need when they run."""

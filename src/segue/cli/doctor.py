@@ -1,48 +1,48 @@
 """segue doctor: what this machine can promise, measured."""
 
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from segue.core.chunk import ChunkPolicy
-from segue.core.smoothness import Array
+from segue.cli import options
+from segue.cli.screen import console
 from segue.errors import SegueError
-from segue.links.worker import measure_latency
-from segue.runtime.clock import MonotonicClock
-from segue.runtime.doctor import (
-    Jitter,
-    look_at_machine,
-    machine_notes,
-    measure_jitter,
-    recommend,
-    timer_words,
-)
-from segue.runtime.realtime import realtime
 
+if TYPE_CHECKING:
+    from segue.core.chunk import ChunkPolicy
+    from segue.core.smoothness import Array
+    from segue.runtime.doctor import Jitter
+
+commands = typer.Typer()
 CALLS = 30
 
 
-def doctor_command(
-    console: Console,
-    *,
-    rate: float,
-    seconds: float,
-    run: Path | None,
-    method: str,
-    server: str | None,
-    token: str | None,
+@commands.command()
+def doctor(
+    rate: Annotated[float, typer.Option(min=1, max=2000, help="control rate, Hz")] = 50.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="per measurement of the timer")] = 2.0,
+    run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
+    method: options.Method = "predictive",
+    server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
+    token: options.Token = None,
 ) -> None:
-    """`segue doctor`."""
+    """Measure what this machine can promise a robot. It recommends rate, delay and execution horizon.
+
+    segue doctor --rate 100 --server ws://127.0.0.1:8000
+    """
+    import time
+
+    from segue.links.worker import measure_latency
+    from segue.runtime.doctor import look_at_machine, machine_notes, recommend
+
     machine = look_at_machine()
     memory = "none" if machine.shared_memory is None else f"{machine.shared_memory >> 20} MB free"
     console.print(f"{machine.cores} cores, load {machine.load:.1f}, shared memory {memory}")
     advice = machine_notes(machine)
-    console.print(f"torch: {_torch()}")
-    advice.append(_timer(console, rate, seconds))
-    for name, policy in [*_devices(console, run, method), *_remote(console, server, token)]:
+    console.print(f"torch: {_torch()}", markup=False, soft_wrap=True)
+    advice.append(_timer(rate, seconds))
+    for name, policy in [*_devices(run, method), *_remote(server, token)]:
         latency = measure_latency(policy, time.perf_counter, CALLS)
         console.print(f"{name}: {_milliseconds(latency)}, horizon {policy.spec.horizon}")
         own = 1 / policy.spec.dt
@@ -53,17 +53,24 @@ def doctor_command(
         console.print(f"- {words}.", soft_wrap=True, highlight=False)
 
 
-def _milliseconds(seconds: Array) -> str:
+def _milliseconds(seconds: "Array") -> str:
+    import numpy as np
+
     middle, slow, worst = 1e3 * np.quantile(seconds, (0.5, 0.99, 1))
     return f"median {middle:.3g} ms, p99 {slow:.3g} ms, max {worst:.3g} ms"
 
 
-def _timer(console: Console, rate: float, seconds: float) -> str:
+def _timer(rate: float, seconds: float) -> str:
     """Measure with and without spinning, with ordinary and with real-time priority as far as it is granted."""
-    table = Table("waiting", "lateness", "missed")
-    best: list[Jitter] = []
+    from rich.table import Table
 
-    def both(label: str) -> list[Jitter]:
+    from segue.runtime.clock import MonotonicClock
+    from segue.runtime.doctor import measure_jitter, timer_words
+    from segue.runtime.realtime import realtime
+
+    table = Table("waiting", "lateness", "missed")
+
+    def both(label: str) -> "list[Jitter]":
         ways = {"sleep": MonotonicClock(spin=0.0), "sleep + spin": MonotonicClock()}
         found = [measure_jitter(clock, rate, seconds) for clock in ways.values()]
         for name, jitter in zip(ways, found, strict=True):
@@ -83,13 +90,15 @@ def _timer(console: Console, rate: float, seconds: float) -> str:
 
 
 def _torch() -> str:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return "not installed; a policy on this machine needs it: pip install 'segue[learn]'"
     devices = ["cpu", *(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))]
     return f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices)}"
 
 
-def _devices(console: Console, run: Path | None, method: str) -> list[tuple[str, ChunkPolicy]]:
+def _devices(run: Path | None, method: str) -> "list[tuple[str, ChunkPolicy]]":
     """The policy of a run on every device of this machine."""
     if run is None:
         return []
@@ -101,7 +110,7 @@ def _devices(console: Console, run: Path | None, method: str) -> list[tuple[str,
     return [(f"{method} on {device}", chunk_policy(run, method, device=device)[0]) for device in devices]
 
 
-def _remote(console: Console, server: str | None, token: str | None) -> list[tuple[str, ChunkPolicy]]:
+def _remote(server: str | None, token: str | None) -> "list[tuple[str, ChunkPolicy]]":
     """The policy of a server; without an answer, that is what is said."""
     if server is None:
         return []

@@ -1,59 +1,116 @@
-"""Options that several commands share."""
+"""Options that several commands share, each declared once."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-TaskName = Annotated[
-    str, typer.Argument(help="adroit-door, push-t, wipe, metaworld/<task>, ...; `segue list` shows all")
-]
+if TYPE_CHECKING:
+    from segue.data.episodes import Episodes
+
+RECIPE = "task's"
+TaskName = Annotated[str, typer.Argument(help="adroit-door, push-t, wipe, metaworld/<task>, ...: `segue list`")]
+OwnTask = Annotated[str | None, typer.Argument(help="a task with demonstrations of its own: `segue list`")]
+Data = Annotated[Path | None, typer.Option(help="yours, see docs/data.md: .npz, Zarr, HDF5, ...")]
+Recorded = Annotated[Path, typer.Argument(help="episodes: .npz, Zarr, HDF5 or LeRobot (docs/data.md)")]
+Method = Annotated[str, typer.Option(help="one of `segue list`")]
 Methods = Annotated[
     str,
     typer.Option(
-        help="comma-separated, see `segue list`; settings behind colons: legato:gain=1:fade=0",
+        help="with commas, see `segue list`; settings behind colons: legato:gain=1:fade=0",
         show_default="those of the README's tables",
     ),
 ]
-Delays = Annotated[str, typer.Option(help="inference delays in control steps, comma-separated")]
+Delays = Annotated[str, typer.Option(help="inference delays, control steps, with commas")]
 DelayKind = Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")]
+EpisodesPerCell = Annotated[int, typer.Option(min=1, help="per method, delay, training seed")]
 Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
-Rate = Annotated[float | None, typer.Option(help="Zarr and HDF5: control rate in Hz, unless the recording says it")]
-State = Annotated[
-    str | None,
-    typer.Option(
-        help="what the policy sees: a feature (LeRobot), an array (Zarr, HDF5), several with commas; Zarr also "
-        "previous-action",
-        show_default="observation.state, data/state, observations/qpos",
-    ),
-]
-Action = Annotated[
-    str | None,
-    typer.Option(
-        help="what is commanded: a feature or an array, several with commas",
-        show_default="action, data/action, actions",
-    ),
-]
-Episodes = Annotated[str | None, typer.Option(help="which to read, such as 0-4,7", show_default="all")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave out episodes that cannot be used, and name them")]
-FillMissing = Annotated[
-    bool, typer.Option("--fill-missing", help="Zarr: chunks that are not there are what the store fills with, zeros")
-]
-Kind = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=KIND",
-        help='what a dimension is, such as "wrist=angle", "jaw*=binary" or "action:base=velocity"; as often as needed '
-        "(docs/dimensions.md)",
-    ),
-]
-Cameras = Annotated[
-    str | None, typer.Option(help="LeRobot and HDF5: comma-separated, whose pictures are read; see docs/vision.md")
-]
-ExecutionHorizon = Annotated[
-    int | None, typer.Option(min=1, help="steps executed per chunk", show_default="the task's")
-]
-OwnTask = Annotated[str | None, typer.Argument(help="a task with demonstrations of its own, see `segue list`")]
-Data = Annotated[Path | None, typer.Option(help="your own demonstrations: .npz, Zarr, HDF5 or LeRobot (docs/data.md)")]
+ExecutionHorizon = Annotated[int | None, typer.Option(min=1, help="steps executed per chunk", show_default=RECIPE)]
+Horizon = Annotated[int | None, typer.Option(min=2, help="actions per chunk", show_default=RECIPE)]
+Updates = Annotated[int | None, typer.Option(min=1, help="optimiser steps")]
+PolicyUpdates = Annotated[int | None, typer.Option(min=2, help="optimiser steps", show_default=RECIPE)]
+Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
+Device = Annotated[str, typer.Option(help="as torch names it")]
+Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How demonstrations are read: the options of every command that reads some, in the words of the user."""
+
+    rate: Annotated[float | None, typer.Option(help="Hz, where Zarr or HDF5 do not say it")] = None
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="what the policy sees: a feature or an array, several with commas; Zarr also previous-action"
+        ),
+    ] = None
+    action: Annotated[str | None, typer.Option(help="what is commanded: the same")] = None
+    cameras: Annotated[str | None, typer.Option(help="with commas, whose pictures are read")] = None
+    episodes: Annotated[str | None, typer.Option(help="which to read: 0-4,7", show_default="all")] = None
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out episodes that cannot be used")] = False
+    fill_missing: Annotated[bool, typer.Option("--fill-missing", help="Zarr: chunks that are missing are zeros")] = (
+        False
+    )
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=KIND", help="such as wrist=angle: docs/dimensions.md"),
+    ] = None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Options that are not as they are without a word."""
+        names = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        return tuple("--" + name.replace("_", "-") for name in names)
+
+    def load(self, path: Path, cameras: Sequence[str] = ()) -> "Episodes":
+        """The demonstrations in a file or folder.
+
+        Args:
+            path: Where they are.
+            cameras: Whose pictures are read where the user names none.
+
+        Raises:
+            DataError: As `segue.data.files.load`; or the chosen episodes are no numbers.
+        """
+        from segue.data import choice, files
+
+        words = asdict(self) | {
+            "cameras": choice.separated(self.cameras, "--cameras") if self.cameras else tuple(cameras),
+            "episodes": None if self.episodes is None else choice.parsed(self.episodes),
+            "kind": tuple(self.kind or ()),
+        }
+        return files.load(path, **words)
+
+
+def reads(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `Reading`, where its parameter ``reading`` stands.
+
+    Args:
+        left_out: Options of `Reading` that this command does without.
+    """
+    shared = [
+        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in fields(Reading)
+        if each.name not in left_out
+    ]
+
+    def expanded(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            reading = Reading(**{each.name: given.pop(each.name) for each in shared})
+            command(**given, reading=reading)
+
+        own = signature(command).parameters.values()
+        # typer reads the signature, and so finds the options themselves there
+        places = [place for each in own for place in (shared if each.name == "reading" else [each])]
+        run.__signature__ = Signature(places)  # type: ignore[attr-defined]
+        return run
+
+    return expanded

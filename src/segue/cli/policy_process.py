@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from segue.cli.extras import said_what_to_install
 from segue.core.chunk import ChunkPolicy
 from segue.errors import SpecError
 from segue.links.process import ANSWER_TIMEOUT
@@ -88,9 +89,10 @@ def _check_arguments(what: str, make: Callable[..., Any], arguments: Any) -> Non
 
 
 def _local(run: str, method: str, seed: int, device: str, threads: int) -> tuple[ChunkPolicy, Handover]:
-    import torch
+    with said_what_to_install("a trained policy"):
+        import torch
 
-    from segue.methods.load import chunk_policy
+        from segue.methods.load import chunk_policy
 
     torch.set_num_threads(threads)
     return chunk_policy(Path(run), method, seed=seed, device=device)

@@ -1,4 +1,4 @@
-"""segue train-predictor, once its arguments are read, and the predictor that segue train makes beside its policies."""
+"""What is said of a predictor that was trained, and the one that `segue train` makes beside its policies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,7 @@ from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 
-from segue.cli.demonstrations import demonstrations
-from segue.cli.reading import Reading
+from segue.cli.screen import console
 from segue.data.episodes import Episodes
 from segue.errors import CheckpointError, DataError
 from segue.methods.methods import PREDICTOR
@@ -28,42 +27,6 @@ HARDLY = 0.8
 SHARE = 4
 """A policy's updates over those of the predictor beside it, so that a trial of a few updates stays one."""
 ONLY_STATES = "pictures stay as they are seen: only the state is predicted"
-
-
-def train_predictor_command(
-    console: Console,
-    task: str | None,
-    data: Path | None,
-    out: Path | None,
-    *,
-    reading: Reading,
-    updates: int | None,
-    width: int | None,
-    most_steps: int | None,
-    seed: int,
-    fresh: bool,
-) -> None:
-    """`segue train-predictor`."""
-    episodes, name = demonstrations("train-predictor", task, data, reading)
-    choices = {"updates": updates, "most_steps": most_steps}
-    training = replace(
-        PredictorTraining(seed=seed), **{key: value for key, value in choices.items() if value is not None}
-    )
-    run = out or Path("runs") / name / f"seed-{seed}" / PREDICTOR
-    console.print(
-        f"{len(episodes.observation_names)} observations under {len(episodes.action_names)} actions, "
-        f"{len(episodes)} episodes, every {training.held_out_every}th held out",
-        highlight=False,
-    )
-    if episodes.pictures:
-        console.print(ONLY_STATES)
-    size: dict[str, Any] = {} if width is None else {"width": width}
-    train_predictor(episodes, training, run=run, task=task or "", resume=not fresh, console=console, **size)
-    _, error = load_predictor(run)
-    console.print(error_table(error))
-    for line in judgement(error):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"predictor: {run / 'last'}", soft_wrap=True)
 
 
 def error_table(error: PredictionError) -> Table:
@@ -103,13 +66,10 @@ def _number(value: float, form: str) -> str:
     return "-" if np.isnan(value) else f"{value:{form}}"
 
 
-def train_beside(
-    console: Console, episodes: Episodes, run: Path, *, task: str, seed: int, updates: int, fresh: bool
-) -> bool:
+def train_beside(episodes: Episodes, run: Path, *, task: str, seed: int, updates: int, fresh: bool) -> bool:
     """The predictor of a run of `segue train`: all its policies share it, and one that is there is kept.
 
     Args:
-        console: Where one line says what it does and how far off it is.
         episodes: What the policies learn from.
         run: Home of the run's policies.
         task: Noted in the checkpoints.

@@ -1,32 +1,40 @@
 """segue check | metrics | record | convert: recorded episodes in and out."""
 
 from dataclasses import replace
-from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from segue.cli.reading import Reading
-from segue.data import files
-from segue.data.episodes import Episodes
-from segue.data.lerobot import writer
-from segue.data.proposals import proposed_kinds
-from segue.lab.delays import delay_model
-from segue.lab.recording import recording_metrics, roughest, standing
-from segue.lab.rollout import Scales, Timing, rollout
-from segue.lab.sweep import FIRST_SEED
-from segue.lab.tasks.recorder import Recorder, recorded
-from segue.lab.tasks.tasks import task as find_task
-from segue.methods.load import chunk_policy
-from segue.methods.methods import method as find_method
-from segue.training.fitness import findings
+from segue.cli import options
+from segue.cli.options import Reading, reads
+from segue.cli.screen import console
+
+if TYPE_CHECKING:
+    from segue.data.episodes import Episodes
+
+commands = typer.Typer()
 
 
-def check_command(console: Console, data: Path, reading: Reading, *, horizon: int) -> None:
-    """`segue check`: exit status 1 where the demonstrations can be read, and nothing can be learned from them."""
+@commands.command()
+@reads()
+def check(
+    data: options.Recorded,
+    *,
+    reading: Reading,
+    horizon: Annotated[int, typer.Option(min=2, help="actions per chunk that a policy would have")] = 32,
+) -> None:
+    """Say whether demonstrations can be trained on.
+
+    It says what is wrong with them, and what would spoil a training; the exit status is 1 where nothing can be learned.
+
+    segue check mine.npz
+    """
+    import numpy as np
+
+    from segue.data.proposals import proposed_kinds
+    from segue.training.fitness import findings
+
     episodes = reading.load(data)
     found = findings(episodes, horizon)
     fatal = any(each.fatal for each in found)
@@ -41,7 +49,7 @@ def check_command(console: Console, data: Path, reading: Reading, *, horizon: in
     console.print(relative_line(episodes), highlight=False)
     if said := kinds_line(episodes):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
-    say_origin(console, episodes)
+    say_origin(episodes)
     for proposal in proposed_kinds(episodes):
         console.print(f"kind: {proposal}", highlight=False, markup=False, soft_wrap=True)
     for each in found:
@@ -51,8 +59,27 @@ def check_command(console: Console, data: Path, reading: Reading, *, horizon: in
         raise typer.Exit(1)
 
 
-def metrics_command(console: Console, data: Path, reading: Reading, *, every: int | None, first: int) -> None:
-    """`segue metrics`."""
+@commands.command()
+@reads("cameras")
+def metrics(
+    data: options.Recorded,
+    *,
+    reading: Reading,
+    every: Annotated[
+        int | None, typer.Option(min=4, help="steps executed per chunk: adds the measures at seams")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="step of the first seam", show_default="--every")] = 0,
+) -> None:
+    """Measure how smooth recorded episodes are. A person may have driven, or any policy.
+
+    segue metrics mine.npz --every 8
+    """
+    from math import isnan
+
+    from rich.table import Table
+
+    from segue.lab.recording import recording_metrics, roughest, standing
+
     episodes = reading.load(data)
     shown = Table("measure", "mean", "95 % interval", "unit", title=_summary(data, episodes))
     for each in recording_metrics(episodes, every, first):
@@ -68,10 +95,29 @@ def metrics_command(console: Console, data: Path, reading: Reading, *, every: in
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def record_command(
-    console: Console, task: str, run: Path, *, method: str, delay: int, episodes: int, out: Path, seed: int
+@commands.command()
+def record(
+    task: options.TaskName,
+    run: Annotated[Path, typer.Argument(help="run of `segue train`")],
+    out: Annotated[Path, typer.Option(help="new folder of the data set")],
+    method: options.Method = "predictive",
+    delay: Annotated[int, typer.Option(min=0, help="inference delay, control steps")] = 4,
+    episodes: Annotated[int, typer.Option(min=1, help="how many")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="of the first episode")] = 0,
 ) -> None:
-    """`segue record`: what a policy does in the simulator, as a data set of LeRobot."""
+    """Record a policy in the simulator. LeRobot opens the data set.
+
+    segue record adroit-door runs/adroit-door/seed-0 --out recorded
+    """
+    from segue.data.lerobot import writer
+    from segue.lab.delays import delay_model
+    from segue.lab.rollout import Scales, Timing, rollout
+    from segue.lab.sweep import FIRST_SEED
+    from segue.lab.tasks.recorder import Recorder, recorded
+    from segue.lab.tasks.tasks import task as find_task
+    from segue.methods.load import chunk_policy
+    from segue.methods.methods import method as find_method
+
     settings, how = find_task(task), find_method(method)
     policy, _ = chunk_policy(run, method)
     steps = max(settings.execution_horizon, delay)
@@ -87,13 +133,26 @@ def record_command(
     console.print(f"{_summary(place, found)}; {solved} of {episodes} solved", soft_wrap=True)
 
 
-def convert_command(
-    console: Console, data: Path, out: Path, reading: Reading, *, task: str | None, blind: bool
+@commands.command()
+@reads()
+def convert(
+    data: options.Recorded,
+    out: Annotated[Path, typer.Argument(help="new folder of the data set")],
+    task: Annotated[
+        str | None, typer.Option(help="what is done, in words, where the recording does not say it itself")
+    ] = None,
+    *,
+    reading: Reading,
+    blind: Annotated[bool, typer.Option("--blind", help="drop all cameras")] = False,
 ) -> None:
-    """`segue convert`: demonstrations from any readable layout as a data set of LeRobot, nothing dropped unsaid."""
-    if not reading.cameras and not blind:
-        reading = replace(reading, cameras=files.cameras(data))
-    episodes = reading.load(data)
+    """Write demonstrations as a data set of LeRobot. It says what is kept and what is dropped.
+
+    segue convert mine.zarr mine --rate 10 --task "push the T"
+    """
+    from segue.data import files
+    from segue.data.lerobot import writer
+
+    episodes = reading.load(data, () if blind else files.cameras(data))
     if blind:
         episodes = replace(episodes, pictures={})
     console.print(_summary(writer.save(episodes, out, task=task), episodes), soft_wrap=True)
@@ -113,14 +172,14 @@ def convert_command(
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def relative_line(episodes: Episodes) -> str:
+def relative_line(episodes: "Episodes") -> str:
     """How many actions have a state, in words."""
     anchored, count = sum(index is not None for index in episodes.state_of_action), len(episodes.action_names)
     why = "" if anchored else ": no action has the name of an observation"
     return f"{anchored} of {count} actions can be learned relative to the observed state{why}"
 
 
-def kinds_line(episodes: Episodes) -> str:
+def kinds_line(episodes: "Episodes") -> str:
     """What dimensions are declared as, those that are not linear; nothing where all are."""
     said = [
         f"{what} {name} is {each}"
@@ -134,7 +193,7 @@ def kinds_line(episodes: Episodes) -> str:
     return f"kinds: {', '.join(said)}" if said else ""
 
 
-def say_origin(console: Console, episodes: Episodes) -> None:
+def say_origin(episodes: "Episodes") -> None:
     """What was decided while demonstrations were read, and what was not read."""
     for note in episodes.origin.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
@@ -143,5 +202,5 @@ def say_origin(console: Console, episodes: Episodes) -> None:
         console.print(f"not read: {shown}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _summary(data: Path, episodes: Episodes) -> str:
+def _summary(data: Path, episodes: "Episodes") -> str:
     return f"{data}: {len(episodes)} episodes, {episodes.frames} frames at {1 / episodes.dt:g} Hz"

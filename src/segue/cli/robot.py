@@ -1,28 +1,25 @@
-"""segue run: a policy in a process of its own drives a simulator against the clock.
+"""What `segue run` is made of: a plan for the policy, the trace, and the loop over episodes.
 
 This is the control process. It does not import torch; what it knows of the policy is what the policy process says.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from segue.cli import policy_process
+from segue.cli.screen import console
 from segue.core.robot import Resting, RobotSpec, Simulator
 from segue.errors import DataError, RobotError, SpecError
 from segue.lab.report.trace_page import console_tables, measures_of
 from segue.lab.scales import action_scale, cruise_speed
-from segue.lab.tasks import tasks
 from segue.lab.tasks.tasks import Task
 from segue.links.link import Hello
 from segue.links.process import ProcessLink
@@ -33,7 +30,7 @@ from segue.runtime.clock import MonotonicClock
 from segue.runtime.executor import CAUSES, STATES, Executor
 from segue.runtime.realtime import realtime
 from segue.runtime.run import Ending, check_duration
-from segue.runtime.signals import on_signals
+from segue.runtime.signals import Received, on_signals
 from segue.safety.ladder import Ladder
 from segue.safety.limits import UNLIMITED, JointLimits
 from segue.trace.file import TraceWriter, plan_header, read
@@ -74,6 +71,10 @@ class Motion:
             kinds=spec.kinds,
         )
 
+    def ladder(self, robot: Simulator, dt: float) -> Ladder:
+        """The ladder of a robot that stands where it is."""
+        return Ladder(self.limits(robot.spec), dt, _position(robot)().tolist())
+
 
 @dataclass
 class Episodes:
@@ -83,75 +84,10 @@ class Episodes:
     solved: int = 0
 
 
-def run_command(
-    console: Console,
-    task: str,
-    run: Path | None,
-    *,
-    method: str,
-    server: str | None,
-    token: str | None,
-    seconds: float,
-    rate: float | None,
-    execution_horizon: int | None,
-    trigger_text: str,
-    delay_quantile: float,
-    motion: Motion,
-    seed: int,
-    device: str,
-    trace: Path | None,
-    view: bool = False,
-    command: str,
-) -> int:
-    """`segue run`; the exit status."""
-    _check_numbers(seconds, rate)
-    settings = tasks.task(task)
-    source = _source(run, method, server, seed, device, task)
-    if token is not None:
-        os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
-    path = trace or Path("runs") / task / "run" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S") / "trace"
-    link = ProcessLink(policy_process.argv(source))
-    try:
-        robot = settings.simulator()
-        hello = link.hello()
-        hello.spec.check_fits(robot.spec, "run the policy of this task")
-        dt = 1 / rate if rate else robot.spec.dt
-        plan = plan_for(hello, dt, execution_horizon or settings.execution_horizon, delay_quantile, trigger_text)
-        console.print(
-            f"policy: chunks of {hello.spec.horizon}, {1e3 * hello.inference:.1f} ms per inference, planned delay "
-            f"{plan.delay.estimate()} of {plan.execution_horizon} steps at {1 / dt:g} Hz",
-            highlight=False,
-        )
-        ladder = Ladder(motion.limits(robot.spec), dt, _position(robot)().tolist())  # before room is taken for a trace
-        about = {"command": command, "method": server or method, "rate": 1 / dt}
-        views = [RerunSink(robot.spec.action_names, [state.value for state in STATES])] if view else []
-        sink = Sinks(_writer(path, settings, robot.spec, plan, about, seconds), *views)
-        executor = Executor(
-            robot, plan, ladder, link,
-            clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose, policy_dt=hello.spec.dt,
-        )  # fmt: skip
-        try:
-            with on_signals(executor.stop) as received:
-                ending, episodes = _episodes(console, executor, robot, settings, motion, seconds, seed)
-        finally:
-            sink.close()
-    finally:
-        link.close()
-    try:
-        _summary(console, executor, ending, episodes, path, task)
-    except (OSError, DataError, SystemExit) as error:  # no terminal or no pipe any more, an unreadable trace
-        if isinstance(error, DataError) and not received.number and ending is not Ending.FAULT:
-            raise
-        with suppress(OSError):
-            console.print(f"the run cannot be summed up: {error}", markup=False)
-    if ending is Ending.FAULT:
-        raise RobotError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
-    return received.exit_status
-
-
-def _source(
+def source_of(
     run: Path | None, method: str, server: str | None, seed: int, device: str, task: str
 ) -> policy_process.Source:
+    """What the policy process is told to build; raises `SpecError` for a run folder and a server."""
     if server is None:
         return policy_process.local(run or Path("runs") / task / "seed-0", method, seed=seed, device=device)
     if run is not None:
@@ -159,7 +95,7 @@ def _source(
     return policy_process.remote(server)
 
 
-def _check_numbers(seconds: float, rate: float | None) -> None:
+def check_numbers(seconds: float, rate: float | None) -> None:
     """Raise `SpecError` for what passes every bound of the command line: no number, and infinitely many ticks."""
     check_duration(seconds)
     for name, value in (("seconds", seconds), ("rate", rate)):
@@ -196,14 +132,15 @@ def _position(robot: Simulator) -> Callable[[], NDArray]:
     )
 
 
-def _writer(
-    path: Path, settings: Task, spec: RobotSpec, plan: Plan, about: Mapping[str, Any], seconds: float
-) -> TraceWriter:
+def sink_for(
+    path: Path, settings: Task, spec: RobotSpec, plan: Plan, about: Mapping[str, Any], seconds: float, view: bool
+) -> Sinks:
+    """The trace of a run and, if it is to be viewed, Rerun."""
     demonstrations = settings.demonstrations()
     header = {
         "task": settings.name,
         **about,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         "robot": robot_header(spec, action_scale(demonstrations), cruise_speed(demonstrations, spec)),
         "plan": plan_header(plan),
         "ladder": [state.value for state in STATES],
@@ -211,20 +148,40 @@ def _writer(
     }
     ticks = ceil((seconds + 10) * about["rate"])
     often = max(plan.execution_horizon // 2, 1) if plan.trigger == FIXED_HORIZON else 1
-    return TraceWriter(
+    views = [RerunSink(spec.action_names, [state.value for state in STATES])] if view else []
+    writer = TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
         pose=len(spec.pose_names), ticks=ticks, chunks=ticks // often,
     )  # fmt: skip
+    return Sinks(writer, *views)
+
+
+def executor_for(
+    robot: Simulator, plan: Plan, ladder: Ladder, link: ProcessLink, sink: Sinks, hello: Hello
+) -> Executor:
+    """The executor of a simulator against the clock."""
+    return Executor(
+        robot, plan, ladder, link,
+        clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose, policy_dt=hello.spec.dt,
+    )  # fmt: skip
+
+
+def drive(
+    executor: Executor, robot: Simulator, settings: Task, motion: Motion, seconds: float, seed: int
+) -> tuple[Received, Ending, Episodes]:
+    """One episode after the other until the time is up or a signal comes."""
+    with on_signals(executor.stop) as received:
+        return received, *_episodes(executor, robot, settings, motion, seconds, seed)
 
 
 def _episodes(
-    console: Console, executor: Executor, robot: Simulator, settings: Task, motion: Motion, seconds: float, seed: int
+    executor: Executor, robot: Simulator, settings: Task, motion: Motion, seconds: float, seed: int
 ) -> tuple[Ending, Episodes]:
-    """One episode after the other until the time is up; the clock stands still while the simulator is reset."""
-    episodes, driven, position = Episodes(), 0.0, _position(robot)
+    """The clock stands still while the simulator is reset."""
+    episodes, driven = Episodes(), 0.0
     while True:
         robot.reset(seed + episodes.done)
-        executor.begin(Ladder(motion.limits(robot.spec), executor.dt, position().tolist()))
+        executor.begin(motion.ladder(robot, executor.dt))
         last = executor.counts.ticks + settings.max_steps
         with realtime() as grants:
             if episodes.done == 0:
@@ -240,7 +197,20 @@ def _episodes(
         episodes.solved += robot.outcome().success
 
 
-def _summary(console: Console, executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str) -> None:
+def conclude(executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str, *, stopped: bool) -> None:
+    """Sum a run up, as far as there is somebody to tell; raise `RobotError` where it ended in a fault."""
+    try:
+        _summary(executor, ending, episodes, path, task)
+    except (OSError, DataError, SystemExit) as error:  # no terminal or no pipe any more, an unreadable trace
+        if isinstance(error, DataError) and not stopped and ending is not Ending.FAULT:
+            raise
+        with suppress(OSError):
+            console.print(f"the run cannot be summed up: {error}", markup=False)
+    if ending is Ending.FAULT:
+        raise RobotError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
+
+
+def _summary(executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str) -> None:
     said, counts = executor.conversation.said, executor.counts
     why = f" ({executor.fault})" if executor.fault else ""
     console.print(

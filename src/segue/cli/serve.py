@@ -1,44 +1,55 @@
-"""segue serve, once its arguments are read."""
+"""segue serve: a trained policy for others on the network."""
 
-import hashlib
-import logging
-import ssl
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.logging import RichHandler
+import typer
 
+from segue.cli import options
+from segue.cli.screen import console
 from segue.errors import SpecError
-from segue.links.address import Address, is_loopback
-from segue.links.server import PolicyServer, serve_until
-from segue.runtime.signals import ends
+
+if TYPE_CHECKING:
+    import ssl
+
+    from segue.links.server import PolicyServer
+
+commands = typer.Typer()
 
 
-def serve_command(
-    console: Console,
-    run: Path,
-    method: str,
-    *,
-    host: str,
-    port: int,
-    unix: Path | None,
-    token_file: Path | None,
-    tls_certificate: Path | None,
-    tls_key: Path | None,
-    insecure: bool,
-    seed: int,
-    device: str,
+@commands.command()
+def serve(
+    run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
+    method: options.Method = "predictive",
+    host: Annotated[str, typer.Option(help="interface; other machines need a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="file with the token that clients must present")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="certificate, PEM")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="its key, PEM")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="other machines need no token")] = False,
+    seed: Annotated[int, typer.Option(help="of the policy's noise")] = 0,
+    device: options.Device = "cpu",
 ) -> None:
-    """`segue serve`."""
-    address = Address(
-        host, port, unix, None if token_file is None else read_token(token_file),
-        _tls(tls_certificate, tls_key), insecure,
-    )  # fmt: skip
+    """Serve a trained policy over a websocket. `RemotePolicy` and openpi's clients can ask it.
+
+    segue serve runs/adroit-door/seed-0 --method legato
+    """
+    import logging
+
+    from rich.logging import RichHandler
+
+    from segue.links.address import Address
+    from segue.links.server import PolicyServer, serve_until
+    from segue.links.worker import warm_up
+    from segue.runtime.signals import ends
+
+    token = None if token_file is None else _read_token(token_file)
+    address = Address(host, port, unix, token, _tls(tls_cert, tls_key), insecure)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console)])
     import torch
 
-    from segue.links.worker import warm_up
     from segue.methods.load import chunk_policy
     from segue.methods.methods import method as find
     from segue.methods.parts import parts_of
@@ -56,13 +67,15 @@ def serve_command(
     )
     model = f"{run.resolve().name}/{found.policy} {found.name}"
     server = PolicyServer(policy, address, model=model, hash=digest, handover=handover)
-    serve_until(server, ends(), lambda ready: _announce(console, ready, token_file))
+    serve_until(server, ends(), lambda ready: _announce(ready, token_file))
     with suppress(OSError):  # the terminal may be what has ended it
         console.print("stopped")
 
 
 def _digest(*runs: Path | None) -> str:
     """Of the weights of all parts of a policy, in this order, None where it has no such part."""
+    import hashlib
+
     digest = hashlib.sha256()
     for run in runs:
         if run is not None:
@@ -70,19 +83,16 @@ def _digest(*runs: Path | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_token(file: Path) -> str:
-    """The token in a file.
-
-    Raises:
-        SpecError: There is none.
-    """
+def _read_token(file: Path) -> str:
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{file}: {error}", "a file with a token in it", "openssl rand -hex 16 > FILE") from error
 
 
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
+    import ssl
+
     if certificate is None and key is None:
         return None
     if certificate is None:
@@ -95,7 +105,9 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     return context
 
 
-def _announce(console: Console, server: PolicyServer, token_file: Path | None) -> None:
+def _announce(server: "PolicyServer", token_file: Path | None) -> None:
+    from segue.links.address import is_loopback
+
     address, url = server.address, server.url
     token = ", token=..." if token_file else ""
     console.print(f"listening: {url}", soft_wrap=True)

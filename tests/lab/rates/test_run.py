@@ -54,7 +54,7 @@ def point() -> Iterator[None]:
 def done(point: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a whole protocol."""
     folder = tmp_path_factory.mktemp("rates")
-    run.run(RATES, runs=folder, out=folder, workers=1, command="segue bench rates", console=Console(quiet=True))
+    run.run(RATES, runs=folder, out=folder, workers=1, command="segue rates", console=Console(quiet=True))
     return folder
 
 
@@ -248,7 +248,7 @@ def test_the_report_of_these_results_is_their_own(done: Path, tmp_path: Path) ->
 
 
 def test_other_results_have_no_such_tables(content: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="segue bench rates"):
+    with pytest.raises(DataError, match="segue rates"):
         report.open_loop_table({key: value for key, value in content.items() if key != "rates"})
 
 
@@ -262,21 +262,10 @@ def test_latent_policies_are_trained_after_their_autoencoder() -> None:
     assert {job.objectives for job in latent if job.family == "flow"} == {("plain", "legato")}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["rates"],
-        ["rates", "--env", "adroit-door", "--methods", "naive"],
-        ["rates", "--env", "push-t"],
-        ["adroit-door", "--quick"],
-        ["adroit-door", "--latency", "0.1"],
-        ["adroit-door", "--families", "flow"],
-        ["adroit-door", "--env", "adroit-door"],
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> None:
-    refused = CliRunner().invoke(app.app, ["bench", *arguments])
+def test_a_task_that_is_too_slow_is_refused() -> None:
+    refused = CliRunner().invoke(app.app, ["rates", "push-t"])
     assert isinstance(refused.exception, SpecError)
+    assert "at least 40 Hz" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

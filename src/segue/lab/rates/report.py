@@ -49,7 +49,7 @@ def _section(content: Mapping[str, Any]) -> Mapping[str, Any]:
     if "rates" not in content:
         raise DataError(
             got="results without the section 'rates'",
-            expected="results of `segue bench rates`",
+            expected="results of `segue rates`",
             change="use `segue report` for other comparisons",
         )
     return content["rates"]

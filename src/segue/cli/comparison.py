@@ -1,0 +1,225 @@
+"""segue eval | bench | demo | rates | list: trained policies under delay, method against method."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segue.cli import options
+from segue.cli.screen import command_line, console
+from segue.errors import SpecError
+
+if TYPE_CHECKING:
+    from segue.lab.compare import Comparison
+
+commands = typer.Typer()
+DELAYS = "0,4,8,12"
+COMPARED = "sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,legato,predictive"
+DEMONSTRATED = "naive,ensembling,rtc,rtc-identity,naive:predictor=learned,predictive"
+DEMO_TASK = "adroit-door"
+DEMO_UPDATES = 4000
+DEMO_EPISODES = 24
+
+
+@commands.command("eval")
+def evaluate(
+    task: options.TaskName,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="of `segue train`, one per training seed", show_default="runs/<task>/seed-0"),
+    ] = None,
+    methods: options.Methods = COMPARED,
+    delays: options.Delays = DELAYS,
+    delay_model: options.DelayKind = "fixed",
+    delay_trace: Annotated[
+        Path | None, typer.Option(help="recorded latencies: a trace of run, or a text file, one per line, in seconds")
+    ] = None,
+    episodes: options.EpisodesPerCell = 100,
+    execution_horizon: options.ExecutionHorizon = None,
+    slower: Annotated[
+        str, typer.Option(help="equal hardware: factors on the delay of methods, such as rtc=2.1 (make bench)")
+    ] = "",
+    workers: options.Workers = 2,
+    out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="runs/<task>/eval")] = None,
+) -> None:
+    """Compare methods on trained policies, under delay. Every method runs in the simulator on the same seeds.
+
+    segue eval adroit-door runs/adroit-door/seed-0 --methods naive,legato --delays 0,8
+    """
+    from segue.cli.reports import show
+    from segue.lab import compare
+    from segue.lab.delays import Recorded, parse_factors
+    from segue.lab.tasks.tasks import task as find_task
+    from segue.methods.methods import method
+
+    comparison = _comparison(task, methods, delays, delay_model, len(runs) if runs else 1, episodes)
+    if delay_trace:
+        comparison = replace(comparison, delays=(Recorded.from_file(delay_trace, find_task(task).dt),))
+    comparison = replace(
+        comparison,
+        execution_horizon=execution_horizon or comparison.execution_horizon,
+        slowdowns={method(name).name: factor for name, factor in parse_factors(slower).items()},
+    )
+    compared = {each.name for each in comparison.methods}
+    if absent := sorted(comparison.slowdowns.keys() - compared):
+        raise SpecError(
+            got=f"--slower for {', '.join(absent)}",
+            expected=f"methods that are compared: {', '.join(sorted(compared))}",
+            change="name each as in --methods, with its settings",
+        )
+    show(compare.evaluate(
+        comparison, runs or [Path("runs") / task / "seed-0"], out=out or Path("runs") / task / "eval", workers=workers,
+        command=command_line(), console=console,
+    ))  # fmt: skip
+
+
+@commands.command()
+def bench(
+    task: options.TaskName,
+    methods: options.Methods = COMPARED,
+    delays: options.Delays = DELAYS,
+    delay_model: options.DelayKind = "fixed",
+    training_seeds: Annotated[int, typer.Option(min=1, help="policies of each kind")] = 3,
+    episodes: options.EpisodesPerCell = 100,
+    updates: options.PolicyUpdates = None,
+    workers: options.Workers = 2,
+    runs: options.Runs = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/<task>")] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="keep rows that are there, at the same budget")] = False,
+) -> None:
+    """Train and compare: the tables of the README.
+
+    Trains every policy on several seeds and compares every method. Cells that are done are kept beside the results: a
+    run that was interrupted goes on.
+
+    segue bench adroit-door --methods naive,rtc,legato --delays 0,8
+    """
+    from segue.cli.reports import show
+    from segue.lab import compare
+
+    comparison = _comparison(task, methods, delays, delay_model, training_seeds, episodes, updates)
+    show(compare.run(
+        comparison, runs=runs or Path("runs") / task, workers=workers,
+        out=out or Path("results", *([] if delay_model == "fixed" else [delay_model]), task),
+        command=command_line(), console=console, extend=extend,
+    ))  # fmt: skip
+
+
+@commands.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder of policies and report")] = Path("runs/demo"),
+    workers: options.Workers = 2,
+) -> None:
+    """Train on human door demonstrations and compare. It takes minutes on two cores.
+
+    segue demo
+    """
+    from segue.cli.reports import show
+    from segue.lab import compare
+    from segue.lab.tasks import tasks
+
+    settings = tasks.task(DEMO_TASK)
+    settings.simulator()  # a missing simulator should be known before minutes of training
+    comparison = _comparison(DEMO_TASK, DEMONSTRATED, DELAYS, "fixed", 1, DEMO_EPISODES, DEMO_UPDATES)
+    console.print(f"[bold]Segue[/] on {DEMO_TASK}: {settings.summary}")
+    show(compare.run(comparison, runs=out, out=out, workers=workers, command=command_line(), console=console))
+
+
+@commands.command()
+def rates(
+    task: Annotated[str, typer.Argument(help="of at least 40 Hz, see `segue list`")],
+    latency: Annotated[float, typer.Option(min=0, help="inference delay in seconds")] = 0.08,
+    families: Annotated[str | None, typer.Option(help="with commas", show_default="flow,diffusion,regression,bins")] = (
+        None
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="minutes, to see that everything runs")] = False,
+    training_seeds: Annotated[int, typer.Option(min=1, help="policies of each kind")] = 1,
+    episodes: Annotated[int | None, typer.Option(min=1, help="per row and training seed", show_default="50")] = None,
+    updates: options.PolicyUpdates = None,
+    workers: options.Workers = 2,
+    runs: Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/rates/<task>")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/rates/<task>")] = None,
+) -> None:
+    """Compare action rates, high and low.
+
+    Trains policies of a high and of a low rate, in action space and in latent space, and runs them in the simulator of
+    the high rate.
+
+    segue rates adroit-door --quick
+    """
+    from segue.cli.reports import show
+    from segue.lab.rates import run
+    from segue.lab.rates.rates import quick as shortened
+    from segue.lab.rates.rates import rates_for
+    from segue.lab.tasks import tasks
+
+    settings = tasks.task(task)
+    spec = settings.simulator().spec
+    if settings.dt > 0.025:
+        raise SpecError(
+            got=f"{task} at {1 / settings.dt:g} Hz",
+            expected="a task with a control rate of at least 40 Hz, a quarter of which is the low rate",
+            change="take adroit-door or metaworld/peg-insert-side",
+        )
+    protocol = replace(rates_for(settings, len(spec.action_names), delay=latency), training_seeds=training_seeds)
+    protocol = shortened(protocol) if quick else protocol
+    chosen = {"episodes": episodes, "updates": updates, "autoencoder_updates": updates}
+    if families is not None:
+        protocol = replace(protocol, families=tuple(families.split(",")))
+    protocol = replace(protocol, **{name: value for name, value in chosen.items() if value is not None})
+    folder = Path("rates-quick" if quick else "rates") / task
+    show(run.run(
+        protocol, runs=runs or Path("runs") / folder, out=out or Path("results") / folder, workers=workers,
+        command=command_line(), console=console,
+    ))  # fmt: skip
+
+
+@commands.command("list")
+def list_() -> None:
+    """Show tasks, methods, objectives and networks. Also what can be set of a method.
+
+    segue list
+    """
+    from rich.table import Table
+
+    from segue.lab.tasks import tasks
+    from segue.methods.methods import METHODS, OBJECTIVES, PREDICTORS
+    from segue.policies.families import FAMILIES
+    from segue.policies.networks import NETWORKS
+    from segue.policies.noise import NOISES
+
+    shown = Table("method", "what", "needs a policy trained with", "paper")
+    for each in METHODS.values():
+        shown.add_row(each.name, each.label, each.policy, each.citation)
+    console.print(shown)
+    console.print("of every method, behind a colon:")
+    console.print(f"predictor=  {', '.join(PREDICTORS)}", highlight=False)
+    console.print(f"noise=      {', '.join(NOISES)}", highlight=False)
+    console.print("scale=      of the noise, 1 as in training", highlight=False)
+    console.print(f"objectives: {', '.join(OBJECTIVES)}")
+    console.print(f"families:   {', '.join(FAMILIES)}")
+    console.print(f"networks:   {', '.join(NETWORKS)}")
+    console.print(f"tasks:      {', '.join(tasks.names())}")
+
+
+def _comparison(
+    task: str, methods: str, delays: str, kind: str, seeds: int, episodes: int, updates: int | None = None
+) -> "Comparison":
+    """A comparison under the task's recipe and execution horizon, from the words of the command line."""
+    from segue.lab.compare import Comparison
+    from segue.lab.delays import delay_model, parse_delays
+    from segue.lab.recipes import recipe_for
+    from segue.lab.tasks import tasks
+    from segue.methods.methods import method
+
+    settings, recipe = tasks.task(task), recipe_for(task)
+    return Comparison(
+        task=task,
+        delays=tuple(delay_model(kind, steps) for steps in parse_delays(delays)),
+        methods=tuple(method(name) for name in dict.fromkeys(part.strip() for part in methods.split(","))),
+        recipe=replace(recipe, updates=updates) if updates else recipe,
+        training_seeds=seeds,
+        episodes=episodes,
+        execution_horizon=settings.execution_horizon,
+    )

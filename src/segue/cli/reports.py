@@ -1,0 +1,127 @@
+"""segue report | replay: what was measured, on the screen and as a page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segue.cli.screen import console
+from segue.errors import DataError
+
+commands = typer.Typer()
+FILMED = ("naive", "rtc", "rtc-identity", "predictive")
+
+
+@commands.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="results.json of eval, bench, rates or demo, or a trace of run")],
+    out: Annotated[
+        Path | None, typer.Option(help="the HTML file", show_default="report.html beside the results")
+    ] = None,
+    film: Annotated[Path | None, typer.Option(help="run with the policies: film one seed under each method")] = None,
+    delay: Annotated[int, typer.Option(min=0, help="inference delay of the film, control steps")] = 8,
+) -> None:
+    """Write the report of results or of a recorded run.
+
+    It is one HTML file that opens offline; its tables are also shown on the screen.
+
+    segue report results/adroit-door/results.json
+    """
+    from segue.trace.file import is_trace
+
+    if is_trace(results):
+        return _show_trace(results, out or results.with_suffix(".html"))
+    show(results, out, film, delay)
+
+
+@commands.command()
+def replay(trace: Annotated[Path, typer.Argument(help="trace of a run")]) -> None:
+    """Drive the plan again from a recorded run. It says whether the plan decides the same.
+
+    segue replay runs/adroit-door/run/20260101-120000/trace
+    """
+    from segue.trace.file import read
+    from segue.trace.replay import replay as replayed
+
+    found = replayed(read(trace))
+    if found.difference is not None:
+        where = found.difference
+        raise DataError(
+            got=f"{where.place}, after {found.ticks:,} ticks that agree: the plan says {where.replayed}",
+            expected=f"what the trace says: {where.recorded}",
+            change="replay with the version of Segue that recorded the trace, or look at what has changed in the plan",
+        )
+    console.print(
+        f"{trace}: {found.ticks:,} ticks, {found.requests:,} requests and {found.deliveries:,} deliveries, "
+        "and the plan decides the same in each of them",
+        soft_wrap=True,
+    )
+
+
+def _show_trace(path: Path, page: Path) -> None:
+    from segue.lab.report.trace_page import console_tables, measures_of, write_trace_report
+    from segue.trace.file import read
+    from segue.trace.measures import episode_records
+    from segue.trace.summary import summarise_run
+
+    trace = read(path)
+    for table in console_tables(summarise_run(trace), measures_of(episode_records(trace))):
+        console.print(table)
+    _say_where(write_trace_report(trace, page, title=f"Run {path.stem}"))
+
+
+def show(path: Path, out: Path | None = None, film: Path | None = None, delay: int = 0) -> None:
+    """Results on the screen and as a page: `segue report`, and the end of every comparison.
+
+    Args:
+        path: The results.
+        out: The page; None for one beside the results.
+        film: Run whose policies are filmed; None for no film.
+        delay: Of the film, control steps.
+    """
+    from segue.lab import results
+    from segue.lab.report import table
+    from segue.lab.report.frontier import frontier_lines
+    from segue.lab.report.page import write_report
+    from segue.lab.report.verdict import headline, verdict
+
+    content, page = results.read(path), out or path.with_name("report.html")
+    with results.understood(path):
+        if "rates" in content:
+            return _show_rates(content, page)
+        summary = table.summarise(content)
+        if said := headline(summary):
+            console.print(said, style="bold", highlight=False, markup=False)
+        console.print(table.console(summary))
+        console.print(verdict(summary), markup=False)
+        for line in frontier_lines(summary):
+            console.print(line, highlight=False, markup=False)
+        _say_where(write_report(content, page, {} if film is None else _films(content, film, delay)))
+
+
+def _show_rates(content: Mapping[str, Any], page: Path) -> None:
+    from segue.lab.rates import report
+    from segue.lab.report.table import summarise
+
+    console.print(report.open_loop_table(content))
+    console.print(report.closed_loop_table(content, summarise(content)))
+    for line in report.not_applicable(content):
+        console.print(f"not measured: {line}", highlight=False, markup=False)
+    _say_where(report.write_page(content, page))
+
+
+def _say_where(page: Path) -> None:
+    console.print(f"report: {page.resolve()}", soft_wrap=True)
+
+
+def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes]:
+    from segue.lab.report.film import film
+    from segue.lab.tasks import tasks
+    from segue.methods.methods import METHODS
+
+    name = content["task"]["name"]
+    rows = [METHODS[each["name"]] for each in content["methods"] if each["name"] in METHODS]
+    filmed = [each for each in rows if each.name in FILMED] or rows
+    steps = tasks.task(name).execution_horizon
+    return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}

@@ -1,0 +1,272 @@
+"""segue train | train-autoencoder | train-predictor."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segue.cli import options
+from segue.cli.options import Reading, reads
+from segue.cli.screen import console
+from segue.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from segue.data.episodes import Episodes
+    from segue.strategies.objective import Objective
+    from segue.training.autoencoder import Reconstruction
+    from segue.training.recipe import Recipe
+
+commands = typer.Typer()
+
+
+@commands.command()
+@reads()
+def train(
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    *,
+    reading: Reading,
+    blind: Annotated[bool, typer.Option("--blind", help="the policy sees none of the data's cameras")] = False,
+    family: Annotated[str, typer.Option(help="flow, diffusion or regression")] = "flow",
+    objective: Annotated[
+        str | None,
+        typer.Option(help="of a flow policy: training-time-rtc, legato, literal-legato", show_default="plain"),
+    ] = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="run of train-autoencoder: a policy of latents")] = None,
+    out: Annotated[Path | None, typer.Option(help="a folder", show_default="runs/<task>/seed-<seed>")] = None,
+    seed: options.Seed = 0,
+    updates: options.PolicyUpdates = None,
+    horizon: options.Horizon = None,
+    network: Annotated[
+        str | None, typer.Option(help="mlp, mixer, unet, transformer", show_default=options.RECIPE)
+    ] = None,
+    relative: Annotated[bool | None, typer.Option(help="actions relative to the observed state")] = None,
+    own_share: Annotated[float | None, typer.Option(min=0, max=1, help="legato: self-conditioned share")] = None,
+    stages: Annotated[int, typer.Option(min=1, max=2, help="1 trains from scratch")] = 2,
+    predictor: Annotated[
+        bool, typer.Option("--predictor/--no-predictor", help="beside it, for predictor=learned")
+    ] = True,
+    fresh: options.Fresh = False,
+) -> None:
+    """Train a policy on demonstrations. An interrupted run goes on where it stopped.
+
+    segue train adroit-door --objective legato
+    """
+    from segue.cli.predictor import train_beside
+    from segue.data import files
+    from segue.lab.recipes import recipe_for
+    from segue.methods.methods import LATENT
+    from segue.training.fitness import check_seen
+    from segue.training.recipe import Recipe, train_policy
+
+    if blind and reading.cameras:
+        raise DataError("--blind with --cameras", "one of them", "leave one of them out")
+    episodes, name = _demonstrations("train", task, data, reading)
+    if data is not None:
+        check_seen(episodes, blind, files.cameras(data))
+    if blind:
+        episodes = replace(episodes, pictures={})
+    recipe = Recipe() if task is None else recipe_for(task)
+    given = _given(updates=updates, horizon=horizon, network=network, relative=relative)
+    if network is not None:
+        given["network_settings"] = {}
+    recipe = replace(replace(recipe, stages=stages, **given).of_family(family), autoencoder=autoencoder)
+    goal = objective or ("plain" if family == "flow" else family)
+    how = _objective(goal, own_share)
+    space = LATENT if autoencoder else ""
+    run = out or _run(name, seed) / space
+    home = run.parent if space and run.name == Path(LATENT).name else run
+    console.print(
+        f"{len(episodes)} demonstrations, {len(episodes.action)} frames, "
+        f"{episodes.action.shape[1]} action dimensions at {1 / episodes.dt:g} Hz"
+    )
+    if data is not None:
+        _say_before(episodes, recipe)
+    train_policy(episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console)
+    console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
+    predicts = predictor and train_beside(
+        episodes, home, task=task or "", seed=seed, updates=recipe.updates, fresh=fresh
+    )
+    if task is not None:
+        shown = ",".join(_methods_of(space + goal, predicts))
+        console.print(f"next:   segue eval {task} {home} --methods {shown}", highlight=False, soft_wrap=True)
+
+
+@commands.command("train-autoencoder")
+@reads("cameras")
+def train_autoencoder(
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    *,
+    reading: Reading,
+    out: Annotated[
+        Path | None, typer.Option(help="a folder", show_default="runs/<task>/seed-<seed>/autoencoder")
+    ] = None,
+    horizon: options.Horizon = None,
+    stride: Annotated[int, typer.Option(min=1, help="control steps per latent position")] = 4,
+    latent: Annotated[int | None, typer.Option(min=1, help="numbers per position", show_default="as an action")] = None,
+    network: Annotated[str, typer.Option(help="convolutional, or global (as published)")] = "convolutional",
+    bottleneck: Annotated[str, typer.Option(help="gaussian, or quantized")] = "gaussian",
+    updates: options.Updates = None,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
+) -> None:
+    """Train an autoencoder of action chunks. At the end it prints what is lost on held-out episodes.
+
+    segue train-autoencoder adroit-door --horizon 32
+    """
+    from segue.lab.tasks import tasks
+    from segue.policies.autoencoder.autoencoder import AutoencoderConfig
+    from segue.training import autoencoder
+
+    episodes, name = _demonstrations("train-autoencoder", task, data, reading)
+    usual = 32 if task is None else tasks.task(task).horizon
+    names = tuple(episodes.action_names)
+    config = AutoencoderConfig(
+        horizon or usual, names, latent or len(names), stride, network=network, bottleneck=bottleneck
+    )
+    training = autoencoder.AutoencoderTraining(seed=seed, **_given(updates=updates))
+    run = out or _run(name, seed) / "autoencoder"
+    console.print(
+        f"chunks of {config.horizon} x {len(names)} to {config.sizes.positions} x {config.latent}, "
+        f"{len(episodes)} episodes, every {training.held_out_every}th held out",
+        highlight=False,
+    )
+    autoencoder.train_autoencoder(
+        episodes, config, training, run=run, task=task or "", resume=not fresh, console=console
+    )
+    console.print(_reconstructed(autoencoder.load_autoencoder(run)[1]))
+    console.print(f"autoencoder: {run / 'last'}", soft_wrap=True)
+
+
+@commands.command("train-predictor")
+@reads("cameras")
+def train_predictor(
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    *,
+    reading: Reading,
+    out: Annotated[Path | None, typer.Option(help="a folder", show_default="runs/<task>/seed-<seed>/predictor")] = None,
+    updates: options.Updates = None,
+    width: Annotated[int | None, typer.Option(min=1, help="hidden units per layer")] = None,
+    most_steps: Annotated[int | None, typer.Option(min=1, help="longest prediction in training")] = None,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
+) -> None:
+    """Train a predictor of states under actions. At the end it prints how far off it is on held-out episodes.
+
+    segue train-predictor adroit-door
+    """
+    from segue.cli.predictor import ONLY_STATES, error_table, judgement
+    from segue.methods.methods import PREDICTOR
+    from segue.training import predictor
+
+    episodes, name = _demonstrations("train-predictor", task, data, reading)
+    training = predictor.PredictorTraining(seed=seed)
+    training = replace(training, **_given(updates=updates, most_steps=most_steps))
+    run = out or _run(name, seed) / PREDICTOR
+    console.print(
+        f"{len(episodes.observation_names)} observations under {len(episodes.action_names)} actions, "
+        f"{len(episodes)} episodes, every {training.held_out_every}th held out",
+        highlight=False,
+    )
+    if episodes.pictures:
+        console.print(ONLY_STATES)
+    predictor.train_predictor(
+        episodes, training, run=run, task=task or "", resume=not fresh, console=console, **_given(width=width)
+    )
+    error = predictor.load_predictor(run)[1]
+    console.print(error_table(error))
+    for line in judgement(error):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"predictor: {run / 'last'}", soft_wrap=True)
+
+
+def _demonstrations(command: str, task: str | None, data: Path | None, reading: Reading) -> tuple["Episodes", str]:
+    """Demonstrations of a task or in ``data``, one of the two, and the name of their folder in runs."""
+    from segue.lab.tasks import tasks
+
+    if task is not None and data is None:
+        if reading.given:
+            raise DataError(
+                got=f"{', '.join(reading.given)} with the task {task}",
+                expected="these options with --data only",
+                change="leave them out: a task's demonstrations have a rate, a state, and cameras or none",
+            )
+        return tasks.task(task).demonstrations(), task
+    if data is not None and task is None:
+        return reading.load(data), data.stem
+    raise DataError(
+        got="a task and data" if task else "neither a task nor data",
+        expected="either a task with demonstrations of its own, or --data with yours",
+        change=f"segue {command} adroit-door, or segue {command} --data mine.npz",
+    )
+
+
+def _run(name: str, seed: int) -> Path:
+    return Path("runs") / name / f"seed-{seed}"
+
+
+def _given(**choices: Any) -> dict[str, Any]:
+    """What the user has chosen; the rest stays as it is by default."""
+    return {key: value for key, value in choices.items() if value is not None}
+
+
+def _objective(goal: str, own_share: float | None) -> "Objective":
+    from segue.methods.methods import objective
+    from segue.strategies.legato import LegatoObjective
+
+    how = objective(goal)
+    if own_share is None:
+        return how
+    if not isinstance(how, LegatoObjective):
+        raise SpecError(
+            got=f"--own-share with objective {goal!r}",
+            expected="objective legato, the only one with self-conditioned references",
+            change="leave --own-share out, or train with --objective legato",
+        )
+    return replace(how, own_share=own_share)
+
+
+def _say_before(episodes: "Episodes", recipe: "Recipe") -> None:
+    """What is known of the user's demonstrations before hours are spent on them."""
+    from segue.cli.recordings import relative_line, say_origin
+    from segue.training.fitness import findings
+
+    say_origin(episodes)
+    for each in findings(episodes, recipe.horizon):
+        console.print(f"beware: {each.text}", style="yellow", soft_wrap=True, markup=False)
+    if recipe.relative:
+        console.print(relative_line(episodes), highlight=False)
+
+
+def _methods_of(goal: str, predicts: bool) -> list[str]:
+    """Methods of a policy, or those that work on the chunks of any policy; one with the predictor, if there is one."""
+    from segue.methods.methods import METHODS, method
+    from segue.plan.plan import Handover
+
+    own = [each.name for each in METHODS.values() if each.policy == goal]
+    shown = own or [f"{name}:policy={goal}" for name in ("sync", "naive", "ensembling")]
+    predicting = [name for name in shown if method(name).predictor == "learned"]
+    if not predicts:
+        return [name for name in shown if name not in predicting]
+    joined = next(name for name in shown if method(name).handover is Handover.CONTINUE)  # one that has a delay
+    return shown if predicting else [*shown, f"{joined}:predictor=learned"]
+
+
+def _reconstructed(error: "Reconstruction") -> "Table":
+    """Error on held-out episodes per action dimension, each in its own unit."""
+    from rich.table import Table
+
+    table = Table(title="Reconstruction of held-out chunks, absolute error", title_justify="left")
+    table.add_column("action")
+    for name in ("mean", "95 %", "spread of the action", "mean / spread"):
+        table.add_column(name, justify="right")
+    for name, mean, p95, spread in zip(error.names, error.mean, error.p95, error.spread, strict=True):
+        ratio = f"{mean / spread:.3f}" if spread > 0 else "-"
+        table.add_row(name, f"{mean:.3g}", f"{p95:.3g}", f"{spread:.3g}", ratio)
+    table.add_row("all", "", "", "", f"{error.relative:.3f}")
+    return table
