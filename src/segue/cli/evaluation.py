@@ -1,9 +1,7 @@
 """segue demo | train | eval | bench | report | list, once their arguments are read."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -238,7 +236,7 @@ def report_command(
 
     content = results.read(path)
     with results.understood(path):
-        if "rates" in content:
+        if content.rates:
             from segue.cli.rates import show_rates
 
             return show_rates(console, content, out or path.with_name("report.html"))
@@ -254,11 +252,11 @@ def report_command(
         console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
-def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes]:
+def _films(content: results.Results, run: Path, delay: int) -> dict[str, bytes]:
     from segue.lab.report.film import film
 
-    name = content["task"]["name"]
-    rows = [METHODS[each["name"]] for each in content["methods"] if each["name"] in METHODS]
+    name = content.task.name
+    rows = [METHODS[each.name] for each in content.methods if each.name in METHODS]
     filmed = [each for each in rows if each.name in FILMED] or rows
     steps = tasks.task(name).execution_horizon
     return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}

@@ -1,9 +1,8 @@
 """segue bench rates, once its arguments are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -59,7 +58,7 @@ def rates_command(
     show_rates(console, results.read(path), path.with_name("report.html"))
 
 
-def show_rates(console: Console, content: Mapping[str, Any], page: Path) -> None:
+def show_rates(console: Console, content: results.Results, page: Path) -> None:
     """The end of `segue bench rates`, and `segue report` for its results: tables on the screen and as a page."""
     from segue.lab.rates import report
     from segue.lab.report.table import summarise

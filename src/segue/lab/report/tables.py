@@ -6,6 +6,7 @@ from typing import Any
 from segue.core.metrics import METRICS
 from segue.lab.report.table import HEADLINE, Summary, shown, unit
 from segue.lab.report.verdict import among, duels
+from segue.lab.results import MethodFacts
 from segue.lab.statistics import Interval
 
 MAIN = ("success", "completion_time", "jerk_measured", "seam_jump")
@@ -26,17 +27,11 @@ def explained(name: str) -> dict[str, str]:
     }
 
 
-def tables(summary: Summary, methods: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def tables(summary: Summary, methods: Mapping[str, MethodFacts]) -> dict[str, Any]:
     """All of them, as the template takes them."""
     relative = {name for name in MAIN if name.startswith("jerk") and summary.demonstrations.get(name, 0) > 0}
     metrics = [name for name in MAIN if name in summary.metrics]
-    heads = [
-        {
-            "head": SHORT.get(name, METRICS[name].label),
-            "unit": "× demos" if name in relative else unit(name),
-        }
-        for name in metrics
-    ]
+    heads = [(SHORT.get(name, METRICS[name].label), "× demos" if name in relative else unit(name)) for name in metrics]
     rows = [
         {
             "method": method,
@@ -68,19 +63,18 @@ def _cell(summary: Summary, name: str, delay: int, metric: str, *, relative: boo
     return {"mean": mean, "interval": ends, "mark": mark}
 
 
-def _winners(summary: Summary, methods: Mapping[str, dict[str, Any]], metric: str) -> dict[str, Any]:
+def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
     cells = []
     for delay in summary.delays:
         standing = summary.standing(delay, metric)
         if standing is None:
-            cells.append({"name": "", "alone": False})
+            cells.append({"method": None, "alone": False})
             continue
         value, _ = shown(summary.interval(standing.best, delay, metric), metric)
         rivals = among([summary.labels[name] for name in standing.rivals], len(summary.labels) - 1)
         cells.append(
             {
-                "name": summary.labels[standing.best],
-                "swatch": methods[standing.best]["swatch"],
+                "method": methods[standing.best],
                 "alone": not standing.rivals,
                 "value": f"{value} {unit(metric)}".strip(),
                 "remark": f"not clearly better than {rivals}" if standing.rivals else "clearly",
@@ -89,7 +83,7 @@ def _winners(summary: Summary, methods: Mapping[str, dict[str, Any]], metric: st
     return {"metric": explained(metric), "cells": cells}
 
 
-def _full(summary: Summary, methods: Mapping[str, dict[str, Any]], metric: str) -> dict[str, Any]:
+def _full(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
     def cell(name: str, delay: int) -> dict[str, str]:
         times, _ = shown(summary.ratio(name, delay, metric))
         has_ratio = metric in summary.demonstrations and times != "–"
