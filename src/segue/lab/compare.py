@@ -267,21 +267,14 @@ def evaluate(
     left = [each for each in comparison.methods if each.name not in before]
     cells = [
         Cell(
-            task=comparison.task,
-            method=method,
-            checkpoint=parts[method.name].policy.resolve(),
-            autoencoder=parts[method.name].autoencoder,
-            predictor=parts[method.name].predictor,
-            training_seed=seed,
-            delay=delay,
-            execution_horizon=comparison.execution_horizon,
-            episodes=comparison.episodes,
-            slowdown=comparison.slowdowns.get(method.name, 1.0),
+            comparison.task, method, parts[method.name].policy.resolve(), seed, delay, comparison.execution_horizon,
+            comparison.episodes, comparison.slowdowns.get(method.name, 1.0), parts[method.name].autoencoder,
+            parts[method.name].predictor,
         )
         for seed, parts in enumerate(parts_of(run, left) for run in runs)
         for delay in comparison.delays
         for method in left
-    ]
+    ]  # fmt: skip
     what = f"rolling out cells of {comparison.episodes} episodes"
     done = list(counted(kept.run(cells, workers, out / "cells"), len(cells), what, console))
     done += [cell for each in comparison.methods for cell in before.get(each.name, ())]
@@ -313,28 +306,24 @@ def _budget(
             recipes.append(recipe)
     earlier = [_recipe(comparison, _name(each), Path()).updates for each in comparison.methods if each.name in before]
     updates = dict.fromkeys([*map(str, earlier), *(str(each["updates"]) if each else "unknown" for each in recipes)])
-    return {
+    predictor = comparison.predictor if _predicting(comparison) else None
+    budget = {
         "training seeds": comparison.training_seeds,
         "episodes per cell": comparison.episodes,
         "updates per policy": " and ".join(updates),
-        **_autoencoder_budget(comparison, runs),
-        **_predictor_budget(comparison),
-        **({"delays drawn": drawn} if (drawn := _drawn(comparison)) else {}),
-        "recipe": recipes[0] if len(recipes) == 1 else recipes,
+        "updates per autoencoder": _autoencoder_updates(comparison, runs) or None,
+        "updates per predictor": predictor and predictor.updates,
+        "counted as updates": predictor and predictor.cost,
+        "delays drawn": _drawn(comparison) or None,
     }
+    known = {name: value for name, value in budget.items() if value is not None}
+    return {**known, "recipe": recipes[0] if len(recipes) == 1 else recipes}
 
 
-def _predictor_budget(comparison: Comparison) -> Mapping[str, Any]:
-    """What a predictor counts in the budget, where a method has one."""
-    if not _predicting(comparison):
-        return {}
-    return {"updates per predictor": comparison.predictor.updates, "counted as updates": comparison.predictor.cost}
-
-
-def _autoencoder_budget(comparison: Comparison, runs: Sequence[Path]) -> Mapping[str, Any]:
+def _autoencoder_updates(comparison: Comparison, runs: Sequence[Path]) -> str:
     """Updates of the autoencoders, where methods need them and they lie in the runs."""
-    found = [run / AUTOENCODER for run in runs if checkpoint.started(run / AUTOENCODER)]
-    if not found or not comparison.needs_autoencoder:
-        return {}
+    found = [
+        run / AUTOENCODER for run in runs if comparison.needs_autoencoder and checkpoint.started(run / AUTOENCODER)
+    ]
     trainings = [checkpoint.load(path, autoencoders.FORMAT).info["training"] for path in found]
-    return {"updates per autoencoder": " and ".join(dict.fromkeys(str(each["updates"]) for each in trainings))}
+    return " and ".join(dict.fromkeys(str(each["updates"]) for each in trainings))

@@ -217,77 +217,6 @@ def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, t
         return as_svg(figure, f"spectrum-{title}", f"Power spectrum, {title}")
 
 
-def executed(
-    actions: Array,
-    seams: Sequence[int],
-    worst: int | None,
-    *,
-    look: Look,
-    names: Sequence[str],
-    limits: Array,
-    dt: float,
-) -> Svg:
-    """The executed actions of one episode, one row per action dimension, a line where a chunk took over.
-
-    Args:
-        actions: Shape (steps, rows), robot units.
-        seams: Steps at which a new chunk took over.
-        worst: The seam that the close-up shows, marked.
-        look: The method's.
-        names: One per row.
-        limits: Shape (rows, 2): low and high per row, shared by the methods.
-        dt: Control period [s].
-    """
-    rows = actions.shape[1]
-    with mpl.rc_context(STYLE):
-        height = 0.7 + 0.95 * rows
-        figure = Figure(figsize=(4.6, height))
-        margins = {"left": 0.1, "right": 0.99, "bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.35}
-        grid = np.atleast_1d(np.asarray(figure.subplots(rows, 1, sharex=True, gridspec_kw=margins)))
-        time = dt * np.arange(len(actions))
-        for row, axes in enumerate(grid):
-            axes.grid(visible=False)
-            axes.vlines([dt * step for step in seams], *limits[row], color=RULE, linewidth=1)
-            if worst is not None:
-                axes.axvspan(dt * (worst - 6), dt * (worst + 6), color=MUTED, alpha=0.16, linewidth=0)
-            axes.plot(time, actions[:, row], color=look.colour, linewidth=1.2)
-            axes.set_ylim(*limits[row])
-            axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
-            axes.set_title(names[row], fontsize=8.5, fontweight="normal", pad=2)
-        grid[-1].set_xlabel("time [s]")
-        return as_svg(figure, f"executed-{look.colour}-{look.marker}", f"Executed actions: {', '.join(names)}")
-
-
-def around(line: Array, seam: int) -> tuple[NDArray[np.int_], Array]:
-    """Steps from 12 before a seam to 12 after it, counted from the seam, and the line there. Both (steps,)."""
-    low, high = max(0, seam - 12), min(len(line), seam + 13)
-    return np.arange(low, high) - seam, line[low:high]
-
-
-def close_up(step: NDArray[np.int_], window: Array, *, look: Look, title: str, span: float, y_label: str) -> Svg:
-    """The steps around one seam: hollow before it, filled from the new chunk's first action on.
-
-    Args:
-        step: Shape (steps,), counted from the first step of the new chunk.
-        window: Shape (steps,), one action dimension.
-        look: The method's.
-        title: Above the panel.
-        span: Height of the vertical axis, the same for all methods so that jumps compare by eye.
-        y_label: Name and unit.
-    """
-    with mpl.rc_context(STYLE):
-        figure, axes = panel(3.3, 2.4)
-        before, after, joint = step < 0, step >= 0, (step == -1) | (step == 0)
-        axes.axvline(-0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
-        axes.plot(step[joint], window[joint], color=INK, linewidth=2.2, solid_capstyle="round", zorder=1)
-        axes.plot(step[before], window[before], "o-", color=look.colour, markerfacecolor="none", markersize=4)
-        axes.plot(step[after], window[after], "o-", color=look.colour, markersize=4)
-        middle = (float(window.min()) + float(window.max())) / 2
-        axes.set(title=title, xlabel="steps from the seam", ylabel=y_label, xlim=(-13, 13))
-        axes.set_ylim(middle - span / 2, middle + span / 2)
-        return as_svg(figure, f"close-{look.colour}-{look.marker}", f"Worst seam: {title}")
-
-
 def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """One pair of axes with fixed margins, so that panels beside each other align. Sizes in inches."""
     figure = Figure(figsize=(width, height))
@@ -315,13 +244,6 @@ def as_svg(figure: Figure, name: str, description: str) -> Svg:
     label = f'role="img" aria-label="{escaped}"' if description else 'aria-hidden="true"'
     opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.6:g}px" {label}>'
     return Svg(opening + svg[svg.index(">") + 1 :])
-
-
-def shared_limits(values: Sequence[Array]) -> Array:
-    """Low and high per column over all methods, with a margin. Shape (columns, 2)."""
-    low, high = np.concatenate(values).min(axis=0), np.concatenate(values).max(axis=0)
-    margin = 0.06 * np.maximum(high - low, 1e-9)
-    return np.stack([low - margin, high + margin], axis=1)
 
 
 def mean_spectrum(paths: Sequence[Array], dt: float) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from segue.core.metrics import METRICS
 from segue.errors import DataError, UnknownNameError
 from segue.lab.results import SCHEMA, CellResult, Results
 from segue.lab.statistics import (
+    NOTHING,
     Interval,
     Sample,
     mean_difference,
@@ -28,7 +29,6 @@ SHARES = ("success", "score", "hesitation", "surprising")
 HEADLINE = ("success", "completion_time", "jerk_measured")
 Key = tuple[str, int, str]  # method, delay, metric
 Verdict = Literal["better", "worse", "level"]
-NOTHING = Interval(math.nan, math.nan, math.nan, 0, 0)
 
 
 @dataclass(frozen=True)
