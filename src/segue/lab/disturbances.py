@@ -13,8 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.observation import Observed
-from segue.core.robot import Disturbable, Outcome, RobotSpec
+from segue.core.robot import Disturbable
 from segue.data.episodes import Episodes
 from segue.errors import SpecError, UnknownNameError
 
@@ -94,6 +93,9 @@ class Disturbed:
 
     def __init__(self, simulator: Disturbable, disturbance: Disturbance) -> None:
         self.simulator, self.disturbance = simulator, disturbance
+        # All else is the simulator's own
+        self.spec, self.observe, self.stop = simulator.spec, simulator.observe, simulator.stop
+        self.pose, self.outcome, self.frame = simulator.pose, simulator.outcome, simulator.frame
         self._step, self._first, self._size = 0, 0, np.zeros(3)
         self._happened: int | None = None
 
@@ -102,20 +104,11 @@ class Disturbed:
         """The step before which it happened in this episode; None: not yet, or the object was never left alone."""
         return self._happened
 
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the simulator."""
-        return self.simulator.spec
-
     def reset(self, seed: int) -> None:
         """Start an episode, and draw what will happen in it."""
         self.simulator.reset(seed)
         self._step, self._happened = 0, None
         self._first, self._size = self.disturbance.drawn(seed)
-
-    def observe(self) -> Observed:
-        """Of the simulator."""
-        return self.simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step, with what comes between."""
@@ -126,22 +119,6 @@ class Disturbed:
         """One control step without an action, with what comes between."""
         self._disturb()
         self.simulator.hold()
-
-    def stop(self) -> None:
-        """Of the simulator."""
-        self.simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Of the simulator."""
-        return self.simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """Of the simulator."""
-        return self.simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Of the simulator."""
-        return self.simulator.frame()
 
     def _disturb(self) -> None:
         if self._step >= self._first and self._acts():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from segue.core.chunk import Array
 from segue.core.observation import Observed, stacked, state_of
-from segue.core.robot import Outcome, RobotSpec, Simulator
+from segue.core.robot import Simulator
 from segue.errors import SpecError
 
 
@@ -30,22 +30,16 @@ class Followed:
 
     def __init__(self, simulator: Simulator, twin: Simulator) -> None:
         self._simulator, self._twin = simulator, twin
+        # All else is the simulator's own
+        self.spec, self.observe, self.stop = simulator.spec, simulator.observe, simulator.stop
+        self.pose, self.outcome, self.frame = simulator.pose, simulator.outcome, simulator.frame
         self._seed, self._done, self._twins = 0, list[Array | None](), list[Array | None]()
         self._twin_began = False
-
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the simulator."""
-        return self._simulator.spec
 
     def reset(self, seed: int) -> None:
         """Start an episode."""
         self._simulator.reset(seed)
         self._seed, self._done, self._twin_began = seed, [], False
-
-    def observe(self) -> Observed:
-        """Of the simulator."""
-        return self._simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step."""
@@ -56,22 +50,6 @@ class Followed:
         """One control step without an action."""
         self._simulator.hold()
         self._done.append(None)
-
-    def stop(self) -> None:
-        """Of the simulator."""
-        self._simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Of the simulator."""
-        return self._simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """Of the simulator."""
-        return self._simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Of the simulator."""
-        return self._simulator.frame()
 
     def after(self, actions: Array) -> Observed:
         """What will be observed when these actions, shape (steps, action), have been executed from now on."""

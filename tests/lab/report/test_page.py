@@ -305,7 +305,9 @@ def test_other_schemas_are_refused_before_anything_is_written(results: dict[str,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("module", "package"), [("figures", "matplotlib"), ("html", "jinja2"), ("video", "PIL")])
+@pytest.mark.parametrize(
+    ("module", "package"), [("figures", "matplotlib"), ("executed", "matplotlib"), ("html", "jinja2"), ("video", "PIL")]
+)
 def test_a_missing_package_is_named(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, f"segue.lab.report.{module}")
     monkeypatch.setitem(sys.modules, package, None)

@@ -143,21 +143,15 @@ def train(job: Training) -> None:
         kinds = simulators(rates.task, 1)[0].spec.kinds
         learned, horizon = every_phase(learned, rates.factor, kinds=kinds), horizon // rates.factor
     learner = rates.wide if job.space == "wide" else rates.learners[job.family]
+    training = TrainingConfig(
+        batch=rates.batch, learning_rate=learner.learning_rate, warmup=max(min(100, rates.updates // 10), 1),
+        own_elapsed=own_elapsed(rates.execution_horizon),
+    )  # fmt: skip
     recipe = Recipe(
-        horizon=horizon,
-        updates=rates.updates,
-        network=learner.network,
-        network_settings=learner.network_settings,
-        family=learner.family,
-        family_settings=learner.family_settings,
+        horizon=horizon, updates=rates.updates, network=learner.network, network_settings=learner.network_settings,
+        family=learner.family, family_settings=learner.family_settings, training=training,
         autoencoder=autoencoder if job.space == "latent" else None,
-        training=TrainingConfig(
-            batch=rates.batch,
-            learning_rate=learner.learning_rate,
-            warmup=max(min(100, rates.updates // 10), 1),
-            own_elapsed=own_elapsed(rates.execution_horizon),
-        ),
-    )
+    )  # fmt: skip
     for name in job.objectives:
         train_policy(
             learned, recipe, name, objective(name), run=job.folder / f"{job.family}-{job.space}", seed=job.seed,

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.observation import Observed
-from segue.core.robot import Outcome, RobotSpec, Simulator
+from segue.core.robot import Simulator
 from segue.lab.delays import Fixed
 from segue.lab.report.video import side_by_side
 from segue.lab.rollout import Timing, rollout
@@ -25,21 +24,15 @@ class Filmed:
 
     def __init__(self, simulator: Simulator, every: int) -> None:
         self._simulator, self._every, self._steps = simulator, every, 0
+        # All else is the simulator's own
+        self.spec, self.observe, self.stop = simulator.spec, simulator.observe, simulator.stop
+        self.pose, self.outcome, self.frame = simulator.pose, simulator.outcome, simulator.frame
         self.pictures: list[NDArray[np.uint8]] = []
-
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the simulator."""
-        return self._simulator.spec
 
     def reset(self, seed: int) -> None:
         """Start an episode and a film."""
         self._simulator.reset(seed)
         self._steps, self.pictures = 0, [self._simulator.frame()]
-
-    def observe(self) -> Observed:
-        """Of the simulator."""
-        return self._simulator.observe()
 
     def send(self, action: NDArray) -> None:
         """One control step."""
@@ -50,22 +43,6 @@ class Filmed:
         """One control step without an action."""
         self._simulator.hold()
         self._film()
-
-    def stop(self) -> None:
-        """Of the simulator."""
-        self._simulator.stop()
-
-    def pose(self) -> NDArray[np.float64]:
-        """Of the simulator."""
-        return self._simulator.pose()
-
-    def outcome(self) -> Outcome:
-        """Of the simulator."""
-        return self._simulator.outcome()
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Of the simulator."""
-        return self._simulator.frame()
 
     def _film(self) -> None:
         self._steps += 1

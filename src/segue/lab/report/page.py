@@ -16,7 +16,7 @@ from segue.lab.report.figures import Array, Curve, Point, Svg
 from segue.lab.report.html import write_page
 from segue.lab.report.table import episode_rows, facts, head, provenance, summarise, unit
 from segue.lab.report.verdict import PLAIN, headline, verdict
-from segue.lab.results import DEMONSTRATIONS, Results
+from segue.lab.results import DEMONSTRATIONS, MethodFacts, Results
 from segue.lab.statistics import CONFIDENCE, pareto_front
 
 AT_FIRST = ("success", "mode_switches", "seam_jump")
@@ -150,47 +150,37 @@ class _Drawn:
             return {"executed": [], "close_ups": [], "spectra": []}
         scale = np.concatenate([each.commands for each in own.values()]).std(axis=0)
         longest = max(delay for _, delay, _ in own)
-        here = {place: each for place, each in own.items() if place[1] == longest}
-        worst: dict[str, Place] = {}
+        here = {(name, seed): each for (name, delay, seed), each in own.items() if delay == longest}
+        worst = {}
         for name in self.methods:
-            theirs = [place for place in here if place[0] == name]
-            if theirs and here[at := max(theirs, key=lambda place: here[place].jump(scale))].worst is not None:
-                worst[name] = at
+            theirs = [(each.jump(scale), seed[1], each) for (by, seed), each in here.items() if by == name]
+            found = max(theirs, key=lambda each: each[0], default=None)
+            if found and found[2].worst is not None:
+                worst[name] = found
+        # One episode that as many methods as possible have a trace of
+        seeds = sorted({seed for _, seed in here})
+        seed = max(seeds, key=lambda seed: len([name for name, at in here if at == seed]))
+        episode = {name: here[name, seed] for name in self.methods if (name, seed) in here}
+        size = np.max(
+            [each.steps(scale) for each in (*(each for *_, each in worst.values()), *episode.values())], axis=0
+        )
+        names, dt = self.task.action_names, self.task.dt
+        note = f"Delay {longest}, training seed {seed[0]}, episode seed {seed[1]}."
+        if len(size) > executed.ROWS:
+            note += f" Of {len(size)} action dimensions, the {executed.ROWS} with the largest steps at worst seams."
+        seams = {name: f"{len(each.seams)} seams in {len(each.commands) * dt:.1f} s" for name, each in episode.items()}
+        jumps = {name: f"episode seed {at}, jump {jump:.2f} std" for name, (jump, at, _) in worst.items()}
+        shown = {name: each for name, (*_, each) in worst.items()}
+        close = executed.close_ups(shown, scale, looks=self.looks, names=names, y_label="action [std]")
         return {
-            **self._actions(here, [here[at] for at in worst.values()], scale),
-            **self._close_ups({name: (at[2][1], here[at]) for name, at in worst.items()}, scale),
+            "executed": self._items(seams, executed.panels(episode, size, looks=self.looks, names=names, dt=dt)),
+            "executed_note": note,
+            "close_ups": self._items(jumps, close),
             **self._spectra(recorded, scale),
         }
 
-    def _actions(self, here: Mapping[Place, Executed], worst: list[Executed], scale: Array) -> dict[str, Any]:
-        """One episode that as many methods as possible have a trace of, in the dimensions with the largest steps."""
-        seeds = sorted({seed for _, _, seed in here})
-        seed = max(seeds, key=lambda seed: len({name for name, _, at in here if at == seed}))
-        theirs = {name: each for (name, _, at), each in here.items() if at == seed}
-        episode = {name: theirs[name] for name in self.methods if name in theirs}
-        size = np.max([each.steps(scale) for each in [*worst, *episode.values()]], axis=0)
-        names, dt = self.task.action_names, self.task.dt
-        note = f"Delay {next(iter(here))[1]}, training seed {seed[0]}, episode seed {seed[1]}."
-        if len(size) > executed.ROWS:
-            note += f" Of {len(size)} action dimensions, the {executed.ROWS} with the largest steps at worst seams."
-        notes = {name: f"{len(each.seams)} seams in {len(each.commands) * dt:.1f} s" for name, each in episode.items()}
-        drawn = executed.panels(episode, size, looks=self.looks, names=names, dt=dt)
-        return {"executed": self._items(notes, drawn), "executed_note": note}
-
-    def _close_ups(self, worst: Mapping[str, tuple[int, Executed]], scale: Array) -> dict[str, Any]:
-        """The worst seam of each method among its recorded episodes."""
-        drawn = executed.close_ups(
-            {name: each for name, (_, each) in worst.items()}, scale, looks=self.looks, names=self.task.action_names,
-            y_label="action [std]",
-        )  # fmt: skip
-        notes = {name: f"episode seed {seed}, jump {each.jump(scale):.2f} std" for name, (seed, each) in worst.items()}
-        note = (
-            "The largest jump among the recorded episodes at this delay, in units of the executed actions' deviation."
-        )
-        return {"close_ups": self._items(notes, drawn), "close_note": note}
-
-    def _items(self, notes: Mapping[str, str], drawn: Mapping[str, Svg]) -> list[dict[str, Any]]:
-        return [{"method": self.methods[name], "note": notes[name], "svg": svg} for name, svg in drawn.items()]
+    def _items(self, notes: Mapping[str, str], drawn: Mapping[str, Svg]) -> list[tuple[MethodFacts, str, Svg]]:
+        return [(self.methods[name], notes[name], svg) for name, svg in drawn.items()]
 
     def _spectra(self, recorded: Mapping[Place, Executed], scale: Array) -> dict[str, Any]:
         """The commanded velocity's spectrum at the smallest and the largest recorded delay."""
@@ -204,11 +194,7 @@ class _Drawn:
         for delay in sorted({delays[0], delays[-1]}):
             lines = [Curve(look, *means[name, delay]) for name, look in self.looks.items() if (name, delay) in means]
             panels.append(figures.spectrum(lines, reference, title=f"Delay {delay}", y_label="power [(std/s)²/Hz]"))
-        note = (
-            "Power spectral density of the commanded velocity, mean over the recorded episodes, summed over dimensions."
-        )
-        note += " Dashed: the demonstrations." if reference else " No demonstration was recorded to compare with."
-        return {"spectra": panels, "spectrum_note": note}
+        return {"spectra": panels, "demonstrated": reference is not None}
 
 
 def _embedded(video: Path | bytes) -> str:
