@@ -45,7 +45,7 @@ def settings(folder: Path) -> list[Setting]:
         summary = table.summarise(content)
         used = {key: sample for key, sample in summary.samples.items() if key[2] in TRADE}
         summary = replace(summary, samples=used)  # intervals of the other measures would take most of the time
-        found += [Setting(task, delay, delay * content["task"]["dt"], summary) for delay in summary.delays]
+        found += [Setting(task, delay, delay * content.task.dt, summary) for delay in summary.delays]
     return found
 
 

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from segue.core.metrics import mean_of_defined
 from segue.lab.delays import Fixed
 from segue.lab.recipes import recipe_for
 from segue.lab.sweep import Cell, run_cell
@@ -87,10 +88,10 @@ def measured(name: str, candidate: str, delay: int, home: Path) -> dict[str, flo
             name, chosen, run / chosen.policy, seed, Fixed(delay), task(name).execution_horizon, EPISODES,
             predictor=run / PREDICTOR, first_seed=FIRST_SEED + 1000 * (seed - TRAINING_SEEDS[0]),
         )  # fmt: skip
-        episodes = run_cell(cell)["episodes"]
+        done = run_cell(cell)
         for measure, column in columns.items():
-            column += [value for value in episodes[measure] if value is not None]
-    return {measure: float(np.mean(column)) for measure, column in columns.items()}
+            column += done.values(measure)
+    return {measure: mean_of_defined(column) for measure, column in columns.items()}
 
 
 def success(setting: str, row: Mapping[str, float]) -> float:

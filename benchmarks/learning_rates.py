@@ -52,8 +52,8 @@ def tried(job: tuple[Rates, Path]) -> list[dict[str, Any]]:
         row = Row(family, form)
         run.train(run.Training(rates, 0, folder, family, row.space, (row.objective,)))
         measured = run.measure((rates, row, 0, folder))
-        group, *_ = measured["open_loop"].values()
-        success = [float(np.mean(cell["episodes"]["success"])) for cell in measured["cells"]]
+        group, *_ = measured.open_loop.values()
+        success = [float(np.mean(cell.values("success"))) for cell in measured.cells]
         found.append(
             {"family": family, "rate": rate, "form": form, "deviation": group["deviation"], "success": success}
         )

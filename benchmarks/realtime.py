@@ -14,7 +14,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,11 +26,10 @@ from segue.trace.measures import OF_THE_TASK, delays, episode_records
 SHOWN = ("seam_jump", "overlap_rmse", "jerk_command", "jerk_measured", "nsparc", "nldlj", "mode_switches", "hesitation")
 
 
-def interval(values: Sequence[float | None]) -> Interval:
+def interval(values: Sequence[float]) -> Interval:
     """Mean over episodes of one training seed."""
-    table = np.array([np.nan if value is None else value for value in values], np.float64)
-    seeds = np.arange(len(table))
-    return mean_interval(Sample(table, np.zeros_like(seeds), seeds))
+    seeds = np.arange(len(values))
+    return mean_interval(Sample(np.array(values, np.float64), np.zeros_like(seeds), seeds))
 
 
 def run_measures(trace: Trace, episodes: int) -> dict[str, Interval]:
@@ -40,12 +38,11 @@ def run_measures(trace: Trace, episodes: int) -> dict[str, Interval]:
     return {name: interval([each[name] for each in measured]) for name in METRICS if name not in OF_THE_TASK}
 
 
-def virtual_measures(content: dict[str, Any]) -> tuple[dict[str, Interval], int]:
+def virtual_measures(content: results.Results) -> tuple[dict[str, Interval], int]:
     """Of the one cell of an evaluation, and its number of episodes."""
-    (cell,) = content["cells"]
-    episodes = cell["episodes"]
-    names = [name for name in METRICS if name in episodes and name not in OF_THE_TASK]
-    return {name: interval(episodes[name]) for name in names}, len(episodes["seed"])
+    (done,) = content.cells
+    names = [name for name in METRICS if name in done.episodes and name not in OF_THE_TASK]
+    return {name: interval(done.values(name)) for name in names}, len(done.seeds)
 
 
 def cell(found: Interval) -> str:
@@ -69,7 +66,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--out", type=Path, help="write the numbers here, as JSON")
     given = parser.parse_args()
-    trace, content = read(given.trace), dict(results.read(given.results))
+    trace, content = read(given.trace), results.read(given.results)
     virtual, episodes = virtual_measures(content)
     run = run_measures(trace, episodes)
     executed, _ = delays(trace)
@@ -78,9 +75,9 @@ def main() -> None:
     print("\n".join(table(run, virtual)))
     if given.out is not None:
         numbers = {
-            "command": content["command"],
-            "commit": content["commit"],
-            "versions": content["versions"],
+            "command": content.command,
+            "commit": content.commit,
+            "versions": content.versions,
             "episodes": episodes,
             "delays": counts,
             "run": {name: asdict(found) for name, found in run.items()},

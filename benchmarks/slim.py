@@ -6,7 +6,6 @@ names. Of the traces, what docs/_site/pictures.py draws is kept: a second of one
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,26 @@ IN_FULL = {"seams", "contact"}
 """Folders whose tables have more columns."""
 
 
-def executed(content: Mapping[str, Any]) -> dict[str, Any] | None:
+def executed(content: results.Results) -> dict[str, Any] | None:
     """The action that moves most under the first of the methods, and where chunks took over; None without traces."""
-    traces = {trace["method"]: trace for trace in content.get("traces", ()) if trace["delay"] == DELAY}
+    traces = {trace.method: trace for trace in content.traces or () if trace.delay == DELAY}
     if not all(name in traces for name in DRAWN):
         return None
-    commands = {name: np.array(traces[name]["commands"], float)[FIRST:LAST] for name in DRAWN}
+    commands = {name: np.array(traces[name].commands, float)[FIRST:LAST] for name in DRAWN}
     moving = int(np.argmax(commands[DRAWN[0]].std(axis=0)))
-    labels = {method["name"]: method["label"] for method in content["methods"]}
+    labels = {method.name: method.label for method in content.methods}
     return {
-        "command": content["command"],
-        "commit": content["commit"],
-        "dt": content["task"]["dt"],
+        "command": content.command,
+        "commit": content.commit,
+        "dt": content.task.dt,
         "delay": DELAY,
         "first": FIRST,
-        "action": content["task"]["action_names"][moving],
+        "action": content.task.action_names[moving],
         "methods": {
             name: {
                 "label": labels[name],
                 "commands": commands[name][:, moving].tolist(),
-                "seams": [step for step in traces[name]["seams"] if FIRST <= step < FIRST + len(commands[name])],
+                "seams": [step for step in traces[name].seams if FIRST <= step < FIRST + len(commands[name])],
             }
             for name in DRAWN
         },

@@ -28,12 +28,7 @@ VARYING = ("jitter", "heavy-tail")
 COLUMNS = ("score", *TRADE)
 IN_CONTACT = ("score", "success", "seam_jump", "jerk_measured", "stall_time")
 AT_SEAMS = (
-    "success",
-    "completion_time",
-    "overlap_rmse",
-    "seam_jump",
-    "jerk_measured",
-    "jerk_command_step",
+    *("success", "completion_time", "overlap_rmse", "seam_jump", "jerk_measured", "jerk_command_step"),
     "stall_time",
 )
 MARKED = re.compile(r"(<!-- results:(?P<name>\S+) -->\n).*?(<!-- /results:(?P=name) -->)", re.DOTALL)
@@ -45,17 +40,14 @@ def block(path: Path, name: str) -> str:
         return f"Not measured yet: `{missing(name)}`.\n"
     content = results.read(path)
     summary = table.summarise(content)
-    origin = f"`{content['command']}`"
-    if content.get("commit"):
-        origin += f" at commit {content['commit']}"
+    origin = f"`{content.command}`" + (f" at commit {content.commit}" if content.commit else "")
+    origin += f": {', '.join(table.facts(content, summary))}.\n\n"
     if name.startswith(RATES):
-        facts = ", ".join(report.facts(content))
-        return f"{origin}: {facts}.\n\n{report.markdown(content, summary)}"
-    facts = ", ".join(table.facts(content, summary))
+        return origin + report.markdown(content, summary)
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS
     shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics])
-    return f"{origin}: {facts}.\n\n{verdict.verdict(summary)}\n\n{lines}\n{shown}"
+    return f"{origin}{verdict.verdict(summary)}\n\n{lines}\n{shown}"
 
 
 def missing(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fakes.summaries import cell, comparison, decoded
 from segue.lab.report import table
 
 ROOT = Path(__file__).parents[2]
@@ -17,26 +18,9 @@ UNMEASURED = "<!-- results:b -->\n<!-- /results:b -->\n"
 
 
 def results(success: list[float]) -> dict[str, Any]:
-    method = {
-        "name": "naive",
-        "label": "Naive async",
-        "policy": "plain",
-        "settings": {},
-        "citation": "",
-        "default": False,
-    }
-    cell = {
-        "method": "naive", "delay": 4, "training_seed": 0, "execution_horizon": 8,
-        "episodes": {
-            "seed": list(range(len(success))), "success": success,
-            "completion_time": [1.0] * len(success), "jerk_measured": [2.0] * len(success),
-        },
-    }  # fmt: skip
-    return {
-        "schema": 1, "title": "t", "command": "segue bench some/task", "commit": "abc", "created": "2026-01-01",
-        "versions": {}, "machine": "", "task": {"name": "some/task", "dt": 0.01, "action_names": ["a"]},
-        "demonstrations": {}, "budget": {}, "methods": [method], "cells": [cell], "traces": [],
-    }  # fmt: skip
+    columns = {"success": success, **dict.fromkeys(("completion_time", "jerk_measured"), [2.0] * len(success))}
+    cells = [cell("naive", 4, columns)]
+    return comparison({"naive": "Naive async"}, cells, command="segue bench some/task", commit="abc")
 
 
 @pytest.fixture
@@ -67,7 +51,7 @@ def test_a_page_is_what_the_results_say(page: str) -> None:
 def test_writes_the_table_and_its_command_between_the_markers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch)
     written = (place / "README.md").read_text()
-    assert table.markdown(table.summarise(results([0.0, 1.0]))) in written
+    assert table.markdown(table.summarise(decoded(results([0.0, 1.0])))) in written
     assert "`segue bench some/task` at commit abc" in written
     assert "Not measured yet: `segue bench b`." in written
     assert written.startswith("before\n<!-- results:some/task -->\n")
@@ -86,7 +70,7 @@ def test_what_happens_at_seams_has_columns_of_its_own(place: Path, monkeypatch: 
     run(monkeypatch)
     written = (place / "README.md").read_text()
     columns = ["success", "completion_time", "overlap_rmse", "jerk_measured", "stall_time"]
-    assert table.markdown(table.summarise(content), columns) in written
+    assert table.markdown(table.summarise(decoded(content)), columns) in written
     assert "Not measured yet: `make seams`." in written
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from segue.lab import kept
 from segue.lab.delays import Fixed, Jitter
+from segue.lab.results import CellResult, Motion
 from segue.lab.sweep import Cell
 from segue.methods.methods import method
 
@@ -48,8 +49,9 @@ def test_whatever_changes_an_episode_changes_the_name(cell: Cell, tmp_path: Path
     assert len({kept.name_of(each) for each in (cell, *others)}) == 1 + len(others)
 
 
-def result(cell: Cell, number: int) -> dict[str, object]:
-    return {**cell.key, "episodes": {"seed": [number]}, "trace": {**cell.key, "seed": number}}
+def result(cell: Cell, number: int) -> CellResult:
+    trace = Motion(**cell.key, seed=number, commands=[[0.1]], measured=[[0.0]], seams=[])
+    return CellResult(**cell.key, horizon=8, execution_horizon=3, episodes={"seed": [number]}, trace=trace)
 
 
 def test_only_what_is_missing_is_rolled_out(cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +76,7 @@ def test_a_kept_result_takes_the_place_of_the_cell_that_asks(cell: Cell, tmp_pat
     moved = replace(cell, training_seed=2)
     found = kept.read(tmp_path, moved)
     assert found is not None
-    assert found["training_seed"] == found["trace"]["training_seed"] == 2
-    assert found["episodes"] == {"seed": [4]}
+    assert found == result(moved, 4)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", '"text"', "{}"])

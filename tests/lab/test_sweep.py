@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import UNSET, structs
 from rich.console import Console
 
 from fakes.point_mass import SPEC, PointMass, demonstrations, recipe
@@ -13,6 +14,7 @@ from segue.errors import CheckpointError, SpecError, TimingError
 from segue.lab import compare, results, sweep
 from segue.lab.delays import DelayModel, Fixed, HeavyTail, Jitter
 from segue.lab.report import table
+from segue.lab.results import CellResult
 from segue.lab.sweep import FIRST_SEED, Cell, run_cells
 from segue.lab.tasks.tasks import Task, task
 from segue.methods.methods import METHODS, PREDICTED, PREDICTOR, method, objective
@@ -49,8 +51,9 @@ def cell(runs: Path, name: str = "naive", delay: int = 2, **settings: Any) -> Ce
     return replace(made, **settings)
 
 
-def without_time(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "episodes": {key: value for key, value in row["episodes"].items() if key != "inference_time"}}
+def without_time(row: CellResult) -> CellResult:
+    columns = {name: column for name, column in row.episodes.items() if name != "inference_time"}
+    return structs.replace(row, episodes=columns)
 
 
 def test_one_and_two_processes_give_the_same_numbers(tmp_path: Path) -> None:
@@ -63,12 +66,12 @@ def test_one_and_two_processes_give_the_same_numbers(tmp_path: Path) -> None:
     one, two = (list(run_cells(cells, workers)) for workers in (1, 2))
     assert [without_time(row) for row in one] == [without_time(row) for row in two]
     for row in one:
-        assert row["episodes"]["seed"] == [FIRST_SEED, FIRST_SEED + 1]
-        assert row["delay"] == 4
-        assert row["execution_horizon"] == 8
-        assert row["trace"]["worst_seam"] in row["trace"]["seams"]
-        assert np.isfinite(row["trace"]["commands"]).all()
-    assert one[0]["episodes"] != one[1]["episodes"]
+        assert row.seeds == [FIRST_SEED, FIRST_SEED + 1]
+        assert (row.delay, row.execution_horizon) == (4, 8)
+        assert row.trace
+        assert row.trace.worst_seam in row.trace.seams
+        assert np.isfinite(row.trace.commands).all()
+    assert one[0].episodes != one[1].episodes
 
 
 @pytest.mark.usefixtures("point")
@@ -77,9 +80,10 @@ def test_one_and_two_processes_give_the_same_numbers(tmp_path: Path) -> None:
 )
 def test_every_method_runs(runs: Path, name: str) -> None:
     [row] = run_cells([cell(runs, name)], workers=1)
-    assert row["method"] == name
-    assert all(len(column) == 3 for column in row["episodes"].values())
-    assert np.isfinite(row["trace"]["commands"]).all()
+    assert row.method == name
+    assert all(len(column) == 3 for column in row.episodes.values())
+    assert row.trace
+    assert np.isfinite(row.trace.commands).all()
 
 
 @pytest.mark.usefixtures("point")
@@ -97,7 +101,7 @@ def test_policies_of_other_families_are_trained_and_run_beside_flow_policies(tmp
         assert (info["family"], info["update"]) == (trained, 2 if trained == "flow" else 4)
     compare.train(compared, tmp_path, 1, QUIET)  # finds that all is there
     path = compare.evaluate(compared, [run], out=tmp_path, workers=1, command="segue eval", console=QUIET)
-    assert [each["method"] for each in results.read(path)["cells"]] == [each.name for each in methods]
+    assert [each.method for each in results.read(path).cells] == [each.name for each in methods]
     steering = cell(tmp_path, "legato", checkpoint=run / family)
     with pytest.raises(SpecError, match="--family flow"):
         list(run_cells([steering], workers=1))
@@ -106,7 +110,7 @@ def test_policies_of_other_families_are_trained_and_run_beside_flow_policies(tmp
 @pytest.mark.usefixtures("point")
 def test_a_longer_delay_raises_the_execution_horizon(runs: Path) -> None:
     rows = list(run_cells([cell(runs, delay=2), cell(runs, delay=4)], workers=1))
-    assert [row["execution_horizon"] for row in rows] == [3, 4]
+    assert [row.execution_horizon for row in rows] == [3, 4]
 
 
 @pytest.mark.usefixtures("point")
@@ -184,7 +188,7 @@ def test_a_retrained_policy_is_what_is_evaluated(tmp_path: Path) -> None:
     other = demonstrations(seed=1)
     train_policy(other, recipe(), "plain", objective("plain"), run=tmp_path, seed=1, resume=False, console=QUIET)
     [after] = run_cells([cell(tmp_path, checkpoint=tmp_path / "plain")], workers=1)
-    assert before["trace"]["commands"] != after["trace"]["commands"]
+    assert before.trace != after.trace
 
 
 @pytest.mark.usefixtures("point")
@@ -194,9 +198,9 @@ def test_an_evaluation_states_the_budget_of_the_policies_that_it_ran(tmp_path: P
         comparison(updates=5000), [runs / "seed-0"], out=tmp_path, workers=1, command="segue eval", console=QUIET
     )
     content = results.read(path)
-    assert content["budget"]["recipe"]["updates"] == 8
-    assert content["budget"]["updates per policy"] == "8"
-    assert [(each["delay"], each["method"]) for each in content["cells"]] == [
+    assert content.budget["recipe"]["updates"] == 8
+    assert content.budget["updates per policy"] == "8"
+    assert [(each.delay, each.method) for each in content.cells] == [
         (0, "naive"), (0, "legato"), (2, "naive"), (2, "legato"),
     ]  # fmt: skip
 
@@ -219,7 +223,7 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
     monkeypatch.setattr(PredictorTraining, "cost", 4)
     monkeypatch.setattr(compare, "pool", _InThisProcess)
 
-    def extended(*names: str) -> dict[str, Any]:
+    def extended(*names: str) -> results.Results:
         methods = tuple(method(name) for name in names)
         asked = compare.Comparison("point", methods, (Fixed(2),), recipe(8), 1, 1, 3, predictor=few)
         path = compare.run(
@@ -227,12 +231,12 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
         )
         return results.read(path)
 
-    assert extended("naive")["budget"]["updates per policy"] == "8"
-    assert extended("naive", "predictive")["budget"]["updates per policy"] == "8 and 4"
+    assert extended("naive").budget["updates per policy"] == "8"
+    assert extended("naive", "predictive").budget["updates per policy"] == "8 and 4"
     monkeypatch.setattr(compare, "train_first_stage", None)  # what the next ones need is there
     content = extended("naive", "predictive", "rtc:predictor=learned")
-    assert content["budget"]["updates per policy"] == "8 and 4"
-    assert [each["name"] for each in content["methods"]] == ["naive", "predictive", "rtc:predictor=learned"]
+    assert content.budget["updates per policy"] == "8 and 4"
+    assert [each.name for each in content.methods] == ["naive", "predictive", "rtc:predictor=learned"]
 
 
 @pytest.mark.usefixtures("point")
@@ -241,18 +245,18 @@ def test_rows_of_delays_drawn_otherwise_do_not_stand_in_one_table(
 ) -> None:
     monkeypatch.setattr(compare, "pool", _InThisProcess)
 
-    def extended(delay: DelayModel) -> dict[str, Any]:
+    def extended(delay: DelayModel) -> results.Results:
         asked = compare.Comparison("point", (method("naive"),), (delay,), recipe(8), 1, 1, 3)
         path = compare.run(asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command=str(delay), console=QUIET,
                          extend=True)  # fmt: skip
         return results.read(path)
 
-    assert "delays drawn" not in extended(Fixed(2))["budget"]
+    assert "delays drawn" not in extended(Fixed(2)).budget
     jittering = extended(Jitter(2, 1))
-    assert jittering["budget"]["delays drawn"] == "Jitter(steps=2, spread=1)"
+    assert jittering.budget["delays drawn"] == "Jitter(steps=2, spread=1)"
     assert "Jitter(steps=2, spread=1)" in table.facts(jittering, table.summarise(jittering))
-    assert {cell["commit"] for cell in extended(HeavyTail(2))["cells"] if "commit" in cell} == set(), "made anew"
-    assert all("commit" in cell for cell in extended(HeavyTail(2))["cells"]), "kept"
+    assert all(cell.commit is UNSET for cell in extended(HeavyTail(2)).cells), "made anew"
+    assert all(cell.commit is not UNSET for cell in extended(HeavyTail(2)).cells), "kept"
 
 
 class _InThisProcess:

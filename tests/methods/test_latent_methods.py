@@ -119,17 +119,17 @@ def test_what_is_there_is_not_trained_again(runs: Path, monkeypatch: pytest.Monk
 def test_every_row_is_rolled_out_and_the_budget_names_the_autoencoder(runs: Path, tmp_path: Path) -> None:
     path = compare.evaluate(comparison(), [runs / "seed-0"], out=tmp_path, workers=1, command="c", console=QUIET)
     content = results.read(path)
-    assert [each["method"] for each in content["cells"]] == list(ROWS)
-    assert all(np.isfinite(trace["commands"]).all() for trace in content["traces"])
-    assert content["budget"]["updates per autoencoder"] == "3"
-    assert content["budget"]["updates per policy"] == "4"
-    assert [each["autoencoder"] for each in content["budget"]["recipe"]] == [None, "autoencoder"]
+    assert [each.method for each in content.cells] == list(ROWS)
+    assert all(np.isfinite(trace.commands).all() for trace in content.traces or ())
+    assert content.budget["updates per autoencoder"] == "3"
+    assert content.budget["updates per policy"] == "4"
+    assert [each["autoencoder"] for each in content.budget["recipe"]] == [None, "autoencoder"]
 
 
 def test_a_comparison_of_actions_alone_needs_no_autoencoder(runs: Path, tmp_path: Path) -> None:
     assert not comparison("naive").needs_autoencoder
     path = compare.evaluate(comparison("naive"), [runs / "seed-0"], out=tmp_path, workers=1, command="c", console=QUIET)
-    assert "updates per autoencoder" not in results.read(path)["budget"]
+    assert "updates per autoencoder" not in results.read(path).budget
 
 
 @pytest.mark.parametrize(("name", "trained"), [("rtr", "plain"), ("latent-rtr", "latent/plain")])
@@ -171,8 +171,8 @@ def test_without_an_autoencoder_the_rows_that_need_one_are_named(runs: Path, tmp
 def test_latent_methods_are_rolled_out_with_chunks_for_their_takeover(predicting: Path, tmp_path: Path) -> None:
     path = compare.evaluate(comparison(*PREDICTING), [predicting], out=tmp_path, workers=1, command="c", console=QUIET)
     content = results.read(path)
-    assert [each["method"] for each in content["cells"]] == list(PREDICTING)
-    assert all(np.isfinite(trace["commands"]).all() for trace in content["traces"])
+    assert [each.method for each in content.cells] == list(PREDICTING)
+    assert all(np.isfinite(trace.commands).all() for trace in content.traces or ())
 
 
 def made_later(predicting: Path, trained: str, held: Continuation) -> Array:

@@ -221,8 +221,8 @@ def test_a_bench_trains_the_predictor_of_each_policy_after_the_policy(
     compare.train(asked, tmp_path, 1, QUIET)
     path = compare.evaluate(asked, [tmp_path / "seed-0"], out=tmp_path, workers=1, command="c", console=QUIET)
     content = results.read(path)
-    assert [each["method"] for each in content["cells"]] == [each.name for each in asked.methods]
-    assert content["budget"]["updates per predictor"] == FEW.updates
+    assert [each.method for each in content.cells] == [each.name for each in asked.methods]
+    assert content.budget["updates per predictor"] == FEW.updates
 
 
 @pytest.mark.usefixtures("task")
@@ -235,6 +235,6 @@ def test_a_predictor_beside_its_policy_is_found_and_matters_under_delay_only(tmp
     assert isinstance(served.predictor, ContextPredictor)
     asked = comparison((0, 3), "naive", "naive:predictor=learned")
     path = compare.evaluate(asked, [run], out=tmp_path, workers=1, command="c", console=QUIET)
-    traces = {(each["method"], each["delay"]): each["commands"] for each in results.read(path)["traces"]}
+    traces = {(each.method, each.delay): each.commands for each in results.read(path).traces or ()}
     assert traces["naive", 0] == traces["naive:predictor=learned", 0]
     assert traces["naive", 3] != traces["naive:predictor=learned", 3]

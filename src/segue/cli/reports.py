@@ -1,13 +1,15 @@
 """segue report | replay: what was measured, on the screen and as a page."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segue.cli.screen import console
 from segue.errors import DataError
+
+if TYPE_CHECKING:
+    from segue.lab.results import Results
 
 commands = typer.Typer()
 FILMED = ("naive", "rtc", "rtc-identity", "predictive")
@@ -88,7 +90,7 @@ def show(path: Path, out: Path | None = None, film: Path | None = None, delay: i
 
     content, page = results.read(path), out or path.with_name("report.html")
     with results.understood(path):
-        if "rates" in content:
+        if content.rates:
             return _show_rates(content, page)
         summary = table.summarise(content)
         if said := headline(summary):
@@ -100,7 +102,7 @@ def show(path: Path, out: Path | None = None, film: Path | None = None, delay: i
         _say_where(write_report(content, page, {} if film is None else _films(content, film, delay)))
 
 
-def _show_rates(content: Mapping[str, Any], page: Path) -> None:
+def _show_rates(content: "Results", page: Path) -> None:
     from segue.lab.rates import report
     from segue.lab.report.table import summarise
 
@@ -115,13 +117,13 @@ def _say_where(page: Path) -> None:
     console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
-def _films(content: Mapping[str, Any], run: Path, delay: int) -> dict[str, bytes]:
+def _films(content: "Results", run: Path, delay: int) -> dict[str, bytes]:
     from segue.lab.report.film import film
     from segue.lab.tasks import tasks
     from segue.methods.methods import METHODS
 
-    name = content["task"]["name"]
-    rows = [METHODS[each["name"]] for each in content["methods"] if each["name"] in METHODS]
+    name = content.task.name
+    rows = [METHODS[each.name] for each in content.methods if each.name in METHODS]
     filmed = [each for each in rows if each.name in FILMED] or rows
     steps = tasks.task(name).execution_horizon
     return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}

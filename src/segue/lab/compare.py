@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import UNSET, structs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
@@ -12,6 +13,7 @@ from segue.data.episodes import Episodes
 from segue.lab import kept, results
 from segue.lab.delays import DelayModel, Fixed
 from segue.lab.processes import pool
+from segue.lab.results import CellResult, MethodFacts
 from segue.lab.sweep import Cell
 from segue.lab.tasks.tasks import Task, task
 from segue.methods.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method, objective
@@ -78,7 +80,7 @@ def run(
         extend: Take over the rows that ``out / results.json`` has of the same methods at the same budget, as it has
             them, and neither train nor roll out what they need.
     """
-    before = results.rows_of(out / "results.json", comparison.methods, _asked(comparison)) if extend else {}
+    before = cells_of(out / "results.json", comparison) if extend else {}
     left = tuple(each for each in comparison.methods if each.name not in before)
     train(replace(comparison, methods=left), runs, workers, console)
     return evaluate(
@@ -92,16 +94,36 @@ def run(
     )
 
 
-def _asked(comparison: Comparison) -> dict[str, Any]:
-    """What rows must have in common to stand in one table."""
-    return {
-        "task": comparison.task,
-        "delays": [delay.typical for delay in comparison.delays],
-        "training_seeds": list(range(comparison.training_seeds)),
-        "episodes": comparison.episodes,
-        "updates": comparison.recipe.updates,
-        "drawn": _drawn(comparison),
-    }
+def cells_of(path: Path, comparison: Comparison) -> dict[str, list[CellResult]]:
+    """Cells of an earlier results file that may stand beside those of a comparison, by method; each says its commit.
+
+    A method that the file has with other settings, or not in full, is left out; where there is no file, every one is.
+    """
+    if not path.is_file():
+        return {}
+    content = results.read(path)
+    budget = content.budget
+    alike = (content.task.name, budget["episodes per cell"]) == (comparison.task, comparison.episodes)
+    if not alike or budget.get("delays drawn", "") != _drawn(comparison):
+        return {}
+    if str(comparison.recipe.updates) not in str(budget["updates per policy"]).split(" and "):
+        return {}
+    # Settings of files from before there was a choice.
+    usual = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none", "ramp_seconds": None}
+    there = {each.name: each.settings for each in content.methods}
+    wanted = {(delay.typical, seed) for delay in comparison.delays for seed in range(comparison.training_seeds)}
+    found = {}
+    for each in comparison.methods:
+        cells = [
+            structs.replace(cell, commit=content.commit if cell.commit is UNSET else cell.commit)
+            for cell in content.cells
+            if cell.method == each.name and (cell.delay, cell.training_seed) in wanted
+        ]
+        now, before = each.description()["settings"], there.get(each.name, {})
+        same = before.keys() <= now.keys() and all(before.get(key, usual.get(key)) == now[key] for key in now)
+        if same and {(cell.delay, cell.training_seed) for cell in cells} == wanted:
+            found[each.name] = cells
+    return found
 
 
 def _drawn(comparison: Comparison) -> str:
@@ -228,7 +250,7 @@ def evaluate(
     workers: int,
     command: str,
     console: Console,
-    before: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    before: Mapping[str, Sequence[CellResult]] | None = None,
 ) -> Path:
     """Roll out every cell with the policies in the runs, one run per training seed; returns the path of the results.
 
@@ -239,35 +261,28 @@ def evaluate(
         workers: Processes.
         command: Noted in the results.
         console: Where progress is shown.
-        before: Rows that are there already, by method.
+        before: Results of cells that are there already, by method.
     """
     before = before or {}
     left = [each for each in comparison.methods if each.name not in before]
     cells = [
         Cell(
-            task=comparison.task,
-            method=method,
-            checkpoint=parts[method.name].policy.resolve(),
-            autoencoder=parts[method.name].autoencoder,
-            predictor=parts[method.name].predictor,
-            training_seed=seed,
-            delay=delay,
-            execution_horizon=comparison.execution_horizon,
-            episodes=comparison.episodes,
-            slowdown=comparison.slowdowns.get(method.name, 1.0),
+            comparison.task, method, parts[method.name].policy.resolve(), seed, delay, comparison.execution_horizon,
+            comparison.episodes, comparison.slowdowns.get(method.name, 1.0), parts[method.name].autoencoder,
+            parts[method.name].predictor,
         )
         for seed, parts in enumerate(parts_of(run, left) for run in runs)
         for delay in comparison.delays
         for method in left
-    ]
+    ]  # fmt: skip
     what = f"rolling out cells of {comparison.episodes} episodes"
-    rows = list(counted(kept.run(cells, workers, out / "cells"), len(cells), what, console))
-    rows += [row for each in comparison.methods for row in before.get(each.name, ())]
+    done = list(counted(kept.run(cells, workers, out / "cells"), len(cells), what, console))
+    done += [cell for each in comparison.methods for cell in before.get(each.name, ())]
     settings: Task = task(comparison.task)
     content = results.build(
         settings,
-        comparison.methods,
-        rows,
+        [MethodFacts(**each.description()) for each in comparison.methods],
+        done,
         title=f"{settings.name}: {settings.summary}",
         command=command,
         budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells), runs, before),
@@ -280,7 +295,7 @@ def _budget(
 ) -> Mapping[str, Any]:
     """What the policies were trained with, as their checkpoints say, and the autoencoders beside them.
 
-    Policies of rows that were there before are gone; what they were trained for is what was asked (`_asked`).
+    Policies of rows that were there before are gone; what they were trained for is what was asked (`cells_of`).
     """
     recipes: list[Any] = []
     for path in policies:
@@ -291,28 +306,24 @@ def _budget(
             recipes.append(recipe)
     earlier = [_recipe(comparison, _name(each), Path()).updates for each in comparison.methods if each.name in before]
     updates = dict.fromkeys([*map(str, earlier), *(str(each["updates"]) if each else "unknown" for each in recipes)])
-    return {
+    predictor = comparison.predictor if _predicting(comparison) else None
+    budget = {
         "training seeds": comparison.training_seeds,
         "episodes per cell": comparison.episodes,
         "updates per policy": " and ".join(updates),
-        **_autoencoder_budget(comparison, runs),
-        **_predictor_budget(comparison),
-        **({"delays drawn": drawn} if (drawn := _drawn(comparison)) else {}),
-        "recipe": recipes[0] if len(recipes) == 1 else recipes,
+        "updates per autoencoder": _autoencoder_updates(comparison, runs) or None,
+        "updates per predictor": predictor and predictor.updates,
+        "counted as updates": predictor and predictor.cost,
+        "delays drawn": _drawn(comparison) or None,
     }
+    known = {name: value for name, value in budget.items() if value is not None}
+    return {**known, "recipe": recipes[0] if len(recipes) == 1 else recipes}
 
 
-def _predictor_budget(comparison: Comparison) -> Mapping[str, Any]:
-    """What a predictor counts in the budget, where a method has one."""
-    if not _predicting(comparison):
-        return {}
-    return {"updates per predictor": comparison.predictor.updates, "counted as updates": comparison.predictor.cost}
-
-
-def _autoencoder_budget(comparison: Comparison, runs: Sequence[Path]) -> Mapping[str, Any]:
+def _autoencoder_updates(comparison: Comparison, runs: Sequence[Path]) -> str:
     """Updates of the autoencoders, where methods need them and they lie in the runs."""
-    found = [run / AUTOENCODER for run in runs if checkpoint.started(run / AUTOENCODER)]
-    if not found or not comparison.needs_autoencoder:
-        return {}
+    found = [
+        run / AUTOENCODER for run in runs if comparison.needs_autoencoder and checkpoint.started(run / AUTOENCODER)
+    ]
     trainings = [checkpoint.load(path, autoencoders.FORMAT).info["training"] for path in found]
-    return {"updates per autoencoder": " and ".join(dict.fromkeys(str(each["updates"]) for each in trainings))}
+    return " and ".join(dict.fromkeys(str(each["updates"]) for each in trainings))

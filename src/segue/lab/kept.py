@@ -9,16 +9,19 @@ of this library that decides what happens in an episode.
 
 import hashlib
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 import segue
 from segue.core import foreign
 from segue.errors import CheckpointError, DataError
+from segue.lab.results import CellResult, versions
 from segue.lab.sweep import Cell, run_cells
 from segue.training import checkpoint
 
@@ -50,13 +53,6 @@ def _weights(path: Path | None) -> Any:
     return info.get("sha256") if isinstance(info, dict) else None
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
 def name_of(cell: Cell) -> str:
     """Name of the file of a cell's result.
 
@@ -72,32 +68,32 @@ def name_of(cell: Cell) -> str:
         "steps": cell.steps,
         "seeds": [cell.first_seed, cell.episodes],
         "weights": [_weights(path) for path in (cell.checkpoint, cell.autoencoder, cell.predictor)],
-        "versions": {package: _version(package) for package in _PACKAGES},
+        "versions": dict.fromkeys(_PACKAGES, "") | versions(_PACKAGES),
         "library": _library(),
     }
     text = json.dumps(checkpoint.as_json(content), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32] + ".json"
 
 
-def read(folder: Path, cell: Cell) -> dict[str, Any] | None:
+def read(folder: Path, cell: Cell) -> CellResult | None:
     """The result of a cell, or None where it is not kept, or the file is damaged."""
     try:
-        found = foreign.read_json(folder / name_of(cell))
-        # The file says nothing about what only names the cell: that may differ from when it was written
-        return {**found, **cell.key, "trace": {**found["trace"], **cell.key}}
-    except (DataError, KeyError, TypeError):
+        found = msgspec.convert(foreign.read_json(folder / name_of(cell)), CellResult)
+    except (DataError, LookupError, msgspec.ValidationError):
         return None
+    # The file says nothing about what only names the cell: that may differ from when it was written
+    return replace(found, **cell.key, trace=found.trace and replace(found.trace, **cell.key))
 
 
-def write(folder: Path, cell: Cell, result: Mapping[str, Any]) -> None:
+def write(folder: Path, cell: Cell, result: CellResult) -> None:
     """Keep the result of a cell."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{name_of(cell)}.part"
-    aside.write_text(json.dumps(result))
+    aside.write_text(json.dumps(msgspec.to_builtins(result)))
     aside.replace(folder / name_of(cell))
 
 
-def run(cells: Sequence[Cell], workers: int, folder: Path) -> Generator[dict[str, Any], None, None]:
+def run(cells: Sequence[Cell], workers: int, folder: Path) -> Generator[CellResult, None, None]:
     """Results of the cells in their order; those that are not kept in the folder are rolled out, and kept."""
     found = [read(folder, cell) for cell in cells]
     missing = [cell for cell, result in zip(cells, found, strict=True) if result is None]

@@ -95,8 +95,7 @@ class Interval:
     training_seeds: int
 
 
-def _undefined() -> Interval:
-    return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
+NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0, 0)
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def mean_interval(sample: Sample, *, confidence: float = CONFIDENCE) -> Interval
     """
     sample = sample.defined()
     if not len(sample.values):
-        return _undefined()
+        return NOTHING
     spread = _spread(sample)
     return _interval(sample, spread, spread.variance, confidence)
 
@@ -201,7 +200,7 @@ def proportion_interval(sample: Sample, *, confidence: float = CONFIDENCE) -> In
     sample = sample.defined()
     n = len(sample.values)
     if n == 0:
-        return _undefined()
+        return NOTHING
     if sample.values.min() < 0 or sample.values.max() > 1:
         raise SpecError(
             got=f"values from {sample.values.min():g} to {sample.values.max():g}",
@@ -251,7 +250,7 @@ def proportion_difference(first: Sample, second: Sample, *, confidence: float = 
     difference = _differences(first, second)
     n = len(difference.values)
     if n == 0:
-        return _undefined()
+        return NOTHING
     ahead, behind = float(np.sum(difference.values > 0)), float(np.sum(difference.values < 0))
     least = (ahead + behind + 1 - (ahead - behind) ** 2 / (n + 2)) / (n + 2) ** 2
     spread = _spread(difference)

@@ -1,6 +1,6 @@
 """Cells of a comparison (method x delay x training seed), on as many processes as there are cores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,9 +11,9 @@ import numpy as np
 from segue.core.chunk import check_timing
 from segue.core.metrics import EpisodeRecord, episode_metrics
 from segue.core.robot import Simulator
-from segue.core.seams import seam_jump
 from segue.lab.delays import DelayModel, Scaled
 from segue.lab.processes import pool
+from segue.lab.results import CellResult, Motion, Number, worst_seam
 from segue.lab.rollout import Scales, Timing, rollout
 from segue.lab.tasks.tasks import Task, task
 from segue.lab.twins import Followed, Twins
@@ -82,7 +82,7 @@ def check(cell: Cell, policy: Policy) -> None:
     check_timing(policy.spec.horizon, delay, cell.steps)
 
 
-def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:
+def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[CellResult]:
     """Results of the cells in their order, as they are done."""
     policies = {path: _policy(path) for path in dict.fromkeys(cell.checkpoint for cell in cells)}
     for cell in cells:
@@ -94,8 +94,8 @@ def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[dict[str, Any]]:
         yield from processes.map(run_cell, cells)
 
 
-def run_cell(cell: Cell) -> dict[str, Any]:
-    """Roll out one cell; plain JSON, with one episode's commands as ``trace``."""
+def run_cell(cell: Cell) -> CellResult:
+    """Roll out one cell."""
     settings = task(cell.task)
     policy = _policy(cell.checkpoint)
     seeds = list(range(cell.first_seed, cell.first_seed + cell.episodes))
@@ -106,7 +106,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     codec = None if cell.autoencoder is None else load_autoencoder(cell.autoencoder)[0]
     bound = cell.method.bound(policy, codec, _predictor(cell, policy, robots))
     records = rollout(bound, robots, seeds, timing, scales(cell.task))
-    return result(cell.key, timing, seeds, records)
+    return result(timing, seeds, records, **cell.key)
 
 
 def _predictor(cell: Cell, policy: Policy, robots: Sequence[Simulator]) -> Predictor | None:
@@ -116,37 +116,24 @@ def _predictor(cell: Cell, policy: Policy, robots: Sequence[Simulator]) -> Predi
     return predictor_of(cell.method.predictor, policy, cell.predictor)
 
 
-def result(
-    key: Mapping[str, Any], timing: Timing, seeds: Sequence[int], records: Sequence[EpisodeRecord]
-) -> dict[str, Any]:
-    """What a cell leaves behind: its key, its timing, the columns of its episodes and a trace. Plain JSON."""
-    measured = [episode_metrics(record) for record in records]
-    columns = {name: [_json(each[name]) for each in measured] for name in measured[0]}
-    return {
-        **key,
-        "horizon": timing.horizon,
-        "execution_horizon": timing.execution_horizon,
-        "episodes": {"seed": list(seeds), **columns},
-        "trace": {**key, "seed": seeds[0], **_trace(records[0])},
-    }
+def result(timing: Timing, seeds: Sequence[int], records: Sequence[EpisodeRecord], **key: Any) -> CellResult:
+    """What a cell leaves behind, by its key: its timing, the columns of its episodes, and a trace of the first."""
+    measured, first = [episode_metrics(record) for record in records], records[0]
+    columns: dict[str, list[Number]] = {name: [rounded(each[name]) for each in measured] for name in measured[0]}
+    trace = Motion(
+        **key, seed=seeds[0], commands=np.round(first.commands, 3).tolist(),
+        measured=np.round(first.measured, 4).tolist(), seams=[seam.step for seam in first.seams],
+        worst_seam=worst_seam(first)[1],
+    )  # fmt: skip
+    return CellResult(
+        **key, horizon=timing.horizon, execution_horizon=timing.execution_horizon,
+        episodes={"seed": [*seeds], **columns}, trace=trace,
+    )  # fmt: skip
 
 
-def _json(value: float) -> float | None:
-    """Six significant digits, which is more than an episode has to say."""
-    return None if not np.isfinite(value) else float(f"{value:.6g}")
-
-
-def _trace(record: EpisodeRecord) -> dict[str, Any]:
-    jumps = [
-        (seam_jump(record.commands, seam.step, record.scale, record.spec.kinds), seam.step) for seam in record.seams
-    ]
-    worst = max((jump for jump in jumps if np.isfinite(jump[0])), default=(0.0, 0))[1]
-    return {
-        "commands": np.round(record.commands, 3).tolist(),
-        "measured": np.round(record.measured, 4).tolist(),
-        "seams": [seam.step for seam in record.seams],
-        "worst_seam": worst,
-    }
+def rounded(value: float) -> float | None:
+    """Six significant digits, which is more than an episode has to say; None where it is undefined."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import UNSET, structs
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -59,8 +60,13 @@ def done(point: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def content(done: Path) -> dict[str, Any]:
+def content(done: Path) -> results.Results:
     return results.read(done / "results.json")
+
+
+def section(content: results.Results) -> results.RatesResult:
+    assert content.rates
+    return content.rates
 
 
 def names(found: list[Row]) -> set[str]:
@@ -135,25 +141,25 @@ def test_families_without_a_row_are_refused_before_training(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-def test_every_row_is_measured_along_episodes_and_in_the_simulator(content: dict[str, Any]) -> None:
+def test_every_row_is_measured_along_episodes_and_in_the_simulator(content: results.Results) -> None:
     wanted = names(rows(RATES, 2, LINEAR)[0])
-    assert {row["name"] for row in content["rates"]["rows"]} == wanted
-    assert {cell["method"] for cell in content["cells"]} == {
+    assert {row.name for row in section(content).rows} == wanted
+    assert {cell.method for cell in content.cells} == {
         *wanted, *(row + run.SYNC for row in wanted if row.endswith(("direct", "held", "linear", "latent")))
     }  # fmt: skip
-    for row in content["rates"]["rows"]:
-        measured = row["open_loop"]["motion"]
+    for row in section(content).rows:
+        measured: dict[str, Any] = row.open_loop["motion"]
         assert measured["deviation"] > 0
         assert measured["jerk"] == pytest.approx(measured["jerk_step"] / SPEC.dt**3, rel=1e-4)
-        assert row["updates"] == RATES.updates
-        assert row["autoencoder_updates"] == (RATES.autoencoder_updates if "latent" in row["name"] else 0)
-    for cell in content["cells"]:
-        assert (cell["delay"], cell["horizon"], cell["execution_horizon"]) == (2, 8, 4)
-        assert len(cell["episodes"]["success"]) == RATES.episodes
+        assert row.updates == RATES.updates
+        assert row.autoencoder_updates == (RATES.autoencoder_updates if "latent" in row.name else 0)
+    for cell in content.cells:
+        assert (cell.delay, cell.horizon, cell.execution_horizon) == (2, 8, 4)
+        assert len(cell.values("success")) == RATES.episodes
 
 
-def test_controls_have_no_policy_in_them(content: dict[str, Any]) -> None:
-    controls = {each["label"]: each["open_loop"]["motion"] for each in content["rates"]["controls"]}
+def test_controls_have_no_policy_in_them(content: results.Results) -> None:
+    controls: dict[str, Any] = {each.label: each.open_loop["motion"] for each in section(content).controls}
     assert controls["demonstrations"]["deviation"] == 0
     assert controls["low rate alone, held"]["deviation"] > controls["low rate alone, linear"]["deviation"]
     noise = [controls[f"the same noise on low-rate knots, {name}"] for name in ("held", "linear")]
@@ -187,15 +193,15 @@ def test_all_policies_have_the_same_budget_and_none_has_seen_the_held_out_episod
 
 
 def test_a_finished_protocol_is_not_trained_again(
-    done: Path, content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: Path, content: results.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "rows", lambda *given: ([Row("flow", "direct"), Row("flow", "latent")], []))
     before = {path: path.stat().st_mtime_ns for path in done.glob("seed-0/**/*.safetensors")}
     again = run.run(RATES, runs=done, out=tmp_path, workers=1, command="", console=Console(quiet=True))
     assert before == {path: path.stat().st_mtime_ns for path in done.glob("seed-0/**/*.safetensors")}
-    was = {row["name"]: row for row in content["rates"]["rows"]}
-    for row in results.read(again)["rates"]["rows"]:
-        assert row == was[row["name"]]
+    was = {row.name: row for row in section(content).rows}
+    for row in section(results.read(again)).rows:
+        assert row == was[row.name]
 
 
 def test_rounding_moves_a_chunk_by_a_little_and_leaves_the_policy_alone(done: Path) -> None:
@@ -212,32 +218,32 @@ def test_rounding_moves_a_chunk_by_a_little_and_leaves_the_policy_alone(done: Pa
         assert isinstance(policy, LatentPolicy) == (space == "latent")
 
 
-def test_the_tables_and_the_page_show_every_row(content: dict[str, Any], tmp_path: Path) -> None:
+def test_the_tables_and_the_page_show_every_row(content: results.Results, tmp_path: Path) -> None:
     screen = Console(width=400, record=True, file=(tmp_path / "screen").open("w"))
     screen.print(report.open_loop_table(content))
     screen.print(report.closed_loop_table(content, summarise(content)))
     shown = screen.export_text()
     screen.file.close()
     page = report.write_page(content, tmp_path / "page" / "report.html").read_text()
-    for row in content["rates"]["rows"]:
-        assert shown.count(row["label"] + " ") == 2
-        assert page.count(f'<th scope="row">{row["label"]}</th>') == 2
+    for row in section(content).rows:
+        assert shown.count(row.label + " ") == 2
+        assert page.count(f'<th scope="row">{row.label}</th>') == 2
     assert "4 + 3" in page
     assert "deviation\n[robot units]" in page
-    for each in content["rates"]["not_applicable"]:
-        assert each["why"] in page
+    for each in section(content).not_applicable:
+        assert each.why in page
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_the_table_for_a_readme_has_a_line_per_row_and_control(content: dict[str, Any]) -> None:
+def test_the_table_for_a_readme_has_a_line_per_row_and_control(content: results.Results) -> None:
     head, rule, *lines = report.markdown(content, summarise(content)).splitlines()
     labels = [line.split(" | ")[0].strip("| ") for line in lines]
-    rates = content["rates"]
-    assert labels == [f"*{each['label']}*" for each in rates["controls"]] + [row["label"] for row in rates["rows"]]
+    rates = section(content)
+    assert labels == [f"*{each.label}*" for each in rates.controls] + [row.label for row in rates.rows]
     assert {line.count("|") for line in (head, rule, *lines)} == {head.count("|")}
     shown = next(line for line in lines if line.startswith("| flow: high rate |"))
-    row = next(row for row in rates["rows"] if row["name"] == "flow-direct")
-    assert shown.split(" | ")[1] == report.short(row["open_loop"]["motion"]["deviation"])
+    row = next(row for row in rates.rows if row.name == "flow-direct")
+    assert shown.split(" | ")[1] == report.short(row.open_loop["motion"]["deviation"])
 
 
 def test_the_report_of_these_results_is_their_own(done: Path, tmp_path: Path) -> None:
@@ -247,9 +253,9 @@ def test_the_report_of_these_results_is_their_own(done: Path, tmp_path: Path) ->
     assert "Closed loop, in the simulator" in page.read_text()
 
 
-def test_other_results_have_no_such_tables(content: dict[str, Any]) -> None:
+def test_other_results_have_no_such_tables(content: results.Results) -> None:
     with pytest.raises(DataError, match="segue rates"):
-        report.open_loop_table({key: value for key, value in content.items() if key != "rates"})
+        report.open_loop_table(structs.replace(content, rates=UNSET))
 
 
 def test_latent_policies_are_trained_after_their_autoencoder() -> None:

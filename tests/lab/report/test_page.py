@@ -8,16 +8,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from fakes import summaries
 from segue.core.metrics import METRICS
 from segue.core.seams import seam_jump
 from segue.errors import DataError, MissingExtraError
-from segue.lab.report.figures import COLOURS, KNOWN, MARKERS, Trace, looks, mean_spectrum
-from segue.lab.report.page import write_report
+from segue.lab.report.executed import Executed
+from segue.lab.report.figures import COLOURS, KNOWN, MARKERS, looks, mean_spectrum
+from segue.lab.report.page import write_report as written
 from segue.lab.report.video import CELL, side_by_side
+from segue.lab.results import TaskFacts
 
 DT, HORIZON, STEPS = 0.05, 24, 160
 DELAYS = (0, 2, 4, 6)
@@ -53,6 +57,7 @@ def synthetic_results() -> dict[str, Any]:
         "machine": "2 cores",
         "task": {
             "name": "adroit-door",
+            "summary": "",
             "dt": DT,
             "horizon": HORIZON,
             "action_names": ["shoulder", "elbow", "wrist", "finger"],
@@ -86,13 +91,7 @@ def _cell(generator: np.random.Generator, name: str, delay: int, run: int) -> di
     }
     columns: dict[str, list[float | None]] = {metric: [float(value) for value in values[metric]] for metric in METRICS}
     columns["seam_ratio"] = [None, *columns["seam_ratio"][1:]]
-    return {
-        "method": name,
-        "delay": delay,
-        "execution_horizon": max(8, delay),
-        "training_seed": run,
-        "episodes": {"seed": list(range(1000, 1000 + episodes)), **columns},
-    }
+    return summaries.cell(name, delay, columns, run, first_seed=1000)
 
 
 def _trace(generator: np.random.Generator, name: str, delay: int, run: int, seed: int) -> dict[str, Any]:
@@ -115,6 +114,10 @@ def _trace(generator: np.random.Generator, name: str, delay: int, run: int, seed
         "seams": seams,
         "worst_seam": max(jumps, key=lambda step: jumps[step], default=None),
     }
+
+
+def write_report(content: dict[str, Any], path: Path, videos: dict[str, bytes] | None = None) -> Path:
+    return written(summaries.decoded(content), path, videos)
 
 
 def film(frames: int = 5) -> bytes:
@@ -302,7 +305,9 @@ def test_other_schemas_are_refused_before_anything_is_written(results: dict[str,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("module", "package"), [("figures", "matplotlib"), ("page", "jinja2"), ("video", "PIL")])
+@pytest.mark.parametrize(
+    ("module", "package"), [("figures", "matplotlib"), ("executed", "matplotlib"), ("html", "jinja2"), ("video", "PIL")]
+)
 def test_a_missing_package_is_named(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, f"segue.lab.report.{module}")
     monkeypatch.setitem(sys.modules, package, None)
@@ -332,16 +337,12 @@ def test_a_tone_stands_where_it_belongs_in_the_spectrum() -> None:
 
 def test_displacements_become_a_path_without_the_gripper() -> None:
     commands = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
-    trace = Trace("a", 0, (0, 0), commands, (), None)
-    task = {
-        "command": "velocity",
-        "action_names": ["x", "gripper"],
-        "action_kinds": ["displacement", "gripper"],
-        "dt": 0.1,
-    }
-    assert trace.path(np.ones(2), task).tolist() == [[1.0], [3.0], [6.0]]
-    assert trace.jump(np.ones(2)) == 0
-    assert trace.steps(np.ones(2)).tolist() == [0, 0]
+    executed = Executed(commands, (), None)
+    kinds = {"action_names": ["x", "gripper"], "action_kinds": ["displacement", "gripper"]}
+    task = msgspec.convert({**summaries.TASK, **kinds, "command": "velocity"}, TaskFacts)
+    assert executed.path(np.ones(2), task).tolist() == [[1.0], [3.0], [6.0]]
+    assert executed.jump(np.ones(2)) == 0
+    assert executed.steps(np.ones(2)).tolist() == [0, 0]
 
 
 def test_the_film_keeps_real_time_and_shows_all_methods() -> None:

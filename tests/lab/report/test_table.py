@@ -6,34 +6,28 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from fakes import summaries
 from segue.errors import DataError, UnknownNameError
-from segue.lab.report.table import console, decimals, episode_rows, markdown, shown, summarise
+from segue.lab.report import table
+from segue.lab.report.table import console, decimals, episode_rows, markdown, shown
 from segue.lab.report.verdict import duels, headline, verdict
 from segue.lab.statistics import Interval
 
 
 def comparison(
-    values: dict[str, dict[int, dict[str, list[float | None]]]], *, default: str | None = None, **extra: Any
+    values: dict[str, dict[int, dict[str, list[float | None]]]], *, default: str | None = None
 ) -> dict[str, Any]:
     """Results with one training seed; values per method, delay and metric."""
-    return {
-        "schema": 1,
-        "title": "A comparison",
-        "task": {"name": "reach", "dt": 0.05, "action_names": ["x"], "command": "position", "max_steps": 100},
-        "methods": [{"name": name, "label": name.upper(), "default": name == default} for name in values],
-        "cells": [
-            {
-                "method": name,
-                "delay": delay,
-                "execution_horizon": 8,
-                "training_seed": 3,
-                "episodes": {"seed": list(range(len(next(iter(metrics.values()))))), **metrics},
-            }
-            for name, delays in values.items()
-            for delay, metrics in delays.items()
-        ],
-        **extra,
-    }
+    cells = [
+        summaries.cell(name, delay, metrics, training_seed=3)
+        for name, delays in values.items()
+        for delay, metrics in delays.items()
+    ]
+    return summaries.comparison({name: name.upper() for name in values}, cells, default=default)
+
+
+def summarise(content: dict[str, Any]) -> table.Summary:
+    return table.summarise(summaries.decoded(content))
 
 
 def steady(value: float, episodes: int = 12, spread: float = 0.01) -> list[float | None]:
@@ -111,8 +105,8 @@ def test_pairing_sees_what_overlapping_intervals_hide() -> None:
     luck = np.random.default_rng(0).normal(10, 3, 30)
     results = comparison(
         {
-            "a": {0: {"completion_time": list(luck)}},
-            "b": {0: {"completion_time": list(luck + 0.2)}},
+            "a": {0: {"completion_time": luck.tolist()}},
+            "b": {0: {"completion_time": (luck + 0.2).tolist()}},
         }
     )
     summary = summarise(results)
@@ -178,7 +172,7 @@ def test_verdict_counts_where_names_would_be_too_many() -> None:
 
 def test_verdict_of_a_default_that_is_first_by_chance_claims_nothing() -> None:
     noisy = np.random.default_rng(1).normal(2.0, 1.0, (2, 10))
-    results = comparison({name: {0: {"completion_time": list(row)}} for name, row in zip("ab", noisy, strict=True)})
+    results = comparison({name: {0: {"completion_time": row.tolist()}} for name, row in zip("ab", noisy, strict=True)})
     assert "clearly best" not in verdict(summarise(results))
 
 
@@ -227,7 +221,7 @@ def test_brackets_in_a_label_are_text() -> None:
 
 def test_episode_rows_lose_nothing() -> None:
     results = comparison({"a": {0: {"score": [0.5, None]}, 2: {"score": [0.25]}}, "b": {0: {"score": [1.0]}}})
-    rows = list(episode_rows(results))
+    rows = list(episode_rows(summaries.decoded(results)))
     assert [(row["method"], row["delay"], row["seed"], row["score"]) for row in rows] == [
         ("a", 0, 0, 0.5),
         ("a", 0, 1, None),

@@ -20,6 +20,7 @@ from segue.core.chunk import check_timing
 from segue.core.dimensions import Dimensions
 from segue.data.resample import Interpolation, cubic, held, linear
 from segue.errors import SpecError, UnknownNameError
+from segue.lab.results import NotApplicable
 from segue.lab.tasks.tasks import Task
 from segue.policies.autoencoder.autoencoder import refine
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy, ServingPolicy
@@ -232,22 +233,8 @@ FORMS: dict[str, Form] = {
         Form("latent", "latent", "latent", families=FAMILIES),
         Form("latent-rtr", "latent, Reuse-then-Refine", "latent", _refined, asynchronous_only=_CONTINUES),
         Form("latent-legato", "latent, Legato", "latent", _continued, objective="legato", asynchronous_only=_CONTINUES),
-        Form(
-            "direct-bfloat16",
-            "high rate, bfloat16 head",
-            "high",
-            _rounded,
-            families=("regression",),
-            asynchronous_only=_VARIANT,
-        ),
-        Form(
-            "latent-bfloat16",
-            "latent, bfloat16 head",
-            "latent",
-            _rounded,
-            families=("regression",),
-            asynchronous_only=_VARIANT,
-        ),
+        Form("direct-bfloat16", "high rate, bfloat16 head", "high", _rounded, ("regression",), None, _VARIANT),
+        Form("latent-bfloat16", "latent, bfloat16 head", "latent", _rounded, ("regression",), None, _VARIANT),
     )
 }
 
@@ -287,14 +274,6 @@ class Row:
     def updates(self, rates: Rates) -> tuple[int, int]:
         """Optimiser steps of the policy, and of the autoencoder below it."""
         return rates.updates, rates.autoencoder_updates if self.space == "latent" else 0
-
-
-@dataclass(frozen=True)
-class NotApplicable:
-    """A row, or its synchronous half, that cannot be, and why."""
-
-    row: str
-    why: str
 
 
 def rows(rates: Rates, actions: int, kinds: Dimensions) -> tuple[list[Row], list[NotApplicable]]:

@@ -1,16 +1,16 @@
 """The rates protocol at work: train what is missing, walk along held-out episodes, roll out, write the results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from msgspec import structs
 from rich.console import Console
 
 from segue.core.seams import seam_jump
-from segue.core.smoothness import Real
+from segue.core.smoothness import Array, Real
 from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, cubic, every_phase, held, linear
 from segue.errors import SpecError
@@ -20,8 +20,9 @@ from segue.lab.delays import Fixed
 from segue.lab.processes import pool
 from segue.lab.rates.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.lab.rates.rates import FAMILIES, FORMS, Rates, Row, rows
+from segue.lab.results import CellResult, Control, MethodFacts, OpenLoop, RateRow, RatesResult
 from segue.lab.rollout import Timing, rollout
-from segue.lab.sweep import FIRST_SEED, result, scales, simulators
+from segue.lab.sweep import FIRST_SEED, result, rounded, scales, simulators
 from segue.lab.tasks.tasks import Task, task
 from segue.methods.methods import objective
 from segue.plan.plan import Handover
@@ -53,6 +54,17 @@ class Training:
     objectives: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One row and training seed; ``rms`` is the error along held-out episodes, shape (action,), robot units."""
+
+    row: str
+    rms: Array
+    open_loop: OpenLoop
+    seam_jump: float | None
+    cells: list[CellResult]
+
+
 def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, console: Console) -> Path:
     """Train what is missing, measure every row, write ``out / results.json``; returns its path."""
     robot = simulators(rates.task, 1)[0]
@@ -76,22 +88,22 @@ def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, cons
     settings: Task = task(rates.task)
     content = results.build(
         settings,
-        (),
-        [cell for found in measured for cell in found["cells"]],
+        _methods(wanted),
+        [cell for found in measured for cell in found.cells],
         title=f"{settings.name} at {1 / settings.dt:g} and {1 / (settings.dt * rates.factor):g} Hz",
         command=command,
         budget=asdict(rates),
     )
-    content["methods"], content["traces"] = _methods(wanted, rates), []  # forty traces would be all of the file
-    content["rates"] = {
-        "factor": rates.factor,
-        "delay_seconds": rates.delay * settings.dt,
-        "groups": [{"name": group.name, "unit": group.unit} for group in settings.groups(robot)],
-        "rows": [_row(row, rates, [found for found in measured if found["row"] == row.name]) for row in wanted],
-        "controls": _controls(rates, measured, folders[0]),
-        "not_applicable": [asdict(each) for each in missing],
-    }
-    return results.write(content, out / "results.json")
+    section = RatesResult(
+        factor=rates.factor,
+        delay_seconds=rates.delay * settings.dt,
+        groups=[results.Group(group.name, group.unit) for group in settings.groups(robot)],
+        rows=[_row(row, rates, [found for found in measured if found.row == row.name]) for row in wanted],
+        controls=_controls(rates, measured, folders[0]),
+        not_applicable=missing,
+    )
+    # forty traces would be all of the file
+    return results.write(structs.replace(content, traces=[], rates=section), out / "results.json")
 
 
 def _trainings(rates: Rates, wanted: Sequence[Row], folders: Sequence[Path]) -> list[tuple[str, list[Training]]]:
@@ -130,21 +142,15 @@ def train(job: Training) -> None:
         kinds = simulators(rates.task, 1)[0].spec.kinds
         learned, horizon = every_phase(learned, rates.factor, kinds=kinds), horizon // rates.factor
     learner = rates.wide if job.space == "wide" else rates.learners[job.family]
+    training = TrainingConfig(
+        batch=rates.batch, learning_rate=learner.learning_rate, warmup=max(min(100, rates.updates // 10), 1),
+        own_elapsed=own_elapsed(rates.execution_horizon),
+    )  # fmt: skip
     recipe = Recipe(
-        horizon=horizon,
-        updates=rates.updates,
-        network=learner.network,
-        network_settings=learner.network_settings,
-        family=learner.family,
-        family_settings=learner.family_settings,
+        horizon=horizon, updates=rates.updates, network=learner.network, network_settings=learner.network_settings,
+        family=learner.family, family_settings=learner.family_settings, training=training,
         autoencoder=autoencoder if job.space == "latent" else None,
-        training=TrainingConfig(
-            batch=rates.batch,
-            learning_rate=learner.learning_rate,
-            warmup=max(min(100, rates.updates // 10), 1),
-            own_elapsed=own_elapsed(rates.execution_horizon),
-        ),
-    )
+    )  # fmt: skip
     for name in job.objectives:
         train_policy(
             learned, recipe, name, objective(name), run=job.folder / f"{job.family}-{job.space}", seed=job.seed,
@@ -152,8 +158,8 @@ def train(job: Training) -> None:
         )  # fmt: skip
 
 
-def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
-    """Everything about one row and training seed: along held-out episodes, and in the simulator. Plain JSON."""
+def measure(cell: tuple[Rates, Row, int, Path]) -> Measured:
+    """Everything about one row and training seed: along held-out episodes, and in the simulator."""
     rates, row, seed, folder = cell
     form = FORMS[row.form]
     robot, settings = simulators(rates.task, rates.episodes), task(rates.task)
@@ -170,17 +176,16 @@ def measure(cell: tuple[Rates, Row, int, Path]) -> dict[str, Any]:
         timing = Timing(rates.horizon, steps, Fixed(rates.delay), handover, settings.max_steps)
         name = row.name + SYNC if waits else row.name
         records = rollout(serving, robot, seeds, timing, units)
-        cells.append(result({"method": name, "delay": rates.delay, "training_seed": seed}, timing, seeds, records))
+        cells.append(result(timing, seeds, records, method=name, delay=rates.delay, training_seed=seed))
     error = walked.predicted - walked.actual
     jumps = [seam_jump(seam, 2, units.action, robot[0].spec.kinds) for seam in walked.seams]
-    return {
-        "row": row.name,
-        "training_seed": seed,
-        "rms": np.sqrt(np.mean(error**2, axis=(0, 1))).tolist(),
-        "open_loop": _open_loop(rates, walked.predicted, walked.actual),
-        "seam_jump": float(np.mean(jumps)) if jumps else None,
-        "cells": cells,
-    }
+    return Measured(
+        row.name,
+        np.sqrt(np.mean(error**2, axis=(0, 1))),
+        _open_loop(rates, walked.predicted, walked.actual),
+        float(np.mean(jumps)) if jumps else None,
+        cells,
+    )
 
 
 def in_bfloat16_steps(chunks: Real) -> Real:
@@ -197,58 +202,46 @@ def in_bins(chunks: Real, bins: int) -> Real:
     return head.centres(head.tokens(exact)).double().numpy()
 
 
-def _open_loop(rates: Rates, predicted: Real, actual: Real) -> dict[str, dict[str, float | None]]:
+def _open_loop(rates: Rates, predicted: Real, actual: Real) -> OpenLoop:
     robot, groups = simulators(rates.task, 1)[0], task(rates.task).groups
     found = {group.name: measures(predicted, actual, group, robot.spec.dt) for group in groups(robot)}
-    return {name: {key: _number(value) for key, value in each.items()} for name, each in found.items()}
+    return {name: {key: rounded(value) for key, value in each.items()} for name, each in found.items()}
 
 
-def _number(value: float) -> float | None:
-    return float(f"{value:.6g}") if np.isfinite(value) else None
-
-
-def _methods(wanted: Sequence[Row], rates: Rates) -> list[dict[str, Any]]:
+def _methods(wanted: Sequence[Row]) -> list[MethodFacts]:
     """Rows as methods of a results file, a row that waits beside one that does not."""
     found = []
     for row in wanted:
-        form = FORMS[row.form]
-        described = {"policy": f"{row.family}-{row.space}/{row.objective}", "settings": {}, "default": False}
-        citation = "arXiv 2605.24931" if row.space == "latent" else ""
-        if not form.asynchronous_only:
-            found.append({"name": row.name + SYNC, "label": f"{row.label}, sync", **described, "citation": citation})
-        found.append({"name": row.name, "label": row.label, **described, "citation": citation})
+        policy = f"{row.family}-{row.space}/{row.objective}"
+        own = MethodFacts(row.name, row.label, policy, citation="arXiv 2605.24931" if row.space == "latent" else "")
+        if not FORMS[row.form].asynchronous_only:
+            found.append(structs.replace(own, name=row.name + SYNC, label=f"{row.label}, sync"))
+        found.append(own)
     return found
 
 
-def _row(row: Row, rates: Rates, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(row: Row, rates: Rates, found: Sequence[Measured]) -> RateRow:
     """A row of the open-loop table, means over training seeds."""
-    updates, autoencoder = row.updates(rates)
-    return {
-        "name": row.name,
-        "label": row.label,
-        "updates": updates,
-        "autoencoder_updates": autoencoder,
-        "open_loop": {
-            group: {name: _mean([each["open_loop"][group][name] for each in found]) for name in values}
-            for group, values in found[0]["open_loop"].items()
-        },
-        "seam_jump": _mean([each["seam_jump"] for each in found]),
+    means = {
+        group: {name: _mean([each.open_loop[group][name] for each in found]) for name in values}
+        for group, values in found[0].open_loop.items()
     }
+    return RateRow(row.name, row.label, *row.updates(rates), means, _mean([each.seam_jump for each in found]))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return _number(float(np.mean(known))) if known else None
+    return rounded(float(np.mean(known))) if known else None
 
 
-def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def _controls(rates: Rates, measured: Sequence[Measured], folder: Path) -> list[Control]:
     """What no policy has a part in: the truth, the autoencoder alone, and noise at either rate."""
     unseen: Episodes = held_out(task(rates.task).demonstrations(), rates.held_out_every)[1]
     truth = demonstrated(unseen, rates.horizon, rates.execution_horizon)
     codec = load_autoencoder(folder / "autoencoder")[0]
     with torch.no_grad():
         decoded = refine(codec, torch.as_tensor(truth.chunks, dtype=torch.float32)).double().numpy()
-    scale = np.array(next(found for found in measured if found["row"].endswith("-direct"))["rms"])
+    scale = next(found for found in measured if found.row.endswith("-direct")).rms
     kinds = simulators(rates.task, 1)[0].spec.kinds
     connected: dict[str, Interpolation] = {"held": held, "linear": linear, "cubic": cubic}
     if kinds.moves:
@@ -266,4 +259,4 @@ def _controls(rates: Rates, measured: Sequence[Mapping[str, Any]], folder: Path)
         "noise at the high rate": noisy(truth, scale, seed=0),
         **{f"the same noise on low-rate knots, {name}": knots(how, scale) for name, how in connected.items()},
     }
-    return [{"label": label, "open_loop": _open_loop(rates, each, truth.chunks)} for label, each in chunks.items()]
+    return [Control(label, _open_loop(rates, each, truth.chunks)) for label, each in chunks.items()]

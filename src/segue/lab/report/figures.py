@@ -1,4 +1,4 @@
-"""The report's drawings, each one small panel as an SVG string.
+"""The report's drawings, each one small panel as an SVG element.
 
 A panel is small so that a page can put one or four beside each other. Lines, points and the methods' colours are
 drawn here; ink, grid and background follow the page's colour scheme: the SVG refers to ``currentColor``,
@@ -7,16 +7,14 @@ drawn here; ink, grid and background follow the page's colour scheme: the SVG re
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.dimensions import LINEAR, Dimensions
-from segue.core.seams import seam_jump
-from segue.core.smoothness import normalised, power_spectrum
+from segue.core.smoothness import power_spectrum
 from segue.errors import MissingExtraError
 from segue.lab.statistics import Interval
 
@@ -47,8 +45,6 @@ relatives share a colour."""
 
 BINS = 48
 """Frequencies of an averaged power spectrum."""
-DEMONSTRATIONS = "demonstrations"
-"""Method name of traces that are demonstrations; they are drawn in the power spectrum only."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -70,6 +66,13 @@ STYLE: dict[Any, Any] = {
     "axes.formatter.limits": (-3, 5),
     "path.simplify_threshold": 0.3,
 }
+
+
+class Svg(str):
+    """An SVG element, which a page takes as it is."""
+
+    def __html__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
     return {name: taken[name] for name in names}
 
 
-def swatch(look: Look) -> str:
+def swatch(look: Look) -> Svg:
     """The method's marker on a short line, for legends and table rows. SVG, 26 x 12 units."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(26 / 72, 12 / 72))
@@ -125,7 +128,7 @@ def swatch(look: Look) -> str:
         return as_svg(figure, f"swatch-{look.colour}-{look.marker}", "")
 
 
-def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str, limits: Sequence[float]) -> str:
+def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str, limits: Sequence[float]) -> Svg:
     """One delay's trade: a point per method with both intervals, the non-dominated ones outlined.
 
     The horizontal axis is logarithmic when the methods are more than ten times apart.
@@ -158,7 +161,7 @@ def frontier(points: Sequence[Point], *, title: str, x_label: str, y_label: str,
 
 def curves(
     lines: Sequence[Curve], *, title: str, y_label: str, reference: float | None = None, unit_interval: bool = False
-) -> str:
+) -> Svg:
     """A metric against the inference delay, with its interval as a band.
 
     Args:
@@ -186,7 +189,7 @@ def curves(
         return as_svg(figure, f"curves-{title}", f"{title} against inference delay")
 
 
-def completion(lines: Sequence[Curve], *, title: str, end: float) -> str:
+def completion(lines: Sequence[Curve], *, title: str, end: float) -> Svg:
     """The share of all episodes that had succeeded by each moment; failures never join. Time in seconds."""
     with mpl.rc_context(STYLE):
         figure, axes = panel(3.3, 2.4)
@@ -199,7 +202,7 @@ def completion(lines: Sequence[Curve], *, title: str, end: float) -> str:
         return as_svg(figure, f"completion-{title}", f"Completion times, {title}")
 
 
-def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, title: str, y_label: str) -> str:
+def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, title: str, y_label: str) -> Svg:
     """Power against frequency in Hz, logarithmic; the demonstrations dashed."""
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.6, 3.0)
@@ -214,84 +217,13 @@ def spectrum(lines: Sequence[Curve], reference: tuple[Array, Array] | None, *, t
         return as_svg(figure, f"spectrum-{title}", f"Power spectrum, {title}")
 
 
-def executed(
-    actions: Array,
-    seams: Sequence[int],
-    worst: int | None,
-    *,
-    look: Look,
-    names: Sequence[str],
-    limits: Array,
-    dt: float,
-) -> str:
-    """The executed actions of one episode, one row per action dimension, a line where a chunk took over.
-
-    Args:
-        actions: Shape (steps, rows), robot units.
-        seams: Steps at which a new chunk took over.
-        worst: The seam that the close-up shows, marked.
-        look: The method's.
-        names: One per row.
-        limits: Shape (rows, 2): low and high per row, shared by the methods.
-        dt: Control period [s].
-    """
-    rows = actions.shape[1]
-    with mpl.rc_context(STYLE):
-        height = 0.7 + 0.95 * rows
-        figure = Figure(figsize=(4.6, height))
-        margins = {"left": 0.1, "right": 0.99, "bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.35}
-        grid = np.atleast_1d(np.asarray(figure.subplots(rows, 1, sharex=True, gridspec_kw=margins)))
-        time = dt * np.arange(len(actions))
-        for row, axes in enumerate(grid):
-            axes.grid(visible=False)
-            axes.vlines([dt * step for step in seams], *limits[row], color=RULE, linewidth=1)
-            if worst is not None:
-                axes.axvspan(dt * (worst - 6), dt * (worst + 6), color=MUTED, alpha=0.16, linewidth=0)
-            axes.plot(time, actions[:, row], color=look.colour, linewidth=1.2)
-            axes.set_ylim(*limits[row])
-            axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
-            axes.set_title(names[row], fontsize=8.5, fontweight="normal", pad=2)
-        grid[-1].set_xlabel("time [s]")
-        return as_svg(figure, f"executed-{look.colour}-{look.marker}", f"Executed actions: {', '.join(names)}")
-
-
-def around(line: Array, seam: int) -> tuple[NDArray[np.int_], Array]:
-    """Steps from 12 before a seam to 12 after it, counted from the seam, and the line there. Both (steps,)."""
-    low, high = max(0, seam - 12), min(len(line), seam + 13)
-    return np.arange(low, high) - seam, line[low:high]
-
-
-def close_up(step: NDArray[np.int_], window: Array, *, look: Look, title: str, span: float, y_label: str) -> str:
-    """The steps around one seam: hollow before it, filled from the new chunk's first action on.
-
-    Args:
-        step: Shape (steps,), counted from the first step of the new chunk.
-        window: Shape (steps,), one action dimension.
-        look: The method's.
-        title: Above the panel.
-        span: Height of the vertical axis, the same for all methods so that jumps compare by eye.
-        y_label: Name and unit.
-    """
-    with mpl.rc_context(STYLE):
-        figure, axes = panel(3.3, 2.4)
-        before, after, joint = step < 0, step >= 0, (step == -1) | (step == 0)
-        axes.axvline(-0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
-        axes.plot(step[joint], window[joint], color=INK, linewidth=2.2, solid_capstyle="round", zorder=1)
-        axes.plot(step[before], window[before], "o-", color=look.colour, markerfacecolor="none", markersize=4)
-        axes.plot(step[after], window[after], "o-", color=look.colour, markersize=4)
-        middle = (float(window.min()) + float(window.max())) / 2
-        axes.set(title=title, xlabel="steps from the seam", ylabel=y_label, xlim=(-13, 13))
-        axes.set_ylim(middle - span / 2, middle + span / 2)
-        return as_svg(figure, f"close-{look.colour}-{look.marker}", f"Worst seam: {title}")
-
-
 def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """One pair of axes with fixed margins, so that panels beside each other align. Sizes in inches."""
     figure = Figure(figsize=(width, height))
     return figure, figure.add_axes((0.6 / width, 0.45 / height, 1 - 0.72 / width, 1 - 0.75 / height))
 
 
-def as_svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str) -> Svg:
     """The figure as an SVG element that scales with its container.
 
     The name salts the ids of clips and markers: panels share one page, and equal ids would cross-refer.
@@ -311,70 +243,7 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
     escaped = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     label = f'role="img" aria-label="{escaped}"' if description else 'aria-hidden="true"'
     opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.6:g}px" {label}>'
-    return opening + svg[svg.index(">") + 1 :]
-
-
-def shared_limits(values: Sequence[Array]) -> Array:
-    """Low and high per column over all methods, with a margin. Shape (columns, 2)."""
-    low, high = np.concatenate(values).min(axis=0), np.concatenate(values).max(axis=0)
-    margin = 0.06 * np.maximum(high - low, 1e-9)
-    return np.stack([low - margin, high + margin], axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """One recorded episode.
-
-    Attributes:
-        method: Name, or `DEMONSTRATIONS`.
-        delay: [steps].
-        seed: Training seed and episode seed.
-        commands: Shape (steps, action), robot units.
-        seams: First steps of chunks.
-        worst: The seam with the largest jump.
-    """
-
-    method: str
-    delay: int
-    seed: tuple[int, int]
-    commands: Array
-    seams: tuple[int, ...]
-    worst: int | None
-
-    def jump(self, scale: Array) -> float:
-        """`seam_jump` of the worst seam in units of ``scale``, shape (action,); 0 without one."""
-        return 0.0 if self.worst is None else float(np.nan_to_num(seam_jump(self.commands, self.worst, scale)))
-
-    def steps(self, scale: Array) -> Array:
-        """Size of the step across the worst seam per action dimension, normalised. Shape (action,)."""
-        across = np.zeros((1, len(scale))) if self.worst is None else self.commands[self.worst - 1 : self.worst + 1]
-        return np.abs(normalised(np.ptp(across, axis=0), scale))
-
-    def path(self, scale: Array, task: Mapping[str, Any]) -> Array:
-        """The path that the commands describe, as `metrics.commanded_path` has it. Shape (steps, motion)."""
-        kinds, actions = _kinds(task), normalised(_kinds(task).continuous(self.commands), scale)
-        return kinds.added_up(actions, task["dt"])[:, kinds.motion(actions.shape[1])]
-
-
-def _kinds(task: Mapping[str, Any]) -> Dimensions:
-    """What each action of a task is; in results of before there were kinds, as its ``command`` says."""
-    moves = len(task["action_names"]) * (task["command"] == "velocity")
-    return Dimensions.of(*(task.get("action_kinds") or ["displacement"] * moves))
-
-
-def read_traces(results: Mapping[str, Any]) -> list[Trace]:
-    """The recorded episodes of a results file that are long enough to have a jerk; angles go on without a jump."""
-    kinds = _kinds(results["task"]) if results.get("traces") else LINEAR
-    return [
-        Trace(
-            *(trace["method"], trace["delay"], (trace["training_seed"], trace["seed"])),
-            kinds.continuous(np.asarray(trace["commands"], np.float64)),
-            tuple(trace["seams"]),
-            trace.get("worst_seam") or None,  # 0 is no seam: the first chunk takes over from nothing
-        )
-        for trace in results.get("traces", ())
-        if len(trace["commands"]) >= 4
-    ]
+    return Svg(opening + svg[svg.index(">") + 1 :])
 
 
 def mean_spectrum(paths: Sequence[Array], dt: float) -> tuple[Array, Array]:

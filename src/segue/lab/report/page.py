@@ -3,48 +3,31 @@
 import base64
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segue.core.metrics import METRICS
-from segue.core.smoothness import normalised
-from segue.errors import MissingExtraError
-from segue.lab.report import figures, tables
-from segue.lab.report.figures import DEMONSTRATIONS, Curve, Look, Point, Trace
-from segue.lab.report.table import (
-    Summary,
-    episode_rows,
-    facts,
-    head,
-    provenance,
-    summarise,
-    unit,
-)
+from segue.lab.report import executed, figures, tables
+from segue.lab.report.executed import Executed, Place
+from segue.lab.report.figures import Array, Curve, Point, Svg
+from segue.lab.report.html import write_page
+from segue.lab.report.table import episode_rows, facts, head, provenance, summarise, unit
 from segue.lab.report.verdict import PLAIN, headline, verdict
+from segue.lab.results import DEMONSTRATIONS, MethodFacts, Results
 from segue.lab.statistics import CONFIDENCE, pareto_front
-
-try:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-except ImportError as error:
-    raise MissingExtraError("jinja2", "report", "writing the report") from error
-
-Array = NDArray[np.floating]
 
 AT_FIRST = ("success", "mode_switches", "seam_jump")
 AGAINST_DELAY = ("success", "completion_time", "jerk_measured", "seam_jump", "mode_switches", "hesitation")
-ROWS = 3  # action dimensions in the panels of executed actions: more do not fit a screen
 
 
-def write_report(results: Mapping[str, Any], path: Path, videos: Mapping[str, Path | bytes] | None = None) -> Path:
+def write_report(results: Results, path: Path, videos: Mapping[str, Path | bytes] | None = None) -> Path:
     """Write the page, and ``results.csv`` beside it.
 
     Args:
-        results: The parsed results, schema 1.
+        results: The comparison.
         path: The HTML file; its folder is made if it does not exist.
         videos: Title to animated WebP, as a file or as bytes; they become part of the page.
 
@@ -54,261 +37,164 @@ def write_report(results: Mapping[str, Any], path: Path, videos: Mapping[str, Pa
     Raises:
         DataError: Results of another schema, or without cells.
     """
-    text, rows = render(results, videos or {}), list(episode_rows(results))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    films = [{"title": title, "source": _embedded(video)} for title, video in (videos or {}).items()]
+    write_page(path, "report.html.j2", videos=films, **_Drawn(results).blocks())
+    rows = list(episode_rows(results))
     with path.with_name("results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
-    path.write_text(text, encoding="utf-8")
     return path
 
 
-def render(results: Mapping[str, Any], videos: Mapping[str, Path | bytes]) -> str:
-    """The page as text. See `write_report`."""
-    summary = summarise(results)
-    looks = figures.looks(list(summary.labels))
-    methods = {method["name"]: _method(method, f"look-{index}") for index, method in enumerate(results["methods"])}
-    environment = Environment(
-        loader=PackageLoader("segue.lab.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    dt, said = results["task"]["dt"], headline(summary)
-    return environment.get_template("report.html.j2").render(
-        title=results["title"],
-        facts=facts(results, summary),
-        headline=said,
-        difference=_difference(summary, looks) if said else [],
-        verdict=verdict(summary),
-        level=f"{CONFIDENCE:.0%}".replace("%", " %"),
-        delays=summary.delays,
-        milliseconds={delay: f"{1000 * delay * dt:.0f} ms" for delay in summary.delays},
-        methods=list(methods.values()),
-        symbols=[Markup(figures.swatch(looks[name])) for name in methods],
-        **tables.tables(summary, methods),
-        **_delay_figures(results, summary, looks),
-        **_trace_figures(results, methods, looks),
-        videos=[{"title": title, "source": _embedded(video)} for title, video in videos.items()],
-        provenance=provenance(results, summary),
-        metrics=[tables.explained(name) for name in summary.metrics],
-    )
+class _Drawn:
+    """A comparison, its summary, and the looks of its methods, which all of the page's drawings share."""
 
+    def __init__(self, results: Results) -> None:
+        self.results, self.task, self.summary = results, results.task, summarise(results)
+        self.methods = {each.name: each for each in results.methods}
+        self.looks = figures.looks(list(self.methods))
 
-def _method(method: Mapping[str, Any], symbol: str) -> dict[str, Any]:
-    settings = ", ".join(f"{name} = {value}" for name, value in method.get("settings", {}).items())
-    return {
-        "name": method["name"],
-        "label": method["label"],
-        "default": bool(method.get("default")),
-        "plain": method["name"] == PLAIN,
-        "policy": method.get("policy", ""),
-        "settings": settings or "none",
-        "citation": method.get("citation") or "–",
-        "swatch": Markup(f'<svg class="swatch" viewBox="0 0 26 12" aria-hidden="true"><use href="#{symbol}"/></svg>'),
-    }
-
-
-def _delay_figures(results: Mapping[str, Any], summary: Summary, looks: Mapping[str, Look]) -> dict[str, Any]:
-    trades = [name for name in ("success", "completion_time") if {name, "jerk_measured"} <= set(summary.metrics)]
-    end = results["task"]["max_steps"] * results["task"]["dt"]
-    return {
-        "frontier": [_frontiers(summary, looks, metric) for metric in trades],
-        "curves": [
-            _curve(summary, looks, metric, summary.labels, METRICS[metric].label)
-            for metric in AGAINST_DELAY
-            if metric in summary.metrics
-        ],
-        "completion": [_completion(summary, looks, delay, end) for delay in summary.delays],
-    }
-
-
-def _frontiers(summary: Summary, looks: Mapping[str, Look], metric: str) -> list[Markup]:
-    """Success or completion time against measured jerk, one panel per delay, on common axes."""
-    cells = {
-        (name, delay): (summary.interval(name, delay, "jerk_measured"), summary.interval(name, delay, metric))
-        for name in summary.labels
-        for delay in summary.delays
-    }
-    cells = {key: pair for key, pair in cells.items() if not any(math.isnan(cell.value) for cell in pair)}
-    if not cells:
-        return []
-    # One episode has a mean and no interval: the mean alone then says how far the axes go.
-    reach = np.array([[(axis.low, axis.value, axis.high) for axis in pair] for pair in cells.values()])
-    (left, bottom), (right, top) = np.nanmin(reach, axis=(0, 2)), np.nanmax(reach, axis=(0, 2))
-    margin = max(0.08 * (top - bottom), 1e-3)
-    limits = [left / 1.2, right * 1.2] if right > 10 * left > 0 else [0.0, right * 1.08]
-    higher = METRICS[metric].better == "higher"
-    limits += [bottom - margin, top + margin] if higher else [top + margin, bottom - margin]
-    panels = []
-    for delay in summary.delays:
-        here = {name: pair for (name, at), pair in cells.items() if at == delay}
-        values = np.array([[x.value, y.value] for x, y in here.values()]).reshape(-1, 2)
-        front = pareto_front(values, ("lower", "higher" if higher else "lower"))
-        points = [
-            Point(looks[name], x, y, bool(outlined))
-            for (name, (x, y)), outlined in zip(here.items(), front, strict=True)
-        ]
-        svg = figures.frontier(
-            points,
-            title=f"{METRICS[metric].label}, delay {delay}",
-            x_label=head("jerk_measured"),
-            y_label=head(metric),
-            limits=limits,
-        )
-        panels.append(Markup(svg))
-    return panels
-
-
-def _difference(summary: Summary, looks: Mapping[str, Look]) -> list[Markup]:
-    """The first picture, where there is a headline: what delay does to a policy alone, and under the default method."""
-    assert summary.default is not None
-    shown = [metric for metric in AT_FIRST if metric in summary.metrics]
-    names = (PLAIN, summary.default)
-    return [_curve(summary, looks, metric, names, f"{METRICS[metric].label} under delay") for metric in shown]
-
-
-def _curve(summary: Summary, looks: Mapping[str, Look], metric: str, names: Iterable[str], title: str) -> Markup:
-    """A metric of some methods against the delay."""
-    lines = []
-    for name in names:
-        cells = {delay: summary.interval(name, delay, metric) for delay in summary.delays}
-        delays = [delay for delay, cell in cells.items() if not math.isnan(cell.value)]
-        values = np.array([[cells[d].value, cells[d].low, cells[d].high] for d in delays]).reshape(-1, 3)
-        lines.append(Curve(looks[name], np.array(delays, float), *values.T))
-    svg = figures.curves(
-        lines,
-        title=title,
-        y_label=unit(metric) or ("share" if metric in ("success", "hesitation") else ""),
-        reference=summary.demonstrations.get(metric),
-        unit_interval=metric == "success",
-    )
-    return Markup(svg)
-
-
-def _completion(summary: Summary, looks: Mapping[str, Look], delay: int, end: float) -> Markup:
-    lines = []
-    for name in summary.labels:
-        success, time = (summary.samples.get((name, delay, metric)) for metric in ("success", "completion_time"))
-        if success is not None and time is not None:
-            done = np.sort(time.values[success.values == 1])
-            lines.append(Curve(looks[name], done, np.arange(1, len(done) + 1) / len(success.values)))
-    return Markup(figures.completion(lines, title=f"Delay {delay}", end=end))
-
-
-def _trace_figures(
-    results: Mapping[str, Any], methods: Mapping[str, dict[str, Any]], looks: Mapping[str, Look]
-) -> dict[str, Any]:
-    traces = figures.read_traces(results)
-    policies = [trace for trace in traces if trace.method in methods]
-    if not policies:
-        return {"executed": [], "close_ups": [], "spectra": []}
-    scale = np.concatenate([trace.commands for trace in policies]).std(axis=0)
-    delay = max(trace.delay for trace in policies)
-    here = [trace for trace in policies if trace.delay == delay]
-    worst = {}
-    for trace in here:
-        if trace.method not in worst or trace.jump(scale) > worst[trace.method].jump(scale):
-            worst[trace.method] = trace
-    worst = {name: worst[name] for name in methods if name in worst and worst[name].worst is not None}
-    return {
-        **_executed(results, here, worst, scale, methods, looks),
-        **_close_ups(results, worst, scale, methods, looks),
-        **_spectra(results, traces, scale, looks),
-    }
-
-
-def _executed(
-    results: Mapping[str, Any],
-    here: Sequence[Trace],
-    worst: Mapping[str, Trace],
-    scale: Array,
-    methods: Mapping[str, dict[str, Any]],
-    looks: Mapping[str, Look],
-) -> dict[str, Any]:
-    """One episode that as many methods as possible have a trace of, in the dimensions with the largest steps."""
-    seeds = sorted({trace.seed for trace in here})
-    seed = max(seeds, key=lambda seed: len({trace.method for trace in here if trace.seed == seed}))
-    episode = {trace.method: trace for trace in here if trace.seed == seed}
-    size = np.max([trace.steps(scale) for trace in [*worst.values(), *episode.values()]], axis=0)
-    rows = sorted(np.argsort(-size, kind="stable")[:ROWS].tolist())
-    shared = figures.shared_limits([trace.commands[:, rows] for trace in episode.values()])
-    task = results["task"]
-    items = []
-    for name in (name for name in methods if name in episode):
-        trace = episode[name]
-        svg = figures.executed(
-            trace.commands[:, rows],
-            trace.seams,
-            trace.worst,
-            look=looks[name],
-            names=[task["action_names"][row] for row in rows],
-            limits=shared,
-            dt=task["dt"],
-        )
-        note = f"{len(trace.seams)} seams in {len(trace.commands) * task['dt']:.1f} s"
-        items.append({"method": methods[name], "note": note, "svg": Markup(svg)})
-    note = f"Delay {here[0].delay}, training seed {seed[0]}, episode seed {seed[1]}."
-    if len(size) > len(rows):
-        note += f" Of {len(size)} action dimensions, the {len(rows)} with the largest steps at worst seams."
-    return {"executed": items, "executed_note": note}
-
-
-def _close_ups(
-    results: Mapping[str, Any],
-    worst: Mapping[str, Trace],
-    scale: Array,
-    methods: Mapping[str, dict[str, Any]],
-    looks: Mapping[str, Look],
-) -> dict[str, Any]:
-    """The worst seam of each method among its recorded episodes, in the dimension with the largest step there."""
-    chosen = {name: (trace, int(np.argmax(trace.steps(scale)))) for name, trace in worst.items()}
-    lines = {name: normalised(trace.commands, scale)[:, row] for name, (trace, row) in chosen.items()}
-    around = {name: figures.around(lines[name], trace.worst or 0) for name, (trace, _) in chosen.items()}
-    span = 1.15 * max((float(np.ptp(window)) for _, window in around.values()), default=1.0)
-    items = [
-        {
-            "method": methods[name],
-            "note": f"episode seed {trace.seed[1]}, jump {trace.jump(scale):.2f} std",
-            "svg": Markup(
-                figures.close_up(
-                    *around[name],
-                    look=looks[name],
-                    title=results["task"]["action_names"][row],
-                    span=span,
-                    y_label="action [std]",
-                )
-            ),
+    def blocks(self) -> dict[str, Any]:
+        """All that the template shows."""
+        summary, said = self.summary, headline(self.summary)
+        trades = [name for name in ("success", "completion_time") if {name, "jerk_measured"} <= set(summary.metrics)]
+        return {
+            "title": self.results.title,
+            "facts": facts(self.results, summary),
+            "headline": said,
+            # What delay does to a policy alone, and under the default method
+            "difference": [
+                self._curve(metric, (PLAIN, summary.default or ""), f"{METRICS[metric].label} under delay")
+                for metric in AT_FIRST
+                if said and metric in summary.metrics
+            ],
+            "verdict": verdict(summary),
+            "level": f"{CONFIDENCE:.0%}".replace("%", " %"),
+            "delays": summary.delays,
+            "milliseconds": {delay: f"{1000 * delay * self.task.dt:.0f} ms" for delay in summary.delays},
+            "plain": PLAIN,
+            "methods": self.results.methods,
+            "symbols": {name: figures.swatch(look) for name, look in self.looks.items()},
+            **tables.tables(summary, self.methods),
+            "frontier": [self._frontiers(metric) for metric in trades],
+            "curves": [
+                self._curve(metric, summary.labels, METRICS[metric].label)
+                for metric in AGAINST_DELAY
+                if metric in summary.metrics
+            ],
+            "completion": [self._completion(delay) for delay in summary.delays],
+            **self._executed(),
+            "provenance": provenance(self.results, summary),
+            "metrics": [tables.explained(name) for name in summary.metrics],
         }
-        for name, (trace, row) in chosen.items()
-    ]
-    note = "The largest jump among the recorded episodes at this delay, in units of the executed actions' deviation."
-    return {"close_ups": items, "close_note": note}
 
+    def _frontiers(self, metric: str) -> list[Svg]:
+        """Success or completion time against measured jerk, one panel per delay, on common axes."""
+        cells = {
+            (name, delay): tuple(self.summary.interval(name, delay, axis) for axis in ("jerk_measured", metric))
+            for name in self.methods
+            for delay in self.summary.delays
+        }
+        cells = {key: pair for key, pair in cells.items() if not any(math.isnan(cell.value) for cell in pair)}
+        if not cells:
+            return []
+        # One episode has a mean and no interval: the mean alone then says how far the axes go.
+        reach = np.array([[(axis.low, axis.value, axis.high) for axis in pair] for pair in cells.values()])
+        (left, bottom), (right, top) = np.nanmin(reach, axis=(0, 2)), np.nanmax(reach, axis=(0, 2))
+        margin = max(0.08 * (top - bottom), 1e-3)
+        limits = [left / 1.2, right * 1.2] if right > 10 * left > 0 else [0.0, right * 1.08]
+        higher = METRICS[metric].better == "higher"
+        limits += [bottom - margin, top + margin] if higher else [top + margin, bottom - margin]
+        panels = []
+        for delay in self.summary.delays:
+            here = {name: pair for (name, at), pair in cells.items() if at == delay}
+            values = np.array([[x.value, y.value] for x, y in here.values()]).reshape(-1, 2)
+            front = pareto_front(values, ("lower", "higher" if higher else "lower"))
+            points = [
+                Point(self.looks[name], x, y, bool(outlined))
+                for (name, (x, y)), outlined in zip(here.items(), front, strict=True)
+            ]
+            title = f"{METRICS[metric].label}, delay {delay}"
+            axes = {"x_label": head("jerk_measured"), "y_label": head(metric)}
+            panels.append(figures.frontier(points, title=title, limits=limits, **axes))
+        return panels
 
-def _spectra(
-    results: Mapping[str, Any], traces: Sequence[Trace], scale: Array, looks: Mapping[str, Look]
-) -> dict[str, Any]:
-    """The commanded velocity's spectrum at the smallest and the largest recorded delay."""
-    task = results["task"]
-    paths = [(trace, trace.path(scale, task)) for trace in traces]
-    own = [path for trace, path in paths if trace.method == DEMONSTRATIONS]
-    reference = figures.mean_spectrum(own, task["dt"]) if own else None
-    delays = sorted({trace.delay for trace in traces if trace.method in looks})
-    panels = []
-    for delay in sorted({delays[0], delays[-1]}):
+    def _curve(self, metric: str, names: Iterable[str], title: str) -> Svg:
+        """A metric of some methods against the delay."""
         lines = []
-        for name, look in looks.items():
-            theirs = [path for trace, path in paths if (trace.method, trace.delay) == (name, delay)]
-            if theirs:
-                lines.append(Curve(look, *figures.mean_spectrum(theirs, task["dt"])))
-        svg = figures.spectrum(lines, reference, title=f"Delay {delay}", y_label="power [(std/s)²/Hz]")
-        panels.append(Markup(svg))
-    note = "Power spectral density of the commanded velocity, mean over the recorded episodes, summed over dimensions."
-    note += " Dashed: the demonstrations." if own else " No demonstration was recorded to compare with."
-    return {"spectra": panels, "spectrum_note": note}
+        for name in names:
+            cells = {delay: self.summary.interval(name, delay, metric) for delay in self.summary.delays}
+            delays = [delay for delay, cell in cells.items() if not math.isnan(cell.value)]
+            values = np.array([[cells[d].value, cells[d].low, cells[d].high] for d in delays]).reshape(-1, 3)
+            lines.append(Curve(self.looks[name], np.array(delays, float), *values.T))
+        return figures.curves(
+            lines, title=title, y_label=unit(metric) or ("share" if metric in ("success", "hesitation") else ""),
+            reference=self.summary.demonstrations.get(metric), unit_interval=metric == "success",
+        )  # fmt: skip
+
+    def _completion(self, delay: int) -> Svg:
+        lines, samples = [], self.summary.samples
+        for name, look in self.looks.items():
+            success, time = (samples.get((name, delay, metric)) for metric in ("success", "completion_time"))
+            if success is not None and time is not None:
+                done = np.sort(time.values[success.values == 1])
+                lines.append(Curve(look, done, np.arange(1, len(done) + 1) / len(success.values)))
+        return figures.completion(lines, title=f"Delay {delay}", end=self.task.max_steps * self.task.dt)
+
+    def _executed(self) -> dict[str, Any]:
+        """What the recorded episodes show at the longest delay: actions, worst seams, and spectra."""
+        recorded = executed.recorded(self.results)
+        own = {place: each for place, each in recorded.items() if place[0] in self.methods}
+        if not own:
+            return {"executed": [], "close_ups": [], "spectra": []}
+        scale = np.concatenate([each.commands for each in own.values()]).std(axis=0)
+        longest = max(delay for _, delay, _ in own)
+        here = {(name, seed): each for (name, delay, seed), each in own.items() if delay == longest}
+        worst = {}
+        for name in self.methods:
+            theirs = [(each.jump(scale), seed[1], each) for (by, seed), each in here.items() if by == name]
+            found = max(theirs, key=lambda each: each[0], default=None)
+            if found and found[2].worst is not None:
+                worst[name] = found
+        # One episode that as many methods as possible have a trace of
+        seeds = sorted({seed for _, seed in here})
+        seed = max(seeds, key=lambda seed: len([name for name, at in here if at == seed]))
+        episode = {name: here[name, seed] for name in self.methods if (name, seed) in here}
+        size = np.max(
+            [each.steps(scale) for each in (*(each for *_, each in worst.values()), *episode.values())], axis=0
+        )
+        names, dt = self.task.action_names, self.task.dt
+        note = f"Delay {longest}, training seed {seed[0]}, episode seed {seed[1]}."
+        if len(size) > executed.ROWS:
+            note += f" Of {len(size)} action dimensions, the {executed.ROWS} with the largest steps at worst seams."
+        seams = {name: f"{len(each.seams)} seams in {len(each.commands) * dt:.1f} s" for name, each in episode.items()}
+        jumps = {name: f"episode seed {at}, jump {jump:.2f} std" for name, (jump, at, _) in worst.items()}
+        shown = {name: each for name, (*_, each) in worst.items()}
+        close = executed.close_ups(shown, scale, looks=self.looks, names=names, y_label="action [std]")
+        return {
+            "executed": self._items(seams, executed.panels(episode, size, looks=self.looks, names=names, dt=dt)),
+            "executed_note": note,
+            "close_ups": self._items(jumps, close),
+            **self._spectra(recorded, scale),
+        }
+
+    def _items(self, notes: Mapping[str, str], drawn: Mapping[str, Svg]) -> list[tuple[MethodFacts, str, Svg]]:
+        return [(self.methods[name], notes[name], svg) for name, svg in drawn.items()]
+
+    def _spectra(self, recorded: Mapping[Place, Executed], scale: Array) -> dict[str, Any]:
+        """The commanded velocity's spectrum at the smallest and the largest recorded delay."""
+        paths: dict[tuple[str, int], list[Array]] = {}
+        for (name, delay, _), each in recorded.items():
+            paths.setdefault((name, delay), []).append(each.path(scale, self.task))
+        means = {place: figures.mean_spectrum(each, self.task.dt) for place, each in paths.items()}
+        reference = means.get((DEMONSTRATIONS, 0))
+        delays = sorted({delay for name, delay in means if name in self.looks})
+        panels = []
+        for delay in sorted({delays[0], delays[-1]}):
+            lines = [Curve(look, *means[name, delay]) for name, look in self.looks.items() if (name, delay) in means]
+            panels.append(figures.spectrum(lines, reference, title=f"Delay {delay}", y_label="power [(std/s)²/Hz]"))
+        return {"spectra": panels, "demonstrated": reference is not None}
 
 
 def _embedded(video: Path | bytes) -> str:

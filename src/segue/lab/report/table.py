@@ -8,12 +8,15 @@ from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import to_builtins
 from rich.markup import escape
 from rich.table import Table
 
 from segue.core.metrics import METRICS
 from segue.errors import DataError, UnknownNameError
+from segue.lab.results import SCHEMA, CellResult, Results
 from segue.lab.statistics import (
+    NOTHING,
     Interval,
     Sample,
     mean_difference,
@@ -22,7 +25,6 @@ from segue.lab.statistics import (
     proportion_interval,
 )
 
-SCHEMA = 1
 SHARES = ("success", "score", "hesitation", "surprising")
 HEADLINE = ("success", "completion_time", "jerk_measured")
 Key = tuple[str, int, str]  # method, delay, metric
@@ -73,8 +75,7 @@ class Summary:
 
     def interval(self, method: str, delay: int, metric: str) -> Interval:
         """One cell; NaN when it was not measured."""
-        nothing = Interval(math.nan, math.nan, math.nan, 0, 0)
-        return self.intervals.get((method, delay, metric), nothing)
+        return self.intervals.get((method, delay, metric), NOTHING)
 
     def difference(self, method: str, other: str, delay: int, metric: str) -> Interval:
         """Paired difference method - other; NaN when they have no episode in common."""
@@ -82,9 +83,7 @@ class Summary:
         if pair not in self._compared:
             ours, theirs = self.samples.get((method, delay, metric)), self.samples.get((other, delay, metric))
             between = proportion_difference if metric == "success" else mean_difference
-            self._compared[pair] = (
-                between(ours, theirs) if ours and theirs else Interval(math.nan, math.nan, math.nan, 0, 0)
-            )
+            self._compared[pair] = between(ours, theirs) if ours and theirs else NOTHING
         return self._compared[pair]
 
     def compare(self, method: str, other: str, delay: int, metric: str) -> Verdict:
@@ -136,69 +135,56 @@ def _interval(metric: str, sample: Sample) -> Interval:
     return interval if np.any(sample.values < 0) else replace(interval, low=max(interval.low, 0.0))
 
 
-def summarise(results: Mapping[str, Any]) -> Summary:
+def summarise(results: Results) -> Summary:
     """The table of a results file.
-
-    Args:
-        results: The parsed JSON, schema 1.
 
     Raises:
         DataError: Another schema, no cells, or two execution horizons for one method and delay.
         UnknownNameError: A cell of a method that is not among the methods.
     """
-    if results.get("schema") != SCHEMA or not results.get("cells"):
+    cells = results.cells
+    if results.schema != SCHEMA or not cells:
         raise DataError(
-            got=f"results of schema {results.get('schema')!r} with {len(results.get('cells', ()))} cells",
+            got=f"results of schema {results.schema!r} with {len(cells)} cells",
             expected=f"schema {SCHEMA} and at least one cell",
             change="write the results again with this version of Segue",
         )
-    labels = {method["name"]: method["label"] for method in results["methods"]}
-    cells: Sequence[Mapping[str, Any]] = results["cells"]
+    labels = {method.name: method.label for method in results.methods}
     for cell in cells:
-        if cell["method"] not in labels:
-            raise UnknownNameError("method in a cell", cell["method"], labels)
-    demonstrations = {name: number(value) for name, value in results.get("demonstrations", {}).items()}
+        if cell.method not in labels:
+            raise UnknownNameError("method in a cell", cell.method, labels)
+    own = {name: value for name, value in results.demonstrations.items() if value is not None}
     return Summary(
         labels=labels,
-        default=next((method["name"] for method in results["methods"] if method.get("default")), None),
-        delays=tuple(sorted({cell["delay"] for cell in cells})),
-        metrics=tuple(name for name in METRICS if any(_defines(cell, name) for cell in cells)),
-        demonstrations={name: value for name, value in demonstrations.items() if not math.isnan(value)},
+        default=next((method.name for method in results.methods if method.default), None),
+        delays=tuple(sorted({cell.delay for cell in cells})),
+        metrics=tuple(name for name in METRICS if not all(np.isnan(cell.values(name)).all() for cell in cells)),
+        demonstrations={name: value for name, value in own.items() if not math.isnan(value)},
         samples=_samples(cells),
     )
 
 
-def _defines(cell: Mapping[str, Any], metric: str) -> bool:
-    """Whether an episode of a cell has a value; results of before a measure was there lack its column."""
-    return any(value is not None for value in cell["episodes"].get(metric, ()))
-
-
-def _samples(cells: Sequence[Mapping[str, Any]]) -> dict[Key, Sample]:
-    def place(cell: Mapping[str, Any]) -> tuple[str, int]:
-        return cell["method"], cell["delay"]
+def _samples(cells: Sequence[CellResult]) -> dict[Key, Sample]:
+    def place(cell: CellResult) -> tuple[str, int]:
+        return cell.method, cell.delay
 
     samples: dict[Key, Sample] = {}
     for (method, delay), grouped in groupby(sorted(cells, key=place), place):
         group = list(grouped)
-        horizons = sorted({cell["execution_horizon"] for cell in group})
+        horizons = sorted({cell.execution_horizon for cell in group})
         if len(horizons) > 1:
             raise DataError(
                 got=f"execution horizons {horizons} of {method!r} at delay {delay}",
                 expected="one execution horizon per method and delay",
                 change="give each execution horizon a method name of its own, or a report of its own",
             )
-        seed = np.concatenate([np.asarray(cell["episodes"]["seed"], np.int64) for cell in group])
-        training = np.repeat([cell["training_seed"] for cell in group], [len(c["episodes"]["seed"]) for c in group])
+        seed = np.concatenate([np.array(cell.seeds, np.int64) for cell in group])
+        training = np.repeat([cell.training_seed for cell in group], [len(cell.seeds) for cell in group])
         for metric in METRICS:
-            if all(metric in cell["episodes"] for cell in group):
-                values = np.array([number(value) for cell in group for value in cell["episodes"][metric]])
+            if all(metric in cell.episodes for cell in group):
+                values = np.array([value for cell in group for value in cell.values(metric)])
                 samples[method, delay, metric] = Sample(values, training, seed)
     return samples
-
-
-def number(value: float | None) -> float:
-    """A number of the results file, where null stands for NaN."""
-    return math.nan if value is None else float(value)
 
 
 def decimals(value: float, metric: str = "") -> int:
@@ -238,11 +224,7 @@ def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
     rows.append("|---:|:---|" + "---:|" * len(metrics))
     for delay in summary.delays:
         for name, label in summary.labels.items():
-            cells = []
-            for metric in metrics:
-                value, interval = shown(summary.interval(name, delay, metric), metric)
-                strong = f"**{value}**" if summary.among_best(name, delay, metric) else value
-                cells.append(f"{strong} ({interval})" if interval else value)
+            cells = _marked(summary, name, delay, metrics, "**{}**", "{} ({})")
             rows.append(f"| {delay} | {label} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -258,63 +240,71 @@ def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
         table.add_column(head(metric).replace("[", r"\["), justify="right")
     for delay in summary.delays:
         for index, (name, label) in enumerate(summary.labels.items()):
-            cells = []
-            for metric in metrics:
-                value, interval = shown(summary.interval(name, delay, metric), metric)
-                strong = f"[bold]{value}[/bold]" if summary.among_best(name, delay, metric) else value
-                cells.append(f"{strong} [dim]{interval}[/dim]" if interval else value)
+            cells = _marked(summary, name, delay, metrics, "[bold]{}[/bold]", "{} [dim]{}[/dim]")
             last = index == len(summary.labels) - 1
             table.add_row("" if index else str(delay), escape(label), *cells, end_section=last)
     return table
 
 
-def episode_rows(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _marked(summary: Summary, name: str, delay: int, metrics: Sequence[str], bold: str, both: str) -> Iterator[str]:
+    """Cells of a row, the best and those beside it in bold, with their intervals."""
+    for metric in metrics:
+        value, interval = shown(summary.interval(name, delay, metric), metric)
+        value = bold.format(value) if summary.among_best(name, delay, metric) else value
+        yield both.format(value, interval) if interval else value
+
+
+def episode_rows(results: Results) -> Iterator[dict[str, Any]]:
     """One flat row per episode, for the CSV: the cell's coordinates, the episode's seed, every measure."""
-    for cell in results["cells"]:
-        place = {name: cell[name] for name in ("method", "delay", "execution_horizon", "training_seed")}
-        columns = cell["episodes"]
-        for index, seed in enumerate(columns["seed"]):
-            yield {**place, "seed": seed, **{name: columns[name][index] for name in METRICS if name in columns}}
+    for cell in results.cells:
+        place = {name: getattr(cell, name) for name in ("method", "delay", "execution_horizon", "training_seed")}
+        columns = {name: cell.episodes[name] for name in ("seed", *METRICS) if name in cell.episodes}
+        for values in zip(*columns.values(), strict=True):
+            yield {**place, **dict(zip(columns, values, strict=True))}
 
 
-def facts(results: Mapping[str, Any], summary: Summary) -> list[str]:
+def facts(results: Results, summary: Summary) -> list[str]:
     """What was compared, in a few words each."""
-    task, cells = results["task"], results["cells"]
-    runs = len({cell["training_seed"] for cell in cells})
-    episodes = sum(len(cell["episodes"]["seed"]) for cell in cells)
-    found = [
-        f"task {task['name']}",
-        f"{len(summary.labels)} methods",
-        f"{len(summary.delays)} delay{'s' if len(summary.delays) != 1 else ''}",
-        str(results.get("budget", {}).get("delays drawn", "")),
-        f"{runs} training run{'s' if runs != 1 else ''} per method",
-        f"{episodes:,} episodes",
-        f"{1 / task['dt']:.3g} Hz control",
-        str(results.get("created", ""))[:10],
-    ]
-    return [fact for fact in found if fact]
+    task, cells, budget = results.task, results.cells, results.budget
+    runs, rate = len({cell.training_seed for cell in cells}), 1 / task.dt
+    trained = f"{runs} training run{'s' if runs != 1 else ''}"
+    if results.rates:
+        found = [
+            f"{len(results.rates.rows)} rows",
+            f"{trained} each",
+            f"{budget['episodes']} episodes per cell",
+            f"{budget['updates']} updates of {budget['batch']} chunks",
+            f"{rate:g} and {rate / results.rates.factor:g} Hz",
+        ]
+    else:
+        found = [
+            f"{len(summary.labels)} methods",
+            f"{len(summary.delays)} delay{'s' if len(summary.delays) != 1 else ''}",
+            str(budget.get("delays drawn", "")),
+            f"{trained} per method",
+            f"{sum(len(cell.seeds) for cell in cells):,} episodes",
+            f"{rate:.3g} Hz control",
+        ]
+    return [fact for fact in (f"task {task.name}", *found, results.created[:10]) if fact]
 
 
-def provenance(results: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
+def provenance(results: Results, summary: Summary) -> list[tuple[str, str]]:
     """How the results were made, as names and texts; enough to make them again."""
 
     def listed(values: Mapping[str, Any]) -> str:
         return ", ".join(f"{name} {value}" for name, value in values.items())
 
-    cells, task = results["cells"], results["task"]
-    seeds = {seed for cell in cells for seed in cell["episodes"]["seed"]}
-    horizons = {f"{cell['execution_horizon']} at delay {cell['delay']}": None for cell in cells}
+    cells, task = results.cells, to_builtins(results.task)
+    seeds = {seed for cell in cells for seed in cell.seeds}
+    horizons = {f"{cell.execution_horizon} at delay {cell.delay}": None for cell in cells}
     return [
-        ("command", results.get("command", "")),
-        ("commit", results.get("commit", "")),
-        ("created", results.get("created", "")),
-        ("machine", results.get("machine", "")),
-        ("versions", listed(results.get("versions", {}))),
-        ("training budget", listed(results.get("budget", {}))),
+        *((name, getattr(results, name)) for name in ("command", "commit", "created", "machine")),
+        ("versions", listed(results.versions)),
+        ("training budget", listed(results.budget)),
         ("task", listed({name: value for name, value in task.items() if not isinstance(value, list)})),
-        ("actions", ", ".join(task["action_names"])),
+        ("actions", ", ".join(results.task.action_names)),
         ("execution horizon", ", ".join(horizons)),
-        ("training seeds", ", ".join(map(str, sorted({cell["training_seed"] for cell in cells})))),
+        ("training seeds", ", ".join(map(str, sorted({cell.training_seed for cell in cells})))),
         ("episode seeds", f"{len(seeds)} different, {min(seeds)} to {max(seeds)}"),
         ("demonstrations", listed({name: f"{value:.4g}" for name, value in summary.demonstrations.items()})),
     ]

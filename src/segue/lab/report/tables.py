@@ -1,11 +1,13 @@
 """The tables of a comparison's page: who wins where, the main one, and every measure in full."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from segue.core.metrics import METRICS
 from segue.lab.report.table import HEADLINE, Summary, shown, unit
 from segue.lab.report.verdict import among, duels
+from segue.lab.results import MethodFacts
 from segue.lab.statistics import Interval
 
 MAIN = ("success", "completion_time", "jerk_measured", "seam_jump")
@@ -14,38 +16,18 @@ SHORT = {"completion_time": "Time", "jerk_measured": "Jerk", "seam_jump": "Jump"
 
 def explained(name: str) -> dict[str, str]:
     """A metric, for people."""
-    metric = METRICS[name]
-    direction = "reported only" if metric.better == "none" else f"{metric.better} is better"
-    return {
-        "name": name,
-        "label": metric.label,
-        "unit": unit(name) or "no unit",
-        "direction": direction,
-        "formula": metric.formula,
-        "source": metric.source,
-    }
+    better = METRICS[name].better
+    direction = "reported only" if better == "none" else f"{better} is better"
+    return {**asdict(METRICS[name]), "unit": unit(name) or "no unit", "direction": direction}
 
 
-def tables(summary: Summary, methods: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def tables(summary: Summary, methods: Mapping[str, MethodFacts]) -> dict[str, Any]:
     """All of them, as the template takes them."""
     relative = {name for name in MAIN if name.startswith("jerk") and summary.demonstrations.get(name, 0) > 0}
     metrics = [name for name in MAIN if name in summary.metrics]
-    heads = [
-        {
-            "head": SHORT.get(name, METRICS[name].label),
-            "unit": "× demos" if name in relative else unit(name),
-        }
-        for name in metrics
-    ]
+    heads = [(SHORT.get(name, METRICS[name].label), "× demos" if name in relative else unit(name)) for name in metrics]
     rows = [
-        {
-            "method": method,
-            "cells": [
-                {**_cell(summary, name, delay, metric, relative=metric in relative), "first": metric == metrics[0]}
-                for delay in summary.delays
-                for metric in metrics
-            ],
-        }
+        (method, [_cell(summary, name, at, metric, metric in relative) for at in summary.delays for metric in metrics])
         for name, method in methods.items()
     ]
     note = "Jerk is measured jerk as a multiple of the demonstrations'; 1 is as smooth as they are." if relative else ""
@@ -60,27 +42,25 @@ def tables(summary: Summary, methods: Mapping[str, dict[str, Any]]) -> dict[str,
     }
 
 
-def _cell(summary: Summary, name: str, delay: int, metric: str, *, relative: bool) -> dict[str, str]:
+def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool) -> tuple[str, str, str]:
+    """How the cell is marked, its mean, and its interval."""
     interval = (summary.ratio if relative else summary.interval)(name, delay, metric)
-    mean, ends = shown(interval, "" if relative else metric)
     tied = "tied" if summary.among_best(name, delay, metric) else ""
-    mark = "best" if name == summary.best(delay, metric) else tied
-    return {"mean": mean, "interval": ends, "mark": mark}
+    return "best" if name == summary.best(delay, metric) else tied, *shown(interval, "" if relative else metric)
 
 
-def _winners(summary: Summary, methods: Mapping[str, dict[str, Any]], metric: str) -> dict[str, Any]:
+def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
     cells = []
     for delay in summary.delays:
         standing = summary.standing(delay, metric)
         if standing is None:
-            cells.append({"name": "", "alone": False})
+            cells.append(None)
             continue
         value, _ = shown(summary.interval(standing.best, delay, metric), metric)
         rivals = among([summary.labels[name] for name in standing.rivals], len(summary.labels) - 1)
         cells.append(
             {
-                "name": summary.labels[standing.best],
-                "swatch": methods[standing.best]["swatch"],
+                "method": methods[standing.best],
                 "alone": not standing.rivals,
                 "value": f"{value} {unit(metric)}".strip(),
                 "remark": f"not clearly better than {rivals}" if standing.rivals else "clearly",
@@ -89,21 +69,14 @@ def _winners(summary: Summary, methods: Mapping[str, dict[str, Any]], metric: st
     return {"metric": explained(metric), "cells": cells}
 
 
-def _full(summary: Summary, methods: Mapping[str, dict[str, Any]], metric: str) -> dict[str, Any]:
-    def cell(name: str, delay: int) -> dict[str, str]:
+def _full(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
+    def cell(name: str, delay: int) -> tuple[str, ...]:
         times, _ = shown(summary.ratio(name, delay, metric))
-        has_ratio = metric in summary.demonstrations and times != "–"
-        return {
-            **_cell(summary, name, delay, metric, relative=False),
-            "ratio": f"× {times} of demonstrations" if has_ratio else "",
-        }
+        return *_cell(summary, name, delay, metric, False), "" if times == "–" else f"× {times} of demonstrations"
 
     own = summary.demonstrations.get(metric)
     return {
         "metric": explained(metric),
         "demonstrations": "" if own is None else shown(Interval(own, own, own, 1, 1), metric)[0],
-        "rows": [
-            {"method": method, "cells": [cell(name, delay) for delay in summary.delays]}
-            for name, method in methods.items()
-        ],
+        "rows": [(method, [cell(name, delay) for delay in summary.delays]) for name, method in methods.items()],
     }

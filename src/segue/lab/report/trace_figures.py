@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from segue.core.smoothness import Array
 from segue.errors import MissingExtraError
-from segue.lab.report.figures import COLOURS, MUTED, STYLE, as_svg, panel
+from segue.lab.report.figures import COLOURS, MUTED, STYLE, Svg, as_svg, panel
 
 try:
     import matplotlib as mpl
@@ -28,7 +28,7 @@ def _wide(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_axes((0.1, 0.45 / height, 0.89, 1 - 0.75 / height))
 
 
-def histogram(seconds: Array, *, title: str, x_label: str) -> str:
+def histogram(seconds: Array, *, title: str, x_label: str) -> Svg:
     """How often each time occurred, counts logarithmic: the tail is what matters. Times in seconds, shown in ms."""
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.2, 2.8)
@@ -40,7 +40,7 @@ def histogram(seconds: Array, *, title: str, x_label: str) -> str:
         return as_svg(figure, f"histogram-{title}", f"Histogram: {title}")
 
 
-def steps(counts: NDArray[np.int64], planned: NDArray[np.int64], *, title: str) -> str:
+def steps(counts: NDArray[np.int64], planned: NDArray[np.int64], *, title: str) -> Svg:
     """How often each delay occurred, and, as outlines, how often it was planned for [steps]."""
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.2, 2.8)
@@ -53,7 +53,7 @@ def steps(counts: NDArray[np.int64], planned: NDArray[np.int64], *, title: str) 
         return as_svg(figure, f"steps-{title}", f"Histogram: {title}")
 
 
-def over_time(time: Array, values: Array, *, title: str, y_label: str) -> str:
+def over_time(time: Array, values: Array, *, title: str, y_label: str) -> Svg:
     """The largest value of each moment of a run. Shapes (ticks,), time in seconds."""
     with mpl.rc_context(STYLE):
         figure, axes = _wide(2.4)
@@ -64,7 +64,7 @@ def over_time(time: Array, values: Array, *, title: str, y_label: str) -> str:
         return as_svg(figure, f"over-time-{title}", f"{title} over time")
 
 
-def timeline(time: Array, codes: NDArray[np.integer], names: Sequence[str], *, title: str) -> str:
+def timeline(time: Array, codes: NDArray[np.integer], names: Sequence[str], *, title: str) -> Svg:
     """Which state held when, one row per state. Shapes (ticks,), time in seconds."""
     with mpl.rc_context(STYLE):
         figure, axes = _wide(0.95 + 0.28 * len(names))

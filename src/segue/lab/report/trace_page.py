@@ -1,7 +1,6 @@
 """One page that shows a recorded run: a self-contained HTML file in the look of the comparison's report."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,17 @@ import numpy as np
 from rich.table import Table
 
 from segue.core.metrics import METRICS, EpisodeRecord, commanded_path, episode_metrics
-from segue.core.seams import seam_jump
-from segue.core.smoothness import normalised, power_spectrum
-from segue.errors import MissingExtraError
+from segue.core.smoothness import power_spectrum
 from segue.lab.report.table import head, shown, unit
+from segue.lab.report.tables import explained
+from segue.lab.results import worst_seam
 from segue.lab.statistics import Interval
 from segue.trace.file import Trace
 from segue.trace.measures import OF_THE_TASK, episode_records, scale_of
 from segue.trace.summary import RunSummary, summarise_run
 
-ROWS = 3  # action dimensions in the panel of executed actions
+LOOK = "legato"
+"""The method whose look a run has."""
 WINDOW = 150
 """Ticks before and after the worst seam that are drawn."""
 RUNGS = 50
@@ -63,42 +63,29 @@ def write_trace_report(trace: Trace, path: Path, title: str) -> Path:
         DataError: The trace's header does not name the robot.
         MissingExtraError: The packages of the extra ``report`` are not installed.
     """
-    text = _render(trace, title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _render(trace: Trace, title: str) -> str:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "report", "writing the report") from error
+    from segue.lab.report.html import write_page
 
     summary, records = summarise_run(trace), episode_records(trace)
-    environment = Environment(
-        loader=PackageLoader("segue.lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    robot, created = trace.header["robot"], str(trace.header.get("created", ""))
+    facts = [f"robot {robot['name']}", f"{1 / robot['dt']:.3g} Hz control", f"{summary.seconds:.1f} s"]
     theirs = scale_of(trace, [])[1]
-    return environment.get_template("trace.html.j2").render(
+    return write_page(
+        path,
+        "trace.html.j2",
         title=title,
-        facts=_facts(trace, summary),
+        facts=[*facts, f"{len(trace.chunks):,} chunks", created[:10]],
         rows=summary.rows(),
         rungs=summary.rungs[:RUNGS],
         more_rungs=max(len(summary.rungs) - RUNGS, 0),
         measures=[_measure(name, cell) for name, cell in measures_of(records).items()],
         scale_note="std is the standard deviation of the "
         + ("demonstrations' actions." if theirs else "run's own commands: not to be compared with other runs."),
-        provenance=[(name, _text(value)) for name, value in trace.header.items()],
-        **_drawings(summary, records),
+        provenance=[
+            (name, value if isinstance(value, str) else json.dumps(value)) for name, value in trace.header.items()
+        ],
+        **_punctuality(summary),
+        **_worst_seam(records),
     )
-
-
-def _facts(trace: Trace, summary: RunSummary) -> list[str]:
-    robot = trace.header["robot"]
-    facts = [f"robot {robot['name']}", f"{1 / robot['dt']:.3g} Hz control", f"{summary.seconds:.1f} s"]
-    return [*facts, f"{len(trace.chunks):,} chunks", str(trace.header.get("created", ""))[:10]]
 
 
 def _cells(name: str, cell: tuple[float, float, float]) -> tuple[str, str]:
@@ -106,21 +93,11 @@ def _cells(name: str, cell: tuple[float, float, float]) -> tuple[str, str]:
 
 
 def _measure(name: str, cell: tuple[float, float, float]) -> dict[str, str]:
-    metric, (value, ends) = METRICS[name], _cells(name, cell)
-    direction = "reported only" if metric.better == "none" else f"{metric.better} is better"
-    return {
-        "label": metric.label, "direction": direction, "value": value, "range": ends, "unit": unit(name),
-        "formula": metric.formula, "source": metric.source,
-    }  # fmt: skip
+    value, ends = _cells(name, cell)
+    return {**explained(name), "unit": unit(name), "value": value, "range": ends}
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _drawings(summary: RunSummary, records: Sequence[EpisodeRecord]) -> dict[str, Any]:
-    from markupsafe import Markup
-
+def _punctuality(summary: RunSummary) -> dict[str, Any]:
     from segue.lab.report import trace_figures as figures
 
     histograms, lines = [], []
@@ -133,60 +110,30 @@ def _drawings(summary: RunSummary, records: Sequence[EpisodeRecord]) -> dict[str
         histograms.append(figures.steps(summary.delays, summary.planned, title="Delay"))
     if summary.ticks and summary.states:
         lines.append(figures.timeline(summary.time, summary.ladder, summary.states, title="Safety ladder"))
-    executed, note = _executed(records)
-    return {
-        "histograms": [Markup(svg) for svg in histograms],
-        "lines": [Markup(svg) for svg in lines],
-        "executed": [Markup(svg) for svg in executed],
-        "executed_note": note,
-    }
+    return {"histograms": histograms, "lines": lines}
 
 
-def _worst_seam(records: Sequence[EpisodeRecord]) -> tuple[EpisodeRecord, int] | None:
-    """Episode and step of the largest jump."""
-    jumps = [
-        (seam_jump(each.commands, seam.step, each.scale, each.spec.kinds), each, seam.step)
-        for each in records
-        for seam in each.seams
-    ]
-    jumps = [jump for jump in jumps if not math.isnan(jump[0])]
-    return max(jumps, key=lambda jump: jump[0])[1:] if jumps else None
+def _worst_seam(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """Actions around the worst seam of the run, a close-up of it, and the power spectrum of its episode."""
+    from segue.lab.report import executed, figures
 
-
-def _executed(records: Sequence[EpisodeRecord]) -> tuple[list[str], str]:
-    """Actions around the worst seam, a close-up of it, and the power spectrum of its episode."""
-    from segue.lab.report import figures
-
-    found = _worst_seam(records)
-    if found is None:
-        return [], ""
-    record, step = found
-    spec, dt, look = record.spec, record.spec.dt, figures.looks(["legato"])["legato"]
-    commands = spec.kinds.continuous(record.commands)
-    sizes = np.abs(normalised(commands[step] - commands[step - 1], record.scale))
-    rows = sorted(np.argsort(-sizes, kind="stable")[:ROWS].tolist())
+    record = max(records, key=lambda record: worst_seam(record)[0], default=None)
+    if record is None or not (step := worst_seam(record)[1]):
+        return {"executed": [], "executed_note": ""}
+    spec, dt, looks = record.spec, record.spec.dt, figures.looks([LOOK])
     first, last = max(step - WINDOW, 0), min(step + WINDOW, len(record.commands))
-    window = commands[first:last, rows]
-    worst = int(np.argmax(sizes))
-    around, line = figures.around(normalised(commands, record.scale)[:, worst], step)
+    seams = [seam.step - first for seam in record.seams if first <= seam.step < last]
+    around = {LOOK: executed.Executed(spec.kinds.continuous(record.commands)[first:last], seams, step - first)}
+    size, names = around[LOOK].steps(record.scale), spec.action_names
     frequency, density = power_spectrum(commanded_path(record.commands, record.scale, spec), dt)
-    names = [spec.action_names[row] for row in rows]
-    drawings = [
-        figures.executed(
-            window, [seam.step - first for seam in record.seams if first <= seam.step < last], step - first,
-            look=look, names=names, limits=figures.shared_limits([window]), dt=dt,
-        ),
-        figures.close_up(
-            around, line, look=look, title=spec.action_names[worst], span=max(float(np.ptp(line)) * 1.15, 1e-6),
-            y_label="[std]",
-        ),
-        figures.spectrum(
-            [figures.Curve(look, frequency[1:], density[1:])], None, title="Velocity of the commanded path",
-            y_label="[(std/s)²/Hz]",
-        ),
-    ]  # fmt: skip
+    curve = figures.Curve(looks[LOOK], frequency[1:], density[1:])
     note = (
         f"Around the worst seam of the run, {first * dt:.2f} to {last * dt:.2f} s of its episode. Vertical lines: a "
         "new chunk takes over. Close-up: hollow before the seam, filled from the new chunk's first action on."
     )
-    return drawings, note
+    drawings = [
+        *executed.panels(around, size, looks=looks, names=names, dt=dt).values(),
+        *executed.close_ups(around, record.scale, looks=looks, names=names, y_label="[std]").values(),
+        figures.spectrum([curve], None, title="Velocity of the commanded path", y_label="[(std/s)²/Hz]"),
+    ]
+    return {"executed": drawings, "executed_note": note}
