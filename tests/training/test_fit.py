@@ -20,6 +20,9 @@ FORMAT = "segue/slope/1"
 CONFIG = AutoencoderTraining(updates=6, batch=5, warmup=1, weight_decay=0.0, checkpoint_every=2)
 
 
+DESCRIBED = {"training": "as it is"}
+
+
 class Slope(nn.Module):
     """Has one weight, and one that is frozen."""
 
@@ -33,8 +36,8 @@ def loss(module: Slope, slope: float) -> Tensor:
     return (slope * module.weight * module.frozen).sum()
 
 
-def run(folder: Path, **settings: Any) -> Run:
-    return Run(folder, "slope", {"training": "as it is"}, {}, FORMAT, console=Console(quiet=True), **settings)
+def run(folder: Path, resume: bool) -> Run:
+    return Run(folder, "slope", {"task": "down"}, FORMAT, resume, Console(quiet=True))
 
 
 def fitted(folder: Path, slopes: dict[int, float] | None = None, resume: bool = False, **settings: Any) -> Slope:
@@ -46,7 +49,7 @@ def fitted(folder: Path, slopes: dict[int, float] | None = None, resume: bool = 
         assert (process, size) == (0, CONFIG.batch)
         return ((slopes or {}).get(update, 1.0),)
 
-    fit(module, average, batch_of, loss, CONFIG, run(folder, resume=resume), **settings)
+    fit(module, average, batch_of, loss, CONFIG, run(folder, resume), described=DESCRIBED, **settings)
     return average
 
 
@@ -115,7 +118,7 @@ def test_checkpoints_say_what_is_measured_by_then(tmp_path: Path) -> None:
     told = {name: checkpoint.load(tmp_path / name, FORMAT).info for name in ("000002", "000004", "000006")}
     assert [each["held_out_error"] for each in told.values()] == [0, 1, 2]
     assert [each["update"] for each in told.values()] == [2, 4, 6]
-    assert all(each["training"] == "as it is" for each in told.values())
+    assert all((each["training"], each["task"]) == ("as it is", "down") for each in told.values())
 
 
 def test_weights_that_are_nan_are_not_gone_on_with(tmp_path: Path) -> None:
@@ -123,8 +126,7 @@ def test_weights_that_are_nan_are_not_gone_on_with(tmp_path: Path) -> None:
     descent = Descent(module, [module.weight], loss, CONFIG)
     descent.step(0, 1.0)
     nn.init.constant_(module.weight, float("nan"))
-    content = {"format": FORMAT, "update": 2, "training": "as it is"}
-    checkpoint.write(tmp_path, 2, module, content, {})
+    checkpoint.write(tmp_path, 2, module, {"format": FORMAT, "update": 2, **DESCRIBED}, {})
     with pytest.raises(CheckpointError, match="weight with a number that is NaN"):
         fitted(tmp_path, resume=True)
 

@@ -152,9 +152,9 @@ def train_autoencoder(
         return actions[frames[index]], generator
 
     described = {"autoencoder": asdict(config), "training": asdict(training)}
-    kept = Run(run, "autoencoder", described, {"task": task}, FORMAT, resume, console)
     measured = partial(_measured, average, learned, unseen)
-    fit(codec, average, batch_of, ChunkAutoencoder.loss, training, kept, measured=measured)
+    kept = Run(run, "autoencoder", {"task": task}, FORMAT, resume, console)
+    fit(codec, average, batch_of, ChunkAutoencoder.loss, training, kept, described=described, measured=measured)
     return average
 
 

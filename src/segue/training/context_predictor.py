@@ -21,6 +21,7 @@ from segue.policies.policy import Policy
 from segue.policies.predictors.context import ContextPredictor, context_names, predictable
 from segue.policies.predictors.state import StatePredictor
 from segue.training import checkpoint
+from segue.training.fit import Run
 from segue.training.predictor import PredictionError, PredictorTraining, learn, load_predictor, predictor_in
 
 FORMAT = "segue/context-predictor/1"
@@ -95,9 +96,8 @@ def train_context_predictor(
         asked = checkpoint.as_json({"training": asdict(training), "update": training.updates})
         if saved.info.items() >= asked.items() and saved.info["predictor"]["width"] == width:
             return ContextPredictor(predictor_in(saved)[0].to(units.device), units)
-    contexts = encoded(episodes, policy)
     network = learn(
-        contexts, training, run=run, width=width, noted=noted, form=FORMAT, resume=resume, console=console
+        encoded(episodes, policy), training, width, Run(run, "predictor", noted, FORMAT, resume, console)
     )  # fmt: skip
     return ContextPredictor(network.to(units.device), units)
 

@@ -137,13 +137,12 @@ def _leave_group() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Where a training keeps its checkpoints, what they say, and where it shows how far it is.
+    """Where a training keeps its checkpoints, and where it shows how far it is.
 
     Attributes:
         folder: Of the checkpoints.
         title: Shown in front of the progress.
-        described: What the checkpoints say of the module and its training. It is compared when the run is resumed.
-        noted: What they say besides.
+        noted: What the checkpoints say besides.
         format: Their format.
         resume: Go on from the last checkpoint in the folder, if there is one.
         console: Where progress is shown.
@@ -151,27 +150,10 @@ class Run:
 
     folder: Path
     title: str
-    described: Mapping[str, Any]
     noted: Mapping[str, Any]
-    format: str = checkpoint.FORMAT
-    resume: bool = False
-    console: Console | None = None
-
-    def restored(
-        self,
-        module: Module,
-        average: Module,
-        optimizer: torch.optim.Optimizer,
-        adopt: Callable[[checkpoint.Checkpoint], object] | None,
-    ) -> int:
-        """Load the last checkpoint into all three, if it is to be resumed; returns the updates done."""
-        if not (self.resume and checkpoint.started(self.folder)):
-            return 0
-        saved = checkpoint.load(self.folder, self.format)
-        if adopt is not None:
-            adopt(saved)
-        check_same_run(self.folder, saved, self.described, module)
-        return restore(saved, module, average, optimizer)
+    format: str
+    resume: bool
+    console: Console | None
 
 
 def fit(
@@ -182,10 +164,11 @@ def fit(
     schedule: KeptSchedule,
     run: Run,
     *,
+    described: Mapping[str, Any],
     weights: Iterable[nn.Parameter] | None = None,
     clip: float | None = None,
     measured: Callable[[], Mapping[str, Any]] = dict,
-    adopt: Callable[[checkpoint.Checkpoint], object] | None = None,
+    adopt: Callable[[checkpoint.Checkpoint], object] = lambda _: None,
 ) -> None:
     """Train a module to the end of its schedule, and its average with it.
 
@@ -196,6 +179,7 @@ def fit(
         loss: From the module and a batch to a scalar.
         schedule: Length and settings.
         run: Where it is kept, and whether it is resumed.
+        described: What checkpoints say of the module and the training; a run with something else is not resumed.
         weights: In the order by which checkpoints number their moments; None for all that require a gradient.
         clip: Largest norm of the gradient; None for any.
         measured: What a checkpoint says of the average as it is by then, such as errors on held-out episodes.
@@ -205,9 +189,15 @@ def fit(
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
         TrainingError: The loss is not finite.
     """
-    weights = learned(module).values() if weights is None else weights
-    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True)
-    accelerator, first = descent.accelerator, run.restored(module, average, descent.optimizer, adopt)
+    descent = Descent(
+        module, learned(module).values() if weights is None else weights, loss, schedule, clip=clip, fused=True
+    )
+    accelerator, first = descent.accelerator, 0
+    if run.resume and checkpoint.started(run.folder):
+        saved = checkpoint.load(run.folder, run.format)
+        adopt(saved)
+        check_same_run(run.folder, saved, described, module)
+        first = restore(saved, module, average, descent.optimizer)
     share, main = max(schedule.batch // accelerator.num_processes, 1), accelerator.is_main_process
     with TrainingProgress(
         run.title, schedule.updates, schedule.batch, run.console or Console(), first=first, shown=main
@@ -219,8 +209,8 @@ def fit(
             if done % SHOW_EVERY == 0 or done == schedule.updates:
                 progress.show(done, value)
             if done % schedule.checkpoint_every == 0 or done == schedule.updates:
-                # measured on every process, for all of them return the average
-                content = {"format": run.format, "update": done, **run.described, **run.noted, **measured()}
+                # measured on every process, for each of them returns the average
+                content = {"format": run.format, "update": done, **described, **run.noted, **measured()}
                 if main:
                     checkpoint.write(run.folder, done, average, content, resume_state(module, descent.optimizer))
     accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there

@@ -15,6 +15,7 @@ from segue.data.episodes import Episodes
 from segue.policies.families import description
 from segue.policies.policy import Policy, SeeingUnits
 from segue.strategies.objective import Objective, TrainingPair
+from segue.training import checkpoint
 from segue.training.config import TrainingConfig
 from segue.training.data import DemonstratedChunks
 from segue.training.fit import Run, averaged, fit, generator_of
@@ -81,6 +82,6 @@ def train(
         return pair, chunks.seen(index), config.observation_noise, generator
 
     said = {"training": asdict(config), "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
-    kept = Run(run, title, said, info or {}, resume=resume, console=console)
-    fit(policy, average, batch_of, policy_loss, config, kept)
+    kept = Run(run, title, info or {}, checkpoint.FORMAT, resume, console)
+    fit(policy, average, batch_of, policy_loss, config, kept, described=said)
     return average

@@ -208,33 +208,12 @@ def train_predictor(
         DataError: There is only one episode, or none with a second frame.
         TrainingError: The loss is not finite.
     """
-    training, noted = training or PredictorTraining(), {"task": task}
-    return learn(episodes, training, run=run, width=width, noted=noted, resume=resume, console=console)
+    kept = Run(run, "predictor", {"task": task}, FORMAT, resume, console)
+    return learn(episodes, training or PredictorTraining(), width, kept)
 
 
-def learn(
-    episodes: Episodes,
-    training: PredictorTraining,
-    *,
-    run: Path,
-    width: int,
-    noted: Mapping[str, Any],
-    form: str = FORMAT,
-    resume: bool = False,
-    console: Console | None = None,
-) -> StatePredictor:
-    """Train on episodes of any numbers that actions change, in the place of the observations; see `train_predictor`.
-
-    Args:
-        episodes: Of these numbers; pictures are not looked at.
-        training: Length and settings.
-        run: Folder of the checkpoints.
-        width: Hidden units per layer.
-        noted: What the checkpoints say beside configuration, training and error.
-        form: Format of the checkpoints.
-        resume: Go on from the last checkpoint in ``run``, if there is one.
-        console: Where progress is shown.
-    """
+def learn(episodes: Episodes, training: PredictorTraining, width: int, run: Run) -> StatePredictor:
+    """Train on episodes of any numbers that actions change, in the place of the observations; see `train_predictor`."""
     device = training_device()
     learned, unseen = held_out(episodes, training.held_out_every)
     torch.manual_seed(training.seed)
@@ -257,12 +236,11 @@ def learn(
         if saved.weights["bounds"].shape == predictor.bounds.shape:  # else other settings, which is said by the loop
             predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
 
-    same = {"predictor": described(predictor.config), "training": asdict(training)}
-    kept = Run(run, "predictor", same, noted, form, resume, console)
-    weights = predictor.parameters()  # moments are numbered with the frozen ones in front, in checkpoints of any age
+    weights = predictor.parameters()  # checkpoints of any age number the moments with the frozen weights in front
+    said = {"predictor": described(predictor.config), "training": asdict(training)}
     fit(
-        predictor, average, batch_of, distance, training, kept,
-        weights=weights, clip=1.0, measured=measured, adopt=adopt,
+        predictor, average, batch_of, distance, training, run,
+        described=said, weights=weights, clip=1.0, measured=measured, adopt=adopt,
     )  # fmt: skip
     return average
 
