@@ -28,7 +28,7 @@ class Schedule:
     weight_decay: float
     seed: int = 0
 
-    least: ClassVar[Mapping[str, int]]
+    least: ClassVar[Mapping[str, int]] = {}
     """The smallest values that settings may have."""
 
     def __post_init__(self) -> None:

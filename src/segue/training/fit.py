@@ -189,9 +189,8 @@ def fit(
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
         TrainingError: The loss is not finite.
     """
-    descent = Descent(
-        module, learned(module).values() if weights is None else weights, loss, schedule, clip=clip, fused=True
-    )
+    weights = learned(module).values() if weights is None else weights
+    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True)
     accelerator, first = descent.accelerator, 0
     if run.resume and checkpoint.started(run.folder):
         saved = checkpoint.load(run.folder, run.format)

@@ -60,8 +60,8 @@ def train(
         objective: Of the strategy.
         config: Length and settings of the stage.
         run: Folder of the checkpoints.
-        title: Shown in the progress bar.
-        info: Written to the checkpoints' config.json.
+        title: Shown in front of the progress.
+        info: What the checkpoints say besides.
         resume: Go on from the last checkpoint in ``run``, if there is one.
         console: Where progress is shown.
 

@@ -194,14 +194,8 @@ def train_predictor(
 ) -> StatePredictor:
     """Train a predictor on all but every k-th episode; returns it with averaged weights.
 
-    Args:
-        episodes: Demonstrations, the same that the policy learns from.
-        training: Length and settings.
-        run: Folder of the checkpoints.
-        width: Hidden units per layer.
-        task: Noted in the checkpoints.
-        resume: Go on from the last checkpoint in ``run``, if there is one.
-        console: Where progress is shown.
+    ``episodes`` are those that the policy learns from, ``width`` counts the hidden units per layer; the other arguments
+    are as in `train_autoencoder`.
 
     Raises:
         CheckpointError: The run to resume was started with other settings or on other demonstrations.

@@ -8,7 +8,6 @@ offset, states are ahead of pictures (`offsets`), as they are at run time under 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +40,6 @@ class FineTuning(Schedule):
     weight_decay: float = 0.01
     clip: float = 1.0
     offset: int = 0
-
-    least: ClassVar = {}
 
 
 def openpi_time(count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
