@@ -25,7 +25,7 @@ from segue.errors import TrainingError
 from segue.policies.policy import Module
 from segue.training import checkpoint
 from segue.training.config import KeptSchedule, Schedule
-from segue.training.progress import TrainingProgress
+from segue.training.progress import training_progress
 from segue.training.resume import check_same_run, learned, restore, resume_state
 
 SHOW_EVERY = 100
@@ -198,15 +198,14 @@ def fit(
         check_same_run(run.folder, saved, described, module)
         first = restore(saved, module, average, descent.optimizer)
     share, main = max(schedule.batch // accelerator.num_processes, 1), accelerator.is_main_process
-    with TrainingProgress(
-        run.title, schedule.updates, schedule.batch, run.console or Console(), first=first, shown=main
-    ) as progress:
+    console = run.console or Console()
+    with training_progress(run.title, schedule.updates, schedule.batch, console, first=first, shown=main) as show:
         for update in range(first, schedule.updates):
             value = descent.step(update, *batch_of(update, accelerator.process_index, share))
             average_into(average, module, schedule.ema, update)
             done = update + 1
             if done % SHOW_EVERY == 0 or done == schedule.updates:
-                progress.show(done, value)
+                show(done, value)
             if done % schedule.checkpoint_every == 0 or done == schedule.updates:
                 # measured on every process, for each of them returns the average
                 content = {"format": run.format, "update": done, **described, **run.noted, **measured()}
