@@ -5,6 +5,7 @@
     ├── TimingError        delay, execution horizon and horizon do not fit together
     ├── DataError          demonstrations that cannot be used as they are
     ├── CheckpointError    a checkpoint that is truncated, foreign or does not fit
+    ├── TrainingError      a training that does not converge
     ├── PolicyError        a policy that runs elsewhere and does not start
     ├── RobotError         a robot that had to be stopped
     ├── WireError          a message from a peer that is not accepted
@@ -41,6 +42,10 @@ class DataError(SegueError):
 
 class CheckpointError(SegueError):
     """A checkpoint that is truncated, foreign, or made for something else."""
+
+
+class TrainingError(SegueError):
+    """A training whose loss is not a finite number."""
 
 
 class PolicyError(SegueError):

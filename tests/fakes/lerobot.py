@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -18,14 +18,14 @@ PLUGIN = Path(__file__).parents[2] / "plugins" / "lerobot_policy_segue"
 VERSION = "0.6.1"
 
 
-class FeatureType(StrEnum):
+class FeatureType(str, Enum):
     STATE = "STATE"
     ENV = "ENV"
     VISUAL = "VISUAL"
     ACTION = "ACTION"
 
 
-class NormalizationMode(StrEnum):
+class NormalizationMode(str, Enum):
     MEAN_STD = "MEAN_STD"
     IDENTITY = "IDENTITY"
 

@@ -210,7 +210,7 @@ def test_policies_that_are_there_are_not_trained_again(runs: Path, monkeypatch: 
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(compare, "train_first_stage", never)
+    monkeypatch.setattr(compare, "train_policy", never)
     compare.train(comparison(), runs, 1, QUIET)
     with pytest.raises(AssertionError, match="trained again"):
         compare.train(comparison(updates=12), runs, 1, QUIET)
@@ -233,7 +233,7 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
 
     assert extended("naive").budget["updates per policy"] == "8"
     assert extended("naive", "predictive").budget["updates per policy"] == "8 and 4"
-    monkeypatch.setattr(compare, "train_first_stage", None)  # what the next ones need is there
+    monkeypatch.setattr(compare, "train_policy", None)  # what the next ones need is there
     content = extended("naive", "predictive", "rtc:predictor=learned")
     assert content.budget["updates per policy"] == "8 and 4"
     assert [each.name for each in content.methods] == ["naive", "predictive", "rtc:predictor=learned"]

@@ -111,7 +111,6 @@ def test_what_is_there_is_not_trained_again(runs: Path, monkeypatch: pytest.Monk
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(compare, "train_first_stage", never)
     monkeypatch.setattr(compare, "train_policy", never)
     compare.train(comparison(), runs, 1, QUIET)
 

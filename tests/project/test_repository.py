@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tomllib
 
+tomllib = pytest.importorskip("tomllib")  # of Python 3.11 and newer
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "segue"
 MODULES = sorted(PACKAGE.rglob("*.py"))

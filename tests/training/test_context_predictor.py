@@ -217,7 +217,7 @@ def test_a_bench_trains_the_predictor_of_each_policy_after_the_policy(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(contexts, "fit", never)
+    monkeypatch.setattr(contexts, "learn", never)
     compare.train(asked, tmp_path, 1, QUIET)
     path = compare.evaluate(asked, [tmp_path / "seed-0"], out=tmp_path, workers=1, command="c", console=QUIET)
     content = results.read(path)

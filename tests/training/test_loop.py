@@ -1,7 +1,6 @@
 """The loop: a resumed run is the run that was never interrupted, and nothing else can be resumed."""
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from segue.strategies.training_time_rtc import TrainingTimeRTCObjective
 from segue.training import checkpoint
 from segue.training.config import TrainingConfig
 from segue.training.data import DemonstratedChunks
-from segue.training.loop import learning_rate, train
+from segue.training.loop import train
 from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
 
 CONFIG = replace(recipe().training, updates=10)
@@ -158,16 +157,6 @@ def test_weights_are_averaged(tmp_path: Path) -> None:
     after = state(start)
     for name, parameter in average.named_parameters():
         torch.testing.assert_close(parameter, before[name] + 0.9 * (after[name] - before[name]), rtol=1e-5, atol=1e-7)
-
-
-def test_learning_rate_warms_up_and_falls_to_zero() -> None:
-    config = replace(CONFIG, updates=100, warmup=10, learning_rate=2.0)
-    rates = [learning_rate(update, config) for update in range(101)]
-    assert rates[0] == pytest.approx(0.2)
-    assert rates[50] == pytest.approx(1.0)
-    assert rates[100] == pytest.approx(0.0)
-    assert max(rates) < 2.0
-    assert all(a > b for a, b in pairwise(rates[10:]))
 
 
 def test_settings_that_cannot_be_resumed_exactly_are_refused() -> None:

@@ -16,12 +16,16 @@ import sys, torch
 from fakes.point_mass import demonstrations
 from segue.strategies.naive import FlowMatching
 from segue.training.config import TrainingConfig
+from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import Recipe, train_policy
 recipe = Recipe(horizon=8, updates=4, network_settings={"width": 16, "depth": 1}, training=TrainingConfig(batch=8))
 policy = train_policy(demonstrations(), recipe, "plain", FlowMatching(), run=Path(sys.argv[1]))
 total = sum(p.abs().sum() for p in policy.parameters())
+few = PredictorTraining(updates=3, batch=8, most_steps=4)
+predictor = train_predictor(demonstrations(), few, run=Path(sys.argv[1]) / "predictor", width=8)
+learned = sum(p.abs().sum() for p in predictor.parameters()) + predictor.bounds.sum()
 import os
-sys.stdout.write(f"sum of weights {float(total):.6f} of {os.environ['WORLD_SIZE']}\\n")
+sys.stdout.write(f"sum of weights {float(total):.6f} and {float(learned):.6f} of {os.environ['WORLD_SIZE']}\\n")
 """
 
 
@@ -46,5 +50,8 @@ def test_two_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path: Pa
     assert sums[0] == sums[1]
     saved = segue.load(tmp_path / "run" / "plain").policy()
     total = sum(parameter.abs().sum() for parameter in saved.parameters())
-    assert sums[0] == f"sum of weights {float(torch.as_tensor(total)):.6f} of 2"
+    predictor = segue.load_predictor(tmp_path / "run" / "predictor")[0]
+    learned = sum(parameter.abs().sum() for parameter in predictor.parameters()) + predictor.bounds.sum()
+    sizes = [f"{float(torch.as_tensor(each)):.6f}" for each in (total, learned)]
+    assert sums[0] == f"sum of weights {sizes[0]} and {sizes[1]} of 2"
     assert checkpoint.load(tmp_path / "run" / "plain").info["update"] == 2

@@ -25,7 +25,7 @@ from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 from segue.training.context_predictor import train_context_predictor
 from segue.training.predictor import PredictorTraining, train_predictor
-from segue.training.recipe import FIRST_STAGE, Recipe, train_first_stage, train_policy
+from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
 
 Item = TypeVar("Item")
 
@@ -150,7 +150,7 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console) ->
         firsts = {_place(folder, name)[0]: each for name, each in missing.items() if each.first_stage_updates}
         for place, recipe in firsts.items():
             console.print(f"[bold]training seed {seed}[/]: {place / FIRST_STAGE}, then {', '.join(missing)}")
-            train_first_stage(episodes, recipe, run=place, seed=seed, task=comparison.task, console=console)
+            train_policy(episodes, recipe, run=place, seed=seed, task=comparison.task, console=console)
         jobs += [(comparison, name, seed, folder) for name in missing]
     if jobs:
         with pool(workers) as processes:

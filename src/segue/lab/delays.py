@@ -128,7 +128,8 @@ class Recorded:
         if is_trace(path):
             return cls._of(_trace_latencies(path), dt)
         try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):  # an empty file is refused below
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # an empty file is refused below
                 seconds = np.loadtxt(foreign.text(path).splitlines(), ndmin=1)
         except ValueError as error:
             raise DataError(

@@ -13,7 +13,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -205,7 +205,7 @@ def build(
         schema=SCHEMA,
         title=title,
         command=command,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         commit=commit(),
         versions={"python": platform.python_version(), **versions(PACKAGES)},
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",

@@ -7,10 +7,11 @@ The policy inside takes the latents for its actions: they have names, statistics
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError

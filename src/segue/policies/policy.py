@@ -9,10 +9,11 @@ latent space of an autoencoder.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from segue.core.dimensions import Dimensions
 from segue.core.spec import PolicySpec

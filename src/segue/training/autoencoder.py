@@ -4,11 +4,11 @@ episodes -+- every k-th ------> held out: reconstruction error per dimension, in
           +- the others ------> windows -> L1 + bottleneck term -> averaged weights
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,50 +18,36 @@ from torch import Tensor
 
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import DataError, SpecError
+from segue.errors import DataError
 from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec, latent_statistics, refine
 from segue.policies.normalizer import Normalizer
 from segue.training import checkpoint
 from segue.training.bounded import built, check_described, refusing
-from segue.training.loop import SHOW_EVERY, average_into, generator_of, learning_rate
-from segue.training.progress import TrainingProgress
-from segue.training.resume import check_same_run, restore, resume_state
+from segue.training.config import KeptSchedule
+from segue.training.fit import Run, averaged, fit, generator_of, training_device
 
 FORMAT = "segue/autoencoder/1"
 BATCH = 1024
 """Chunks per call where nothing is learned."""
 
 
-@dataclass(frozen=True)
-class AutoencoderTraining:
-    """How long and how an autoencoder is trained; plain JSON.
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderTraining(KeptSchedule):
+    """How long and how an autoencoder is trained, on batches of chunks; plain JSON.
 
     Attributes:
-        updates: Optimiser steps.
-        batch: Chunks per step.
-        learning_rate: Peak of the cosine.
-        warmup: Updates of linear warm-up.
-        weight_decay: Of AdamW.
-        ema: Limit of the decay of the weights' moving average, which is what runs.
         held_out_every: k: episodes k, 2k, ... are held out; they never train.
-        checkpoint_every: Updates between checkpoints.
-        seed: Of every random number.
     """
 
     updates: int = 2000
     batch: int = 128
     learning_rate: float = 4e-3
-    warmup: int = 100
     weight_decay: float = 1e-4
     ema: float = 0.995
     held_out_every: int = 5
     checkpoint_every: int = 500
-    seed: int = 0
 
-    def __post_init__(self) -> None:
-        for name, least in (("updates", 1), ("batch", 1), ("checkpoint_every", 1), ("held_out_every", 2)):
-            if getattr(self, name) < least:
-                raise SpecError(f"{name} = {getattr(self, name)}", f"at least {least}", f"raise {name}")
+    least: ClassVar = {"updates": 1, "batch": 1, "checkpoint_every": 1, "held_out_every": 2}
 
 
 def held_out(episodes: Episodes, every: int) -> tuple[Episodes, Episodes]:
@@ -149,52 +135,27 @@ def train_autoencoder(
     Raises:
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
         DataError: There is only one episode, or none as long as the horizon.
+        TrainingError: The loss is not finite.
     """
     training = training or AutoencoderTraining()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     learned, unseen = held_out(episodes, training.held_out_every)
     torch.manual_seed(training.seed)
     codec = ChunkAutoencoder.for_episodes(config, learned).to(device)
-    average = copy.deepcopy(codec).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        codec.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    info = {"autoencoder": asdict(config), "training": asdict(training), "task": task}
-    first = _restore(run, info, codec, average, optimizer) if resume and checkpoint.started(run) else 0
+    average = averaged(codec)
     actions = torch.as_tensor(learned.action, device=device)
     frames = torch.as_tensor(Windows(learned, config.horizon).frames, device=device)
-    with TrainingProgress(
-        "autoencoder", training.updates, training.batch, console or Console(), first=first
-    ) as progress:
-        for update in range(first, training.updates):
-            generator = generator_of(training.seed, update, 0, purpose=2)
-            index = torch.randint(0, len(frames), (training.batch,), generator=generator).to(device)
-            loss = codec.loss(actions[frames[index]], generator)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(update, training)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            average_into(average, codec, min(training.ema, (1 + update) / (10 + update)))
-            done = update + 1
-            if done % SHOW_EVERY == 0 or done == training.updates:
-                progress.show(done, loss.item())
-            if done % training.checkpoint_every == 0 or done == training.updates:
-                content = {"format": FORMAT, "update": done, **info, **_measured(average, learned, unseen)}
-                checkpoint.write(run, done, average, content, resume_state(codec, optimizer))
+
+    def batch_of(update: int, process: int, size: int) -> tuple[Tensor, torch.Generator]:
+        generator = generator_of(training.seed, update, process, purpose=2)
+        index = torch.randint(0, len(frames), (size,), generator=generator).to(device)
+        return actions[frames[index]], generator
+
+    described = {"autoencoder": asdict(config), "training": asdict(training)}
+    measured = partial(_measured, average, learned, unseen)
+    kept = Run(run, "autoencoder", {"task": task}, FORMAT, resume, console)
+    fit(codec, average, batch_of, ChunkAutoencoder.loss, training, kept, described=described, measured=measured)
     return average
-
-
-def _restore(
-    run: Path,
-    info: Mapping[str, Any],
-    codec: ChunkAutoencoder,
-    average: ChunkAutoencoder,
-    optimizer: torch.optim.Optimizer,
-) -> int:
-    saved = checkpoint.load(run, FORMAT)
-    check_same_run(run, saved, info, ("training", "autoencoder"), codec)
-    return restore(saved, codec, average, optimizer)
 
 
 def _measured(codec: ChunkAutoencoder, learned: Episodes, unseen: Episodes) -> dict[str, dict[str, list[float]]]:

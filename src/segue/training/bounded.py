@@ -93,6 +93,13 @@ def check_described(fields: Mapping[str, Any]) -> None:
         raise ValueError(f"pictures resized to {resized!r} pixels")
 
 
+def check_weights(weights: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where a weight is NaN."""
+    for name, weight in weights.items():
+        if torch.isnan(weight).any():
+            raise ValueError(f"{name} with a number that is NaN")
+
+
 def built(build: Callable[[], Made], weights: Mapping[str, Tensor]) -> Made:
     """A module of the size of its weights, with these weights.
 
@@ -104,9 +111,7 @@ def built(build: Callable[[], Made], weights: Mapping[str, Tensor]) -> Made:
         ValueError: It would be larger than its weights, or one of them is NaN.
         RuntimeError: The weights are those of another module.
     """
-    for name, weight in weights.items():
-        if torch.isnan(weight).any():
-            raise ValueError(f"{name} with a number that is NaN")
+    check_weights(weights)
     try:
         with torch.device("meta"), _no_larger_than(weights):  # first without room for any number
             build()

@@ -119,8 +119,11 @@ def _to_disk(path: Path) -> None:
 
 
 def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
     with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        while part := content.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _point_to(run: Path, folder: Path) -> None:

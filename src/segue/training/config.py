@@ -1,28 +1,55 @@
-"""How long and how a policy is trained."""
+"""How long and how something is trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from segue.errors import SpecError
 
 
-class Schedule(Protocol):
-    """The part of a configuration that the learning rate depends on."""
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How many optimiser steps are taken, and how large they are: what every training's settings have; plain JSON.
 
-    @property
-    def updates(self) -> int:
-        """Optimiser steps."""
-        ...
+    A training derives from it, sets the defaults, and adds what is its own.
 
-    @property
-    def learning_rate(self) -> float:
-        """Peak of the cosine."""
-        ...
+    Attributes:
+        updates: Optimiser steps.
+        learning_rate: Peak of the cosine.
+        warmup: Updates of linear warm-up.
+        weight_decay: Of AdamW.
+        seed: Of every random number. Numbers depend on the seed and the update only, so that a resumed run goes on
+            exactly as it would have.
+    """
 
-    @property
-    def warmup(self) -> int:
-        """Updates of linear warm-up."""
-        ...
+    updates: int
+    learning_rate: float
+    warmup: int = 100
+    weight_decay: float
+    seed: int = 0
+
+    least: ClassVar[Mapping[str, int]] = {}
+    """The smallest values that settings may have."""
+
+    def __post_init__(self) -> None:
+        for name, least in self.least.items():
+            if getattr(self, name) < least:
+                raise SpecError(f"{name} = {getattr(self, name)}", f"at least {least}", f"raise {name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSchedule(Schedule):
+    """The schedule of a training that draws its own batches, averages the weights and keeps checkpoints.
+
+    Attributes:
+        batch: Samples per step, over all processes together: chunks, or frames.
+        ema: Limit of the decay of the weights' moving average, which is what runs.
+        checkpoint_every: Updates between checkpoints.
+    """
+
+    batch: int
+    ema: float
+    checkpoint_every: int
 
 
 def own_elapsed(execution_horizon: int) -> tuple[int, int]:
@@ -30,31 +57,21 @@ def own_elapsed(execution_horizon: int) -> tuple[int, int]:
     return 4, max(16, execution_horizon)
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of one stage of training; plain JSON.
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(KeptSchedule):
+    """Settings of one stage of a policy's training; checkpoints are a multiple of ``own_refresh`` updates apart.
 
     Attributes:
-        updates: Optimiser steps.
-        batch: Chunks per step, over all processes together.
-        learning_rate: Peak of the cosine.
-        warmup: Updates of linear warm-up.
-        weight_decay: Of AdamW.
-        ema: Limit of the decay of the weights' moving average, which is what the policy runs with.
         observation_noise: Standard deviation of the noise on encoded observations: normalised states, and what is made
             of pictures.
         own_refresh: Updates between renewals of the policy's own chunks (self-conditioning).
         own_steps: Solver steps for the policy's own chunks.
         own_elapsed: Fewest and most steps that an own chunk is old.
-        checkpoint_every: Updates between checkpoints, a multiple of ``own_refresh``.
-        seed: Of every random number of the stage. Numbers depend on the seed and the update only, so that a resumed
-            run goes on exactly as it would have.
     """
 
     updates: int = 4000
     batch: int = 256
     learning_rate: float = 1e-3
-    warmup: int = 100
     weight_decay: float = 1e-3
     ema: float = 0.999
     observation_noise: float = 0.02
@@ -62,12 +79,11 @@ class TrainingConfig:
     own_steps: int = 3
     own_elapsed: tuple[int, int] = (4, 16)
     checkpoint_every: int = 1000
-    seed: int = 0
+
+    least: ClassVar = dict.fromkeys(("updates", "batch", "own_refresh", "own_steps", "checkpoint_every"), 1)
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch", "own_refresh", "own_steps", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise SpecError(got=f"{name} = {getattr(self, name)}", expected="at least 1", change=f"raise {name}")
+        super().__post_init__()
         if self.checkpoint_every % self.own_refresh:
             raise SpecError(
                 got=f"checkpoint_every = {self.checkpoint_every}, own_refresh = {self.own_refresh}",

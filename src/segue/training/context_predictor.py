@@ -21,7 +21,8 @@ from segue.policies.policy import Policy
 from segue.policies.predictors.context import ContextPredictor, context_names, predictable
 from segue.policies.predictors.state import StatePredictor
 from segue.training import checkpoint
-from segue.training.predictor import PredictionError, PredictorTraining, fit, load_predictor, predictor_in
+from segue.training.fit import Run
+from segue.training.predictor import PredictionError, PredictorTraining, learn, load_predictor, predictor_in
 
 FORMAT = "segue/context-predictor/1"
 BATCH = 256
@@ -84,18 +85,19 @@ def train_context_predictor(
         CheckpointError: The run to resume was started for another policy, with other settings or on other
             demonstrations.
         DataError: There is only one episode, or none with a second frame.
+        TrainingError: The loss is not finite.
         SpecError: The policy's context cannot be predicted.
     """
     units, training = predictable(policy), training or PredictorTraining()
-    stated = {"format": FORMAT, "task": task, "policy": fingerprint(policy)}
+    noted = {"task": task, "policy": fingerprint(policy)}
     if resume and checkpoint.started(run):
         saved = checkpoint.load(run, FORMAT)
         _check_policy(saved, policy)
         asked = checkpoint.as_json({"training": asdict(training), "update": training.updates})
         if saved.info.items() >= asked.items() and saved.info["predictor"]["width"] == width:
             return ContextPredictor(predictor_in(saved)[0].to(units.device), units)
-    network = fit(
-        encoded(episodes, policy), training, run=run, width=width, stated=stated, resume=resume, console=console
+    network = learn(
+        encoded(episodes, policy), training, width, Run(run, "predictor", noted, FORMAT, resume, console)
     )  # fmt: skip
     return ContextPredictor(network.to(units.device), units)
 

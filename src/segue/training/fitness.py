@@ -146,7 +146,8 @@ def _wraps(
         return
     open_to = [each.name == "linear" for each in kinds.each(len(names))]
     for index in np.flatnonzero(open_to).tolist():
-        name, column = names[index], values[:, index].astype(np.float64)
+        name = names[index]
+        column = values[:, index].astype(np.float64)
         steps = np.abs(np.diff(column))[inside]
         for turn, unit, word in _TURNS:
             jumps = np.flatnonzero(np.abs(steps - turn) < _NEAR * turn)

@@ -4,31 +4,29 @@ episodes -+- every k-th ------> held out: error per dimension 4, 8, 12 steps ahe
           +- the others ------> unrolled over 1 to 12 steps -> distance over one step's change -> averaged weights
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
 from segue.core.dimensions import Dimensions
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import CheckpointError, DataError, SpecError
+from segue.errors import CheckpointError, DataError
 from segue.policies.normalizer import Normalizer
 from segue.policies.predictors.state import StatePredictor, StatePredictorConfig
 from segue.policies.processor import anchors_of
 from segue.training import checkpoint
 from segue.training.autoencoder import held_out
 from segue.training.bounded import built, check_described, refusing
-from segue.training.loop import SHOW_EVERY, average_into, generator_of, learning_rate
-from segue.training.progress import TrainingProgress
-from segue.training.resume import check_same_run, restore, resume_state
+from segue.training.config import KeptSchedule
+from segue.training.fit import Run, averaged, fit, generator_of, training_device
 
 FORMAT = "segue/predictor/1"
 RIDGE = 1e-4  # of the variance of a normalised input
@@ -43,45 +41,30 @@ USUAL = 0.99
 """Share of the held-out predictions that lie within the bound of what is usual."""
 
 
-@dataclass(frozen=True)
-class PredictorTraining:
-    """How long and how a predictor is trained; plain JSON.
+@dataclass(frozen=True, kw_only=True)
+class PredictorTraining(KeptSchedule):
+    """How long and how a predictor is trained, on batches of frames; plain JSON.
 
     Attributes:
-        updates: Optimiser steps.
-        batch: Frames per step.
         most_steps: Longest prediction in training [control steps].
-        learning_rate: Peak of the cosine.
-        warmup: Updates of linear warm-up.
-        weight_decay: Of AdamW.
-        ema: Limit of the decay of the weights' moving average, which is what runs.
         held_out_every: k: episodes k, 2k, ... are held out; they never train.
-        checkpoint_every: Updates between checkpoints.
-        seed: Of every random number.
     """
 
     updates: int = 1400
     batch: int = 128
     most_steps: int = 12
     learning_rate: float = 8e-3
-    warmup: int = 100
     weight_decay: float = 1e-4
     ema: float = 0.99
     held_out_every: int = 5
     checkpoint_every: int = 500
-    seed: int = 0
+
+    least: ClassVar = {"updates": 1, "batch": 1, "most_steps": 1, "checkpoint_every": 1, "held_out_every": 2}
 
     @property
     def cost(self) -> int:
         """Updates of a policy of this library's size that take as long, in hundreds."""
         return 100 * max(round(COST * self.updates / 100), 1)
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "batch", "most_steps", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} = {getattr(self, name)}", "at least 1", f"raise {name}")
-        if self.held_out_every < 2:
-            raise SpecError(f"held_out_every = {self.held_out_every}", "at least 2", "raise held_out_every")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,94 +194,49 @@ def train_predictor(
 ) -> StatePredictor:
     """Train a predictor on all but every k-th episode; returns it with averaged weights.
 
-    Args:
-        episodes: Demonstrations, the same that the policy learns from.
-        training: Length and settings.
-        run: Folder of the checkpoints.
-        width: Hidden units per layer.
-        task: Noted in the checkpoints.
-        resume: Go on from the last checkpoint in ``run``, if there is one.
-        console: Where progress is shown.
+    ``episodes`` are those that the policy learns from, ``width`` counts the hidden units per layer; the other arguments
+    are as in `train_autoencoder`.
 
     Raises:
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
         DataError: There is only one episode, or none with a second frame.
+        TrainingError: The loss is not finite.
     """
-    stated = {"format": FORMAT, "task": task}
-    return fit(episodes, training, run=run, width=width, stated=stated, resume=resume, console=console)
+    kept = Run(run, "predictor", {"task": task}, FORMAT, resume, console)
+    return learn(episodes, training or PredictorTraining(), width, kept)
 
 
-def fit(
-    episodes: Episodes,
-    training: PredictorTraining | None = None,
-    *,
-    run: Path,
-    width: int,
-    stated: Mapping[str, Any],
-    resume: bool = False,
-    console: Console | None = None,
-) -> StatePredictor:
-    """Train on episodes of any numbers that actions change, in the place of the observations; see `train_predictor`.
-
-    Args:
-        episodes: Of these numbers; pictures are not looked at.
-        training: Length and settings.
-        run: Folder of the checkpoints.
-        width: Hidden units per layer.
-        stated: What the checkpoints say beside configuration, training and error, their ``format`` in any case.
-        resume: Go on from the last checkpoint in ``run``, if there is one.
-        console: Where progress is shown.
-    """
-    training = training or PredictorTraining()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def learn(episodes: Episodes, training: PredictorTraining, width: int, run: Run) -> StatePredictor:
+    """Train on episodes of any numbers that actions change, in the place of the observations; see `train_predictor`."""
+    device = training_device()
     learned, unseen = held_out(episodes, training.held_out_every)
     torch.manual_seed(training.seed)
     predictor = predictor_for(learned, width=width, most_steps=training.most_steps).to(device)
-    average = copy.deepcopy(predictor).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        predictor.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    info = {"predictor": described(predictor.config), "training": asdict(training), **stated}
-    first = _restore(run, info, predictor, average, optimizer) if resume and checkpoint.started(run) else 0
-    frames = Frames.of(learned, device)
+    average, frames = averaged(predictor), Frames.of(learned, device)
     goes_on = torch.nonzero(frames.left > 0).flatten()
-    with TrainingProgress("predictor", training.updates, training.batch, console or Console(), first=first) as progress:
-        for update in range(first, training.updates):
-            generator = generator_of(training.seed, update, 0, purpose=3)
-            index = goes_on[torch.randint(0, len(goes_on), (training.batch,), generator=generator).to(device)]
-            steps = int(torch.randint(1, training.most_steps + 1, (), generator=generator))
-            loss = distance(predictor, frames, index, min(steps, 4) if update < training.updates // 3 else steps)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(update, training)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(predictor.parameters(), 1.0)
-            optimizer.step()
-            average_into(average, predictor, min(training.ema, (1 + update) / (10 + update)))
-            done = update + 1
-            if done % SHOW_EVERY == 0 or done == training.updates:
-                progress.show(done, loss.item())
-            if done % training.checkpoint_every == 0 or done == training.updates:
-                _measure(average, Frames.of(unseen, device))
-                error = prediction_error(average, unseen)
-                content = {"update": done, **info, "held_out_error": _json(error)}
-                checkpoint.write(run, done, average, content, resume_state(predictor, optimizer))
+
+    def batch_of(update: int, process: int, size: int) -> tuple[Frames, Tensor, int]:
+        generator = generator_of(training.seed, update, process, purpose=3)
+        index = goes_on[torch.randint(0, len(goes_on), (size,), generator=generator).to(device)]
+        steps = int(torch.randint(1, training.most_steps + 1, (), generator=generator))
+        return frames, index, min(steps, 4) if update < training.updates // 3 else steps
+
+    def measured() -> dict[str, Any]:
+        _measure(average, Frames.of(unseen, device))
+        return {"held_out_error": _json(prediction_error(average, unseen))}
+
+    def adopt(saved: checkpoint.Checkpoint) -> None:
+        _check_layout(saved)
+        if saved.weights["bounds"].shape == predictor.bounds.shape:  # else other settings, which is said by the loop
+            predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
+
+    weights = predictor.parameters()  # checkpoints of any age number the moments with the frozen weights in front
+    said = {"predictor": described(predictor.config), "training": asdict(training)}
+    fit(
+        predictor, average, batch_of, distance, training, run,
+        described=said, weights=weights, clip=1.0, measured=measured, adopt=adopt,
+    )  # fmt: skip
     return average
-
-
-def _restore(
-    run: Path,
-    info: Mapping[str, Any],
-    predictor: StatePredictor,
-    average: StatePredictor,
-    optimizer: torch.optim.Optimizer,
-) -> int:
-    saved = checkpoint.load(run, info["format"])
-    _check_layout(saved)
-    if saved.weights["bounds"].shape == predictor.bounds.shape:  # else other settings, which is said below
-        predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
-    check_same_run(run, saved, info, ("training", "predictor"), predictor)
-    return restore(saved, predictor, average, optimizer)
 
 
 @torch.no_grad()
@@ -366,7 +304,7 @@ def load_predictor(path: Path | str) -> tuple[StatePredictor, PredictionError]:
 
 
 def predictor_in(saved: checkpoint.Checkpoint) -> tuple[StatePredictor, PredictionError]:
-    """The predictor of a checkpoint that `fit` wrote, and its error.
+    """The predictor of a checkpoint that `learn` wrote, and its error.
 
     Raises:
         CheckpointError: The weights do not fit the configuration.

@@ -108,32 +108,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in ("segue", "torch", "numpy")}}
 
 
-def train_first_stage(
-    episodes: Episodes,
-    recipe: Recipe,
-    *,
-    run: Path,
-    seed: int = 0,
-    task: str = "",
-    resume: bool = True,
-    console: Console | None = None,
-) -> Policy:
-    """Train the stage that all objectives share, or load it when it is done. Arguments as in `train_policy`."""
-    torch.manual_seed(seed)
-    policy = recipe.policy(episodes)
-    info = _info(recipe, FIRST_STAGE, seed, task, stage=1)
-    config = _stage(recipe, recipe.first_stage_updates, 2 * seed)
-    return train(
-        policy, episodes, FlowMatching(), config, run=run / FIRST_STAGE, title="first stage: plain", info=info,
-        resume=resume, console=console,
-    )  # fmt: skip
-
-
 def train_policy(
     episodes: Episodes,
     recipe: Recipe,
-    name: str,
-    objective: Objective,
+    name: str = FIRST_STAGE,
+    objective: Objective = FlowMatching(),  # noqa: B008  # it has no state
     *,
     run: Path,
     seed: int = 0,
@@ -146,12 +125,12 @@ def train_policy(
     Args:
         episodes: Demonstrations.
         recipe: What the policy is made of.
-        name: Of the objective; the second stage is kept in ``run / name``.
+        name: Of the objective; the second stage is kept in ``run / name``. The first stage alone is trained by default.
         objective: What the second stage is trained with.
         run: Folder of both stages.
         seed: Of everything random.
         task: Noted in the checkpoints.
-        resume: Go on where an interrupted run stopped; False starts anew.
+        resume: Go on where an interrupted run stopped, and load a stage that is done; False starts anew.
         console: Where progress is shown.
 
     Returns:
@@ -160,6 +139,7 @@ def train_policy(
     Raises:
         CheckpointError: The run was started with other settings or on other demonstrations.
         SpecError: The objective is one of another family.
+        TrainingError: The loss is not finite.
     """
     if family_of(objective) != recipe.family:
         raise SpecError(
@@ -167,17 +147,17 @@ def train_policy(
             expected=f"an objective of that family; this one trains {family_of(objective)} policies",
             change=f"train with --family {family_of(objective)}, or with another objective",
         )
-    updates = recipe.updates - recipe.first_stage_updates
-    if recipe.first_stage_updates:
-        policy = train_first_stage(
-            episodes, recipe, run=run, seed=seed, task=task, resume=resume, console=console
-        )  # fmt: skip
-        title = f"second stage: {name}"
+    stage = 1 if name == FIRST_STAGE else 2
+    if stage == 2 and recipe.first_stage_updates:
+        policy = train_policy(episodes, recipe, run=run, seed=seed, task=task, resume=resume, console=console)
+        title, updates = f"second stage: {name}", recipe.updates - recipe.first_stage_updates
     else:
         torch.manual_seed(seed)
         policy = recipe.policy(episodes)
-        title = f"only stage: {name}"
-    info, config = _info(recipe, name, seed, task, stage=2), _stage(recipe, updates, 2 * seed + 1)
+        title, updates = f"only stage: {name}", recipe.updates
+        if stage == 1:
+            title, updates = "first stage: plain", recipe.first_stage_updates
+    info, config = _info(recipe, name, seed, task, stage), _stage(recipe, updates, 2 * seed + stage - 1)
     return train(
         policy, episodes, objective, config, run=run / name, title=title, info=info, resume=resume, console=console
     )

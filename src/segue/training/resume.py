@@ -1,6 +1,6 @@
 """What an interrupted run needs to go on exactly as it would have: raw weights, moments, and the same settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segue.errors import CheckpointError
 from segue.policies.policy import Module
 from segue.training import checkpoint
-from segue.training.bounded import refusing
+from segue.training.bounded import check_weights, refusing
 
 
 def learned(module: Module) -> dict[str, nn.Parameter]:
@@ -26,12 +26,10 @@ def resume_state(module: Module, optimizer: torch.optim.Optimizer) -> dict[str, 
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-def check_same_run(
-    run: Path, saved: checkpoint.Checkpoint, info: Mapping[str, Any], parts: Sequence[str], module: Module
-) -> None:
-    """Raise `CheckpointError` unless the run was started with these parts of ``info``, on the same demonstrations."""
-    for part in parts:
-        before, now = saved.info.get(part), checkpoint.as_json(info[part])
+def check_same_run(run: Path, saved: checkpoint.Checkpoint, described: Mapping[str, Any], module: Module) -> None:
+    """Raise `CheckpointError` unless the run was started with what is described, on the same demonstrations."""
+    for part, settings in described.items():
+        before, now = saved.info.get(part), checkpoint.as_json(settings)
         if before != now:
             raise CheckpointError(
                 got=f"{run} was started with {part} settings {before}",
@@ -53,9 +51,10 @@ def restore(saved: checkpoint.Checkpoint, module: Module, average: Module, optim
     """Load a checkpoint into all three; returns the updates done.
 
     Raises:
-        CheckpointError: A weight is missing.
+        CheckpointError: A weight is missing, or NaN.
     """
     with refusing(saved.path, *checkpoint.FITTING):
+        check_weights(saved.weights)
         average.load_state_dict(saved.weights)
         state = checkpoint.load_resume(saved)
         parameters = learned(module)

@@ -8,13 +8,13 @@ LeRobot's normalised ones. A latent policy is the exception: its autoencoder kno
 over actions as they are.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
@@ -29,7 +29,9 @@ from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.processor import NormalizedUnits
 from segue.strategies.naive import FlowMatching
-from segue.training.loop import average_into
+from segue.training.fit import average_into, averaged
+from segue.training.loop import policy_loss
+from segue.training.resume import learned
 
 
 class Choices(Protocol):
@@ -164,7 +166,7 @@ class LearnedChunks(nn.Module):
         super().__init__()
         check_choices(choices)
         self.choices, self.policy = choices, policy
-        self.average = copy.deepcopy(policy).eval().requires_grad_(False)
+        self.average = averaged(policy)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> Self:
@@ -195,7 +197,7 @@ class LearnedChunks(nn.Module):
 
     def optimised(self) -> list[nn.Parameter]:
         """Weights to be learned; an autoencoder's are not."""
-        return [each for each in self.policy.parameters() if each.requires_grad]
+        return list(learned(self.policy).values())
 
     def loss(self, batch: Mapping[str, Tensor], keys: Sequence[str]) -> Tensor:
         """Mean error of a batch of LeRobot, under the objective of the stage. Scalar.
@@ -211,14 +213,11 @@ class LearnedChunks(nn.Module):
         if aim.own_chunks and choices.own_elapsed:
             demonstrated = with_own(demonstrated, self.average, seen, choices.own_elapsed, choices.own_steps, generator)
         pair = aim.pair(demonstrated, generator)
-        context = self.policy.units.encode(seen.now)
-        noise = torch.randn(context.shape, generator=generator).to(context.device)
-        return self.policy.loss(pair, context + choices.observation_noise * noise)
+        return policy_loss(self.policy, pair, seen.now, choices.observation_noise, generator)
 
     def update(self) -> None:
         """Count an optimiser step, and average the weights."""
-        done = int(self.updates)
-        average_into(self.average, self.policy, min(self.choices.ema, (1 + done) / (10 + done)))
+        average_into(self.average, self.policy, self.choices.ema, int(self.updates))
         self.updates += 1
 
     @property

@@ -9,12 +9,13 @@ So a checkpoint is complete: to run it, neither the folder nor the network is ne
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Self
 
 from segue.core.observation import Cameras
 from segue.errors import CheckpointError, MissingExtraError, SpecError

@@ -11,11 +11,12 @@ A context is numbers that change from step to step, as a state is; the network t
 `segue.policies.predictors.state`, with the dimensions of the context for those of the observation.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from segue.core.chunk import Array
 from segue.core.observation import Encoded, state_of

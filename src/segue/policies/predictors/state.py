@@ -16,13 +16,14 @@ stay as they are seen, and count in no error.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Self, override
 
 from segue.core.chunk import Array
 from segue.core.dimensions import Dimensions
@@ -31,6 +32,8 @@ from segue.errors import SpecError
 from segue.policies.networks.features import zero_linear
 from segue.policies.normalizer import Normalizer
 from segue.policies.processor import anchors_of
+
+Folded: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class StatePredictor(nn.Module):
         self.first = nn.Linear(seen + acted, config.width)
         last = zero_linear(config.width, seen)  # at first, the linear model alone
         self.rest = nn.Sequential(nn.SiLU(), nn.Linear(config.width, config.width), nn.SiLU(), last)
+        self._kept: tuple[list[Any], Folded] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -107,20 +111,43 @@ class StatePredictor(nn.Module):
         """
         seen = state.shape[-1]
         state, actions = self.unwound(state, actions)
-        middle, last = cast("tuple[nn.Linear, nn.Linear]", (self.rest[1], self.rest[3]))
-        change = self.change[:, None]
-        weight = torch.cat([change * self.linear.weight, self.first.weight])
-        of_state = weight[:, :seen] / self.observation.scale
-        bias = torch.cat([self.change * (self.linear.bias + last.bias), self.first.bias])
-        added = self.action(actions) @ weight[:, seen:].T + (bias - of_state @ self.observation.mean)
-        of_state = (of_state + torch.eye(*of_state.shape, device=state.device)).T
-        of_hidden = (change * last.weight).T
+        middle = cast("nn.Linear", self.rest[1])
+        of_state, of_actions, bias, of_hidden = self._folded()
+        added = self.action(actions) @ of_actions + bias
         for of_action in added.unbind(1):
             moved, hidden = torch.addmm(of_action, state, of_state).tensor_split([seen], dim=1)
             hidden = F.silu(F.linear(F.silu(hidden), middle.weight, middle.bias))
             moved = torch.addmm(moved, hidden, of_hidden)
             state = self.kinds.proper(self.kinds.stepped(moved, state))
             yield state
+
+    def _folded(self) -> Folded:
+        """Weights of state, actions, nothing and hidden units with the units in them, kept until one is changed."""
+        last = cast("nn.Linear", self.rest[3])
+        parts = self.change, self.linear.weight, self.linear.bias, self.first.weight, self.first.bias
+        parts += last.weight, last.bias, self.observation.mean, self.observation.scale
+        if any(each.requires_grad or each.is_inference() for each in parts):
+            self._kept = None  # fused optimisers change weights without a trace, and so does inference mode
+            return self._fold(last)
+        # Whatever else changes a tensor in place counts its version up, and what puts another in its place moves it.
+        state = [torch.is_inference_mode_enabled(), *((each.data_ptr(), each._version) for each in parts)]
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, self._fold(last)
+        return self._kept[1]
+
+    def _fold(self, last: nn.Linear) -> Folded:
+        seen, change = len(self.change), self.change[:, None]
+        weight = torch.cat([change * self.linear.weight, self.first.weight])
+        of_state = weight[:, :seen] / self.observation.scale
+        bias = torch.cat([self.change * (self.linear.bias + last.bias), self.first.bias])
+        bias = bias - of_state @ self.observation.mean
+        of_state = of_state + torch.eye(*of_state.shape, device=self.device)
+        return of_state.T, weight[:, seen:].T, bias, (change * last.weight).T
+
+    @override
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._kept = None  # a tensor that is moved may come to lie where it lay before, with rounded numbers
+        return super()._apply(fn, recurse)
 
     def unwound(self, state: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """The same in numbers that go on without a jump: a state near the mean, actions near what they are about.

@@ -11,10 +11,11 @@ in training there was noise that meant nothing.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from segue.errors import SpecError
 from segue.integrations.lerobot.policies.fields import Encoded, Theirs, architecture, velocity

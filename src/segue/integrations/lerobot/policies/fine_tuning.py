@@ -18,32 +18,27 @@ from segue.integrations.lerobot.policies.offsets import ahead_of_pictures
 from segue.integrations.lerobot.policies.units import Batch
 from segue.policies.predictors.predictor import CommandedState
 from segue.strategies.objective import Demonstrated, Objective
-from segue.training.loop import learning_rate
+from segue.training.config import Schedule
+from segue.training.fit import Descent
+from segue.training.resume import learned
 
 ACTION, IS_PAD = "action", "action_is_pad"
 
 
-@dataclass(frozen=True)
-class FineTuning:
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(Schedule):
     """How long and how; the numbers are those that LeRobot fine-tunes pi0.5 with.
 
     Attributes:
-        updates: Optimiser steps.
-        learning_rate: Peak of the cosine.
-        warmup: Updates of linear warm-up.
-        weight_decay: Of AdamW.
         clip: Largest norm of the gradient.
-        seed: Of noise, flow time, schedules and offsets.
         offset: Largest number of steps by which states are ahead of pictures; 0 for none. Wants batches that reach as
             far, see `offsets.delta_timestamps`.
     """
 
     updates: int = 3000
     learning_rate: float = 2.5e-5
-    warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0
-    seed: int = 0
     offset: int = 0
 
 
@@ -109,6 +104,7 @@ def fine_tune(
     Raises:
         SpecError: An objective that needs the policy's own earlier chunks, which these batches do not have.
         DataError: Chunks of another shape than the policy's, or batches that do not reach as far as the offset.
+        TrainingError: The loss is not finite.
     """
     if objective.own_chunks:
         raise SpecError(
@@ -118,19 +114,12 @@ def fine_tune(
         )
     policy.train()
     generator = torch.Generator().manual_seed(config.seed)
-    learned = [weight for weight in policy.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(learned, config.learning_rate, weight_decay=config.weight_decay)
+    descent = Descent(policy, learned(policy).values(), LeRobotFlowPolicy.loss, config, clip=config.clip)
     for update, batch in zip(range(config.updates), batches, strict=False):
         if config.offset:
             batch = ahead_of_pictures(batch, policy.spec.horizon, config.offset, generator, commanded)
         chunks, seen = demonstrated(policy, batch)
-        loss = policy.loss(objective.pair(chunks, generator), seen)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(update, config)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learned, config.clip)
-        optimizer.step()
+        loss = descent.step(update, objective.pair(chunks, generator), seen)
         if show is not None:
-            show(update, loss.item())
+            show(update, loss)
     policy.eval()

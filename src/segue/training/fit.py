@@ -1,0 +1,214 @@
+"""The one loop of training: what a module's weights go through, whatever the module is and whatever it learns.
+
+    batch -- loss --> gradient, clipped --> AdamW at the update's learning rate --> averaged weights --> checkpoint
+
+`Descent` is the part that changes weights. `fit` runs it from the first update or from the last checkpoint to the end,
+on one processor or on many through accelerate, and ends with the same weights either way.
+"""
+
+import atexit
+import copy
+import gc
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from segue.errors import TrainingError
+from segue.policies.policy import Module
+from segue.training import checkpoint
+from segue.training.config import KeptSchedule, Schedule
+from segue.training.progress import training_progress
+from segue.training.resume import check_same_run, learned, restore, resume_state
+
+SHOW_EVERY = 100
+M = TypeVar("M", bound=Module)
+
+
+def learning_rate(update: int, schedule: Schedule) -> float:
+    """Linear warm-up times a cosine from the peak to zero over all updates."""
+    warm = min(1.0, (update + 1) / max(schedule.warmup, 1))
+    return schedule.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * update / schedule.updates))
+
+
+def generator_of(seed: int, update: int, process: int, purpose: int) -> torch.Generator:
+    """Random numbers of one update: a function of seed, update, process and purpose, so that nothing is to be saved."""
+    seed = ((seed * 1_000_003 + update) * 1_009 + process) * 7 + purpose
+    return torch.Generator().manual_seed(seed)
+
+
+def training_device() -> torch.device:
+    """Return the CUDA device of this process, or the CPU: what is measured in double precision runs on no other."""
+    found = Accelerator().device
+    return found if found.type == "cuda" else torch.device("cpu")
+
+
+def averaged(module: M) -> M:
+    """Copy a module to hold the moving average of its weights."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def average_into(average: Module, module: Module, ema: float, update: int) -> None:
+    """Move the average towards the weights after an update; the decay rises from 0.1 to its limit ``ema``."""
+    decay = min(ema, (1 + update) / (10 + update))
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(module.parameters()), 0)
+
+
+class _Loss(nn.Module):
+    """From batch to loss as a module's forward, which is what data-parallel training hooks into."""
+
+    def __init__(self, module: Module, loss: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.module, self.loss = module, loss
+
+    def forward(self, *batch: Any) -> Tensor:
+        return self.loss(self.module, *batch)
+
+
+class Descent:
+    """Take optimiser steps: AdamW at a schedule's learning rates.
+
+    Args:
+        module: Stays on the device that it is on.
+        weights: Of the module, those to be learned; frozen ones among them stay what they are.
+        loss: From the module and a batch to a scalar.
+        schedule: Length and sizes of the steps.
+        clip: Largest norm of the gradient; None for any.
+        fused: Whether all weights are changed in one kernel, which rounds otherwise than one after the other.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        weights: Iterable[nn.Parameter],
+        loss: Callable[..., Tensor],
+        schedule: Schedule,
+        *,
+        clip: float | None = None,
+        fused: bool | None = None,
+    ) -> None:
+        self.schedule, self.clip, self.weights = schedule, clip, list(weights)
+        self.optimizer = torch.optim.AdamW(
+            self.weights, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=fused
+        )
+        self.accelerator = Accelerator(device_placement=False)
+        if self.accelerator.num_processes > 1:
+            atexit.register(_leave_group)
+        self._loss, self._steps = self.accelerator.prepare(_Loss(module, loss), self.optimizer)
+
+    def step(self, update: int, *batch: Any) -> float:
+        """Change the weights once; returns the loss of before.
+
+        Raises:
+            TrainingError: The loss is not finite; the weights stay what they are.
+        """
+        loss = self._loss(*batch)
+        if not math.isfinite(value := loss.item()):
+            raise TrainingError(
+                got=f"a loss of {value} in update {update}",
+                expected="a finite one",
+                change="lower the learning rate or raise the warm-up, and look for numbers in the data that are far "
+                "larger than the others; checkpoints of before are good",
+            )
+        for group in self._steps.param_groups:
+            group["lr"] = learning_rate(update, self.schedule)
+        self._steps.zero_grad()
+        self.accelerator.backward(loss)
+        if self.clip is not None:
+            self.accelerator.clip_grad_norm_(self.weights, self.clip)
+        self._steps.step()
+        return value
+
+
+def _leave_group() -> None:
+    """Close the process group in order: left to the interpreter's end, its threads can abort the process."""
+    if torch.distributed.is_initialized():
+        gc.collect()  # what was trained in parallel holds on to the group, in circles
+        torch.distributed.destroy_process_group()
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Where a training keeps its checkpoints, and where it shows how far it is.
+
+    Attributes:
+        folder: Of the checkpoints.
+        title: Shown in front of the progress.
+        noted: What the checkpoints say besides.
+        format: Their format.
+        resume: Go on from the last checkpoint in the folder, if there is one.
+        console: Where progress is shown.
+    """
+
+    folder: Path
+    title: str
+    noted: Mapping[str, Any]
+    format: str
+    resume: bool
+    console: Console | None
+
+
+def fit(
+    module: Module,
+    average: Module,
+    batch_of: Callable[[int, int, int], tuple[Any, ...]],
+    loss: Callable[..., Tensor],
+    schedule: KeptSchedule,
+    run: Run,
+    *,
+    described: Mapping[str, Any],
+    weights: Iterable[nn.Parameter] | None = None,
+    clip: float | None = None,
+    measured: Callable[[], Mapping[str, Any]] = dict,
+    adopt: Callable[[checkpoint.Checkpoint], object] = lambda _: None,
+) -> None:
+    """Train a module to the end of its schedule, and its average with it.
+
+    Args:
+        module: Start of the training, on its device.
+        average: `averaged` of the module; it is what checkpoints hold.
+        batch_of: From the update, the number of this process and its share of the batch to what ``loss`` takes.
+        loss: From the module and a batch to a scalar.
+        schedule: Length and settings.
+        run: Where it is kept, and whether it is resumed.
+        described: What checkpoints say of the module and the training; a run with something else is not resumed.
+        weights: In the order by which checkpoints number their moments; None for all that require a gradient.
+        clip: Largest norm of the gradient; None for any.
+        measured: What a checkpoint says of the average as it is by then, such as errors on held-out episodes.
+        adopt: Called with a checkpoint that is resumed, before it is compared with this run.
+
+    Raises:
+        CheckpointError: The run to resume was started with other settings or on other demonstrations.
+        TrainingError: The loss is not finite.
+    """
+    weights = learned(module).values() if weights is None else weights
+    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True)
+    accelerator, first = descent.accelerator, 0
+    if run.resume and checkpoint.started(run.folder):
+        saved = checkpoint.load(run.folder, run.format)
+        adopt(saved)
+        check_same_run(run.folder, saved, described, module)
+        first = restore(saved, module, average, descent.optimizer)
+    share, main = max(schedule.batch // accelerator.num_processes, 1), accelerator.is_main_process
+    console = run.console or Console()
+    with training_progress(run.title, schedule.updates, schedule.batch, console, first=first, shown=main) as show:
+        for update in range(first, schedule.updates):
+            value = descent.step(update, *batch_of(update, accelerator.process_index, share))
+            average_into(average, module, schedule.ema, update)
+            done = update + 1
+            if done % SHOW_EVERY == 0 or done == schedule.updates:
+                show(done, value)
+            if done % schedule.checkpoint_every == 0 or done == schedule.updates:
+                # measured on every process, for each of them returns the average
+                content = {"format": run.format, "update": done, **described, **run.noted, **measured()}
+                if main:
+                    checkpoint.write(run.folder, done, average, content, resume_state(module, descent.optimizer))
+    accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there
