@@ -243,7 +243,7 @@ def complaint(result: tuple[int, str, str]) -> str:
         (["train-predictor", "adroit-dor"], "did you mean 'adroit-door'?"),
         (["train", "adroit-door", "--data", "mine.npz"], "either a task"),
         (["train", "adroit-door", "--objective", "plain", "--own-share", "0.5"], "--own-share"),
-        (["train", "adroit-door", "--horizon", "5000"], "shorter horizon"),
+        (["train", "adroit-door", "--horizon", "5000"], "shorter chunks"),
         (["train", "--data", "nowhere.npz"], "check the path"),
         (["check", "nowhere.npz"], "check the path"),
         (["eval", "adroit-door", "--delays", "0;4"], "separate with commas"),

@@ -88,7 +88,7 @@ def test_recorded_episodes_are_measured(segue: Segue, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["serve", "run"], ["doctor", "--seconds", "0.1", "--run", "run"], ["list"], ["train", "still"], ["eval", "still"],
-     ["bench", "still"], ["rates", "still"], ["record", "still", "run", "--out", "new"], ["report", "results.json"]],
+     ["bench", "still"], ["rates", "still"], ["record", "still", "run", "--out", "new"]],
     ids=lambda words: words[0],
 )  # fmt: skip
 def test_what_needs_more_says_what_to_install(segue: Segue, arguments: list[str]) -> None:
@@ -97,6 +97,13 @@ def test_what_needs_more_says_what_to_install(segue: Segue, arguments: list[str]
     assert "Traceback" not in complaint
     assert complaint.startswith("error: this command needs the package ")
     assert "segue[learn]'" in complaint
+
+
+def test_pictures_of_results_need_what_draws_them(segue: Segue) -> None:
+    status, _, complaint = segue("report", "results.json")
+    assert status == 1
+    assert "Traceback" not in complaint
+    assert "segue[report]'" in complaint
 
 
 @pytest.mark.parametrize(("package", "extra"), [("safetensors.torch", "learn"), ("mujoco", "lab")])

@@ -35,7 +35,7 @@ def error_table(error: PredictionError) -> Table:
         title='Mean absolute error on held-out states, and of "nothing changes"',
         title_justify="left",
     )
-    shown.add_column("observation")
+    shown.add_column("observation", min_width=len("all / spread"))
     for steps in error.steps:
         shown.add_column(f"{steps} steps", justify="right")
         shown.add_column("unchanged", justify="right", style="dim")

@@ -145,7 +145,7 @@ def _wraps(
     if not len(inside):
         return
     open_to = [each.name == "linear" for each in kinds.each(len(names))]
-    for index in np.flatnonzero(open_to).tolist():
+    for index in map(int, np.flatnonzero(open_to)):
         name = names[index]
         column = values[:, index].astype(np.float64)
         steps = np.abs(np.diff(column))[inside]
