@@ -9,7 +9,7 @@ READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
-METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive
+METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4
 JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side
 JITTER_METHODS := naive,rtc,naive:predictor=learned,predictive,predictive-legato
 SEAM_TASK := adroit-door

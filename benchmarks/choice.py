@@ -57,7 +57,8 @@ def rows(header: Sequence[str], body: Sequence[Sequence[object]]) -> str:
 
 def standings(every: Sequence[Setting]) -> str:
     """How often each method is among the best in each measure, and on the frontier."""
-    labels = every[0].summary.labels
+    everywhere = set.intersection(*(set(at.summary.labels) for at in every))
+    labels = {name: label for name, label in every[0].summary.labels.items() if name in everywhere}
     header = ["method", *(METRICS[metric].label.lower() for metric in TRADE), "on the frontier"]
     body = [
         [f"[{label}](methods.md#{name.partition(':')[0]})"]

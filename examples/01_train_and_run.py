@@ -10,17 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from segue.core.metrics import METRICS, episode_metrics
-from segue.lab.delays import Fixed
-from segue.lab.rollout import Scales, Timing, rollout
-from segue.lab.tasks.tasks import task
-from segue.methods.methods import method, objective
-from segue.policies.chunk_policy import ContinuingPolicy
-from segue.policies.noise import CarriedNoise
-from segue.policies.predictors.predictor import PredictivePolicy
-from segue.training.config import TrainingConfig
-from segue.training.predictor import PredictorTraining, train_predictor
-from segue.training.recipe import Recipe, train_policy
+from segue.robot import METRICS, episode_metrics
+from segue.lab import Fixed, Scales, Timing, roll_out, task
+from segue.learn import CarriedNoise, ContinuingPolicy, PredictivePolicy, PredictorTraining, Recipe, TrainingConfig, method, objective, train_policy, train_predictor
 
 
 def main(updates: int) -> None:
@@ -33,7 +25,7 @@ def main(updates: int) -> None:
         predictor = train_predictor(episodes, PredictorTraining(updates=updates), run=Path(run) / "predictor")
 
     chunks = ContinuingPolicy(policy, legato.strategy, noise=CarriedNoise(scale=0.7))
-    [record] = rollout(
+    [record] = roll_out(
         PredictivePolicy(chunks, predictor),
         [simulator],
         seeds=[0],

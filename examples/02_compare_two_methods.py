@@ -11,16 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segue.lab import compare, results
-from segue.lab.delays import Fixed
-from segue.lab.report import table
-from segue.methods.methods import method
-from segue.training.config import TrainingConfig
-from segue.training.recipe import Recipe
+from segue.lab import Comparison, Fixed, compare_methods, console_table, read_results, summarise
+from segue.learn import Recipe, TrainingConfig, method
 
 
 def main(updates: int) -> None:
-    comparison = compare.Comparison(
+    comparison = Comparison(
         task="adroit-door",
         methods=(method("naive"), method("rtc-identity")),
         delays=(Fixed(0), Fixed(8)),
@@ -32,9 +28,9 @@ def main(updates: int) -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        path = compare.run(comparison, runs=here, out=here, workers=1, command="examples/02", console=console)
-        summary = table.summarise(results.read(path))
-    console.print(table.console(summary, metrics=("seam_jump", "jerk_command", "overlap_rmse_free")))
+        path = compare_methods(comparison, runs=here, out=here, workers=1, command="examples/02", console=console)
+        summary = summarise(read_results(path))
+    console.print(console_table(summary, metrics=("seam_jump", "jerk_command", "overlap_rmse_free")))
     jumps = summary.difference("rtc-identity", "naive", 8, "seam_jump")
     print(f"seam jump at delay 8, RTC - naive: {jumps.value:.3f} [{jumps.low:.3f}, {jumps.high:.3f}] std")
 

@@ -12,11 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.core.chunk import nothing_to_continue
-from segue.data.episodes import load
-from segue.policies.chunk_policy import ContinuingPolicy
-from segue.strategies.legato import Legato, LegatoObjective
-from segue.training.recipe import Recipe, train_policy
+from segue.robot import nothing_to_continue
+from segue.learn import ContinuingPolicy, Legato, LegatoObjective, Recipe, load_episodes, train_policy
 
 
 def write(path: Path, episodes: int = 20, steps: int = 60) -> None:
@@ -41,7 +38,7 @@ def main(updates: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "reaching.npz"
         write(file)
-        episodes = load(file)  # raises DataError, which says what to change, if the file cannot be used
+        episodes = load_episodes(file)  # raises DataError, which says what to change, if the file cannot be used
         print(f"{len(episodes)} episodes, {episodes.frames} frames at {1 / episodes.dt:g} Hz")
         recipe = Recipe(horizon=16, updates=updates, relative=True, network_settings={"width": 64, "depth": 2})
         policy = train_policy(episodes, recipe, "legato", LegatoObjective(), run=Path(folder) / "run")

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segue.lab.tasks.tasks import task
-from segue.policies.families import config_for, policy_for
-from segue.strategies.flow import Field, Step, estimate
-from segue.strategies.hooks import Hooks, Prefix
-from segue.strategies.naive import Naive
+from segue.lab import task
+from segue.learn import Field, Hooks, Naive, Prefix, Step, config_for, estimate, policy_for
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from segue.core.chunk import Array, Continuation
-from segue.plan.delay import WindowQuantile
-from segue.plan.plan import Event, Plan, Request
+from segue.robot import Array, Continuation, Event, Plan, Request, WindowQuantile
 
 DT, HORIZON = 0.02, 32
 

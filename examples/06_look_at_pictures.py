@@ -11,14 +11,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from segue.data import bundled
-from segue.lab.recipes import recipe_for
+from segue.learn import ContinuingPolicy, Legato, LegatoObjective, bundled, train_policy
+from segue.lab import recipe_for
 from segue.lab.tasks.push_t_pixels import PushTPixels, drawn
-from segue.plan.delay import WindowQuantile
-from segue.plan.plan import Plan
-from segue.policies.chunk_policy import ContinuingPolicy
-from segue.strategies.legato import Legato, LegatoObjective
-from segue.training.recipe import train_policy
+from segue.robot import Plan, WindowQuantile
 
 DELAY = 4
 

@@ -13,17 +13,10 @@ from websockets import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from segue.core.spec import PolicySpec
-from segue.lab.tasks.tasks import task
+from segue.robot import Plan, PolicyServer, PolicySpec, RemotePolicy, WindowQuantile, running
+from segue.lab import task
 from segue.links import frames
-from segue.links.client import RemotePolicy
-from segue.links.server import PolicyServer, running
-from segue.plan.delay import WindowQuantile
-from segue.plan.plan import Plan
-from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
-from segue.policies.families import config_for, policy_for
-from segue.strategies.blend import CrossFade
-from segue.strategies.rtc import RTC
+from segue.learn import ContinuingPolicy, CrossFade, FinishedPolicy, RTC, config_for, policy_for
 
 
 def their_server(connection: ServerConnection) -> None:

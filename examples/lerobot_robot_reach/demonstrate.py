@@ -10,8 +10,7 @@ import sys
 
 import numpy as np
 
-from segue.data.episodes import Episodes
-from segue.data.lerobot.writer import save
+from segue.learn import Episodes, save_lerobot
 
 FPS, EPISODES = 30, 60
 JOINTS = ("x.pos", "y.pos")
@@ -46,4 +45,4 @@ def demonstrations(seed: int = 0) -> Episodes:
 
 
 if __name__ == "__main__":
-    print(save(demonstrations(), sys.argv[1], task="reach the goal", robot_type="reach"))
+    print(save_lerobot(demonstrations(), sys.argv[1], task="reach the goal", robot_type="reach"))

@@ -4,14 +4,19 @@
     robot = segue.ContinuingPolicy(policy, segue.Legato())
     actions = robot.next_chunk(observation, continuation)      # (horizon, action), robot units
 
-The names below are imported when they are first used, so that a control process which needs `segue.runtime` alone never
-loads torch.
+The names below are imported when they are first used, so that a control process never loads torch. Each wing has a door of
+its own: `segue.robot` (NumPy only), `segue.learn` (torch), `segue.lab` (simulators, comparisons). Deeper modules are
+internal.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segue.core.chunk import Continuation, nothing_to_continue
+    from segue.core.observation import Observation
+    from segue.core.spec import PolicySpec
+    from segue.errors import DataError, SegueError, SpecError
     from segue.lab.tasks.tasks import task
     from segue.plan.delay import WindowQuantile
     from segue.plan.plan import Handover, Plan
@@ -32,33 +37,47 @@ if TYPE_CHECKING:
 __all__ = [
     "RTC",
     "CarriedNoise",
+    "Continuation",
     "ContinuingPolicy",
+    "DataError",
     "FlowPolicy",
     "FreshNoise",
     "Handover",
     "Legato",
     "Naive",
+    "Observation",
     "Plan",
+    "PolicySpec",
     "PredictivePolicy",
+    "SegueError",
+    "SpecError",
     "TemporalEnsembling",
     "TrainingTimeRTC",
     "WindowQuantile",
     "__version__",
     "load",
     "load_predictor",
+    "nothing_to_continue",
     "task",
 ]
 
 _HOME = {
     "RTC": "strategies.rtc",
     "CarriedNoise": "policies.noise",
+    "Continuation": "core.chunk",
     "ContinuingPolicy": "policies.chunk_policy",
+    "DataError": "errors",
     "FlowPolicy": "policies.flow",
     "FreshNoise": "policies.noise",
     "Handover": "plan.plan",
     "Legato": "strategies.legato",
     "Naive": "strategies.naive",
     "Plan": "plan.plan",
+    "Observation": "core.observation",
+    "PolicySpec": "core.spec",
+    "SegueError": "errors",
+    "SpecError": "errors",
+    "nothing_to_continue": "core.chunk",
     "PredictivePolicy": "policies.predictors.predictor",
     "TemporalEnsembling": "strategies.blend",
     "TrainingTimeRTC": "strategies.training_time_rtc",
@@ -69,13 +88,24 @@ _HOME = {
 }
 
 
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if (missing := error.name or "").startswith("segue"):
+            raise
+        from segue.errors import MissingExtraError
+
+        raise MissingExtraError(missing, "learn", "what is learned") from error
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         value: Any = version("segue")
     elif name in _HOME:
-        value = getattr(import_module(f"segue.{_HOME[name]}"), name)
+        value = getattr(_module(f"segue.{_HOME[name]}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

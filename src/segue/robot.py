@@ -3,12 +3,13 @@
 from segue.robot import Executor, JointLimits, Ladder, Plan, RemotePolicy
 """
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, PolicySpec, nothing_to_continue
+from segue.core.chunk import Array, ChunkPolicy, Continuation, nothing_to_continue
 from segue.core.dimensions import Dimensions
 from segue.core.metrics import METRICS, EpisodeRecord, episode_metrics
 from segue.core.observation import Observation
 from segue.core.robot import Outcome, Robot, RobotSpec, Simulator, check_robot
 from segue.core.smoothness import jerk
+from segue.core.spec import PolicySpec
 from segue.links.address import Address
 from segue.links.client import RemotePolicy
 from segue.links.process import ProcessLink

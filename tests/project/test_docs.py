@@ -146,3 +146,19 @@ def test_every_method_is_described(name: str) -> None:
     cost, whose = [line for line in page.read_text().splitlines() if line.startswith(row)]
     assert f"`{METHODS[name].policy}`" in cost
     assert whose.count("|") == 4
+
+
+DOORS = {"segue", "segue.robot", "segue.learn", "segue.lab"}
+DEEP = {  # what has no other door yet: the policy's own process, and the frames that an example takes apart
+    "segue.cli.policy_process",
+    "segue.links",
+    "segue.lab.tasks.push_t_pixels",
+    "segue.data.bundled",
+}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "examples").glob("*.py"))], ids=lambda page: page.name)
+def test_pages_and_examples_come_in_by_the_front_doors(page: Path) -> None:
+    code = page.read_text() if page.suffix == ".py" else "\n".join(blocks(page, "python"))
+    named = set(re.findall(r"^\s*from (segue[\w.]*) import", code, re.MULTILINE))
+    assert {name for name in named if not name.startswith("segue.integrations")} <= DOORS | DEEP

@@ -38,7 +38,7 @@ def error_table(error: PredictionError) -> Table:
     shown.add_column("observation", min_width=len("all / spread"))
     for steps in error.steps:
         shown.add_column(f"{steps} steps", justify="right")
-        shown.add_column("unchanged", justify="right", style="dim")
+        shown.add_column("still", justify="right", style="dim")
     for i, name in enumerate(error.names):
         pairs = zip(error.predicted[:, i], error.unchanged[:, i], strict=True)
         shown.add_row(name, *(_number(each, ".3g") for pair in pairs for each in pair))

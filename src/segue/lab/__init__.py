@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from segue.lab.compare import run as compare_methods
     from segue.lab.delays import Fixed
     from segue.lab.recipes import recipe_for
+    from segue.lab.report.table import console as console_table
+    from segue.lab.report.table import summarise
     from segue.lab.results import read as read_results
     from segue.lab.rollout import Scales, Timing
     from segue.lab.rollout import rollout as roll_out
@@ -24,9 +26,11 @@ _HOME = {
     "Scales": "rollout.Scales",
     "Timing": "rollout.Timing",
     "compare_methods": "compare.run",
+    "console_table": "report.table.console",
     "read_results": "results.read",
     "recipe_for": "recipes.recipe_for",
     "roll_out": "rollout.rollout",
+    "summarise": "report.table.summarise",
     "task": "tasks.tasks.task",
 }
 
@@ -36,9 +40,11 @@ __all__ = [
     "Scales",
     "Timing",
     "compare_methods",
+    "console_table",
     "read_results",
     "recipe_for",
     "roll_out",
+    "summarise",
     "task",
 ]
 
