@@ -10,9 +10,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from segue.robot import METRICS, episode_metrics
 from segue.lab import Fixed, Scales, Timing, roll_out, task
-from segue.learn import CarriedNoise, ContinuingPolicy, PredictivePolicy, PredictorTraining, Recipe, TrainingConfig, method, objective, train_policy, train_predictor
+from segue.learn import (
+    CarriedNoise,
+    ContinuingPolicy,
+    PredictivePolicy,
+    PredictorTraining,
+    Recipe,
+    TrainingConfig,
+    method,
+    objective,
+    train_policy,
+    train_predictor,
+)
+from segue.robot import METRICS, episode_metrics
 
 
 def main(updates: int) -> None:

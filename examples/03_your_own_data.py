@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.robot import nothing_to_continue
 from segue.learn import ContinuingPolicy, Legato, LegatoObjective, Recipe, load_episodes, train_policy
+from segue.robot import nothing_to_continue
 
 
 def write(path: Path, episodes: int = 20, steps: int = 60) -> None:

@@ -11,9 +11,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from segue.learn import ContinuingPolicy, Legato, LegatoObjective, bundled, train_policy
 from segue.lab import recipe_for
 from segue.lab.tasks.push_t_pixels import PushTPixels, drawn
+from segue.learn import ContinuingPolicy, Legato, LegatoObjective, bundled, train_policy
 from segue.robot import Plan, WindowQuantile
 
 DELAY = 4

@@ -13,10 +13,10 @@ from websockets import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from segue.robot import Plan, PolicyServer, PolicySpec, RemotePolicy, WindowQuantile, running
 from segue.lab import task
+from segue.learn import RTC, ContinuingPolicy, CrossFade, FinishedPolicy, config_for, policy_for
 from segue.links import frames
-from segue.learn import ContinuingPolicy, CrossFade, FinishedPolicy, RTC, config_for, policy_for
+from segue.robot import Plan, PolicyServer, PolicySpec, RemotePolicy, WindowQuantile, running
 
 
 def their_server(connection: ServerConnection) -> None:

@@ -4,8 +4,8 @@
     robot = segue.ContinuingPolicy(policy, segue.Legato())
     actions = robot.next_chunk(observation, continuation)      # (horizon, action), robot units
 
-The names below are imported when they are first used, so that a control process never loads torch. Each wing has a door of
-its own: `segue.robot` (NumPy only), `segue.learn` (torch), `segue.lab` (simulators, comparisons). Deeper modules are
+The names below are imported when they are first used, so that a control process never loads torch. Each wing has a door
+of its own: `segue.robot` (NumPy only), `segue.learn` (torch), `segue.lab` (simulators, comparisons). Deeper modules are
 internal.
 """
 

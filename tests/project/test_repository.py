@@ -162,6 +162,24 @@ def test_files_are_short_and_named_for_what_they_do(file: Path) -> None:
     assert file.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
 
 
+def lines_of(*parts: str) -> int:
+    files = [file for part in parts for file in MODULES if name_of(file).startswith(part)]
+    return sum(len(file.read_text().splitlines()) for file in files)
+
+
+def test_the_house_does_not_grow_unseen() -> None:
+    """Bounds a little above what there is: whoever needs more raises them, and says for what."""
+    assert lines_of("") <= 32_400
+    assert lines_of("errors.py", "robot.py", *(f"{floor}/" for floor in ROBOT_WING)) <= 9_100
+    for folder in {file.parent for file in MODULES}:
+        assert len(list(folder.glob("*.py"))) <= 16, folder
+
+
+@pytest.mark.parametrize("floor", ["serve", "policy_process", "doctor", "extras", "options", "screen"])
+def test_what_serves_and_drives_knows_nothing_of_the_laboratory(floor: str) -> None:
+    assert not any(module.startswith("segue.lab") for module in imports(PACKAGE / "cli" / f"{floor}.py"))
+
+
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_functions_are_short(file: Path) -> None:
     """At most 60 lines of code; docstrings are free."""
