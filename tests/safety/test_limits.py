@@ -330,3 +330,13 @@ def test_kinds_are_said_in_words_of_kinds() -> None:
     """As the last argument stood whether a joint is a displacement, before there were kinds."""
     with pytest.raises(SpecError, match=r"kinds \(False, True\)(.|\n)*Dimensions\.of"):
         replace(limits_of(2), kinds=(False, True))  # type: ignore[arg-type]
+
+
+def test_a_jump_to_the_mirrored_position_is_as_far_as_it_is() -> None:
+    """From rest at p to -p: the quick look must see the way between them, which is not their sum."""
+    limits = limits_of(velocity=1.0, acceleration=50.0, jerk=5000.0)
+    for place in (0.5, -0.5):
+        limiter = Limiter(limits, 0.01, [place])
+        commands = [limiter.step([wanted]) for wanted in [place] * 3 + [-place] * 20]  # first it is where it is wanted
+        assert_inside(np.array(commands), limits, 0.01, at_rest(np.array([place]), limits))
+        assert 0 < abs(commands[3][0] - place) < 0.01
