@@ -219,6 +219,7 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
     @seed(0)
     @settings(max_examples=100, database=None)
     @example([Fault("stop", 200, 1, 0.0)])  # what Hypothesis draws depends on the modules that are loaded
+    @example([Fault("suspend", 150, 1, 1.0)])
     @given(schedules(400))
     def collect(faults: Faults) -> None:
         runs.append(run(faults, 400))
