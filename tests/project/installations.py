@@ -114,9 +114,18 @@ def laboratory(bin_: Path, folder: Path) -> None:
     assert "naive" in (folder / "results" / "report.html").read_text()
 
 
+def python_of_robots() -> str | None:
+    """A Python 3.10 that runs; a name on the path may be a shim that leads nowhere."""
+    versions = sorted((Path.home() / ".pyenv" / "versions").glob("3.10.*/bin/python3.10"))
+    for python in filter(None, [shutil.which("python3.10"), *map(str, versions)]):
+        if subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0:
+            return python
+    return None
+
+
 def main() -> None:
     """Build, install, use."""
-    old = shutil.which("python3.10")
+    old = python_of_robots()
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
         build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(here), str(ROOT)]
