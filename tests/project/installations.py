@@ -24,15 +24,15 @@ LARGEST = 100
 ROBOT = """
 import sys
 import numpy as np
-from fakes.clock_robot_link import cell
-from fakes.point_mass import SPEC, PointMass
 from fakes.towards_policy import towards
 import segue
 from segue.links.address import Address
 from segue.links.client import RemotePolicy
 from segue.links.server import PolicyServer, running
-with running(PolicyServer(towards(1.0), Address(port=0))) as server, RemotePolicy(server.url) as policy:
-    chunk = policy.next_chunk(np.array([0, 0, 1, 1], np.float32), segue.Continuation.fresh())
+with running(PolicyServer(towards(1.0), Address(port=0))) as server:
+    policy = RemotePolicy(server.url)
+    chunk = policy.next_chunk(np.array([0, 0, 1, 1], np.float32), segue.nothing_to_continue(0, 2, 3))
+    policy.close()
 assert np.allclose(chunk[-1], 1), chunk
 try:
     segue.load("somewhere")
