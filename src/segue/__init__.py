@@ -88,24 +88,16 @@ _HOME = {
 }
 
 
-def _module(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if (missing := error.name or "").startswith("segue"):
-            raise
-        from segue.errors import MissingExtraError
-
-        raise MissingExtraError(missing, "learn", "what is learned") from error
-
-
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         value: Any = version("segue")
     elif name in _HOME:
-        value = getattr(_module(f"segue.{_HOME[name]}"), name)
+        from segue.errors import said_what_to_install
+
+        with said_what_to_install(f"segue.{name}"):
+            value = getattr(import_module(f"segue.{_HOME[name]}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

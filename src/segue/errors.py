@@ -17,7 +17,8 @@ Every message says what was got, what was expected, and what to change.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SegueError(Exception):
@@ -104,3 +105,26 @@ class MissingExtraError(SegueError):
             expected=f"Segue installed with its extra {extra!r}",
             change=f"pip install -c constraints.txt 'segue[{extra}]'",
         )
+
+
+_EXTRAS = {
+    "learn": ("torch", "safetensors", "accelerate"),
+    "lab": ("matplotlib", "jinja2", "markupsafe", "scipy", "mujoco", "gymnasium"),
+}
+
+
+@contextmanager
+def said_what_to_install(purpose: str) -> Iterator[None]:
+    """Raise `MissingExtraError` for a package of an extra that cannot be imported, whoever imports it.
+
+    Args:
+        purpose: What needs the package, for the message.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        for extra, packages in _EXTRAS.items():
+            if package in packages:
+                raise MissingExtraError(package, extra, purpose) from error
+        raise

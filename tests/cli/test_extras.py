@@ -13,9 +13,8 @@ from fakes.point_mass import demonstrations
 from fakes.recorded_runs import Run
 from fakes.served_policies import Affine
 from fakes.servers import served
-from segue.cli.extras import said_what_to_install
 from segue.data.episodes import save
-from segue.errors import MissingExtraError
+from segue.errors import MissingExtraError, said_what_to_install
 from segue.trace.file import read
 
 TESTS = Path(__file__).parents[1]

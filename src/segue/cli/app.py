@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 
 from segue.cli import comparison, doctor, recordings, reports, run, serve, training
-from segue.cli.extras import said_what_to_install
-from segue.errors import SegueError
+from segue.errors import SegueError, said_what_to_install
 
 app = typer.Typer(
     help="Action-chunking robot policies that continue without a seam.",

@@ -18,9 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from segue.cli.extras import said_what_to_install
 from segue.core.chunk import ChunkPolicy
-from segue.errors import SpecError
+from segue.errors import SpecError, said_what_to_install
 from segue.links.process import ANSWER_TIMEOUT
 from segue.links.worker import work
 from segue.plan.plan import Handover
