@@ -79,20 +79,30 @@ class RemoteError(SegueError):
 
 MANY = 20
 """Beyond so many names, an error shows those that are close."""
+CLOSE = 0.7
+"""Likeness from which on a name may have been meant: ``legatoo`` is legato, ``lean`` is not blend."""
 
 
 class UnknownNameError(SegueError):
-    """A name that is not in the list of what exists."""
+    """A name that is not in the list of what exists.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    Args:
+        kind: Of what there is.
+        name: That was given.
+        known: All that exist; a close one is suggested.
+        own: How one of the user's own is named, where that can be.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], own: str = "") -> None:
         known = sorted(known)
-        close = difflib.get_close_matches(name, known, n=3)
+        close = difflib.get_close_matches(name, known, n=3, cutoff=CLOSE)
         few = known if len(known) <= MANY or not close else close
         more = f" ({len(known) - len(few)} more: `segue list`)" if few is close else ""
+        otherwise = f"use one of the names above as {kind}" + (f"; one of your own is {own}" if own else "")
         super().__init__(
             got=f"unknown {kind} {name!r}",
             expected="one of " + ", ".join(few) + more,
-            change=f"did you mean {close[0]!r}?" if close else f"use one of the names above as {kind}",
+            change=f"did you mean {close[0]!r}?" if close else otherwise,
         )
 
 

@@ -8,7 +8,7 @@ from segue.data.episodes import Episodes
 from segue.data.episodes import load as load_episodes
 from segue.data.episodes import save as save_episodes
 from segue.data.lerobot.writer import save as save_lerobot
-from segue.methods.methods import method, objective
+from segue.methods.methods import Method, method, objective
 from segue.policies.autoencoder.autoencoder import AutoencoderConfig, refine
 from segue.policies.chunk_policy import ContinuingPolicy, FinishedPolicy
 from segue.policies.families import config_for, policy_for
@@ -47,6 +47,7 @@ __all__ = [
     "Hooks",
     "Legato",
     "LegatoObjective",
+    "Method",
     "Naive",
     "PredictivePolicy",
     "PredictorTraining",

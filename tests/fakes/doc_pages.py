@@ -12,7 +12,8 @@ from segue.cli.app import app
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+TUTORIALS = [*sorted((DOCS / "tutorials").glob("*.md")), *sorted((DOCS / "doors").glob("*.md"))]
+"""Pages that are followed from top to bottom in an empty folder."""
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",

@@ -127,6 +127,20 @@ def test_what_is_not_run_says_so_and_exists(page: Path) -> None:
             parse(words)
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in TUTORIALS if page.parent.name == "doors"], ids=lambda page: page.stem
+)
+def test_a_door_takes_at_most_five_commands(page: Path) -> None:
+    lines = [line for block in fenced(page) if block.language == "sh" for line in block.code.splitlines()]
+    assert 1 <= len(lines) <= 5
+
+
+def test_the_files_of_the_door_for_own_methods_are_the_examples() -> None:
+    blocks = {block.title: block.code for block in fenced(DOCS / "doors" / "own-method.md")}
+    for name in ("my_method.py", "my_task.py"):
+        assert blocks[name] == (DOCS.parent / "examples" / name).read_text()
+
+
 def test_a_line_that_fails_would_be_noticed(folder: Folder) -> None:
     with pytest.raises(AssertionError):
         folder.line("segue check nowhere.npz")

@@ -30,6 +30,7 @@ def evaluate(
         typer.Argument(help="of `segue train`, one per training seed", show_default="runs/<task>/seed-0"),
     ] = None,
     methods: options.Methods = COMPARED,
+    data: options.TaskData = None,
     delays: options.Delays = DELAYS,
     delay_model: options.DelayKind = "fixed",
     delay_trace: Annotated[
@@ -53,9 +54,9 @@ def evaluate(
     from segue.lab.tasks.tasks import task as find_task
     from segue.methods.methods import method
 
-    comparison = _comparison(task, methods, delays, delay_model, len(runs) if runs else 1, episodes)
+    comparison = _comparison(task, data, methods, delays, delay_model, len(runs) if runs else 1, episodes)
     if delay_trace:
-        comparison = replace(comparison, delays=(Recorded.from_file(delay_trace, find_task(task).dt),))
+        comparison = replace(comparison, delays=(Recorded.from_file(delay_trace, find_task(comparison.task).dt),))
     comparison = replace(
         comparison,
         execution_horizon=execution_horizon or comparison.execution_horizon,
@@ -78,6 +79,7 @@ def evaluate(
 def bench(
     task: options.TaskName,
     methods: options.Methods = COMPARED,
+    data: options.TaskData = None,
     delays: options.Delays = DELAYS,
     delay_model: options.DelayKind = "fixed",
     training_seeds: Annotated[int, typer.Option(min=1, help="policies of each kind")] = 3,
@@ -98,7 +100,7 @@ def bench(
     from segue.cli.reports import show
     from segue.lab import compare
 
-    comparison = _comparison(task, methods, delays, delay_model, training_seeds, episodes, updates)
+    comparison = _comparison(task, data, methods, delays, delay_model, training_seeds, episodes, updates)
     show(compare.run(
         comparison, runs=runs or Path("runs") / task, workers=workers,
         out=out or Path("results", *([] if delay_model == "fixed" else [delay_model]), task),
@@ -121,7 +123,7 @@ def demo(
 
     settings = tasks.task(DEMO_TASK)
     settings.simulator()  # a missing simulator should be known before minutes of training
-    comparison = _comparison(DEMO_TASK, DEMONSTRATED, DELAYS, "fixed", 1, DEMO_EPISODES, DEMO_UPDATES)
+    comparison = _comparison(DEMO_TASK, None, DEMONSTRATED, DELAYS, "fixed", 1, DEMO_EPISODES, DEMO_UPDATES)
     console.print(f"[bold]Segue[/] on {DEMO_TASK}: {settings.summary}")
     show(compare.run(comparison, runs=out, out=out, workers=workers, command=command_line(), console=console))
 
@@ -183,8 +185,9 @@ def list_() -> None:
     """
     from rich.table import Table
 
+    from segue.core import plugins
     from segue.lab.tasks import tasks
-    from segue.methods.methods import METHODS, OBJECTIVES, PREDICTORS
+    from segue.methods.methods import GROUP, METHODS, OBJECTIVES, PREDICTORS
     from segue.policies.families import FAMILIES
     from segue.policies.networks import NETWORKS
     from segue.policies.noise import NOISES
@@ -200,24 +203,35 @@ def list_() -> None:
     console.print(f"objectives: {', '.join(OBJECTIVES)}")
     console.print(f"families:   {', '.join(FAMILIES)}")
     console.print(f"networks:   {', '.join(NETWORKS)}")
+    if added := plugins.installed(GROUP):
+        console.print(f"methods of other packages: {', '.join(added)}")
     console.print(f"tasks:      {', '.join(tasks.names())}")
+    console.print("your own:   a method module:Name, a task module:TASK or gymnasium:<id>", highlight=False)
 
 
 def _comparison(
-    task: str, methods: str, delays: str, kind: str, seeds: int, episodes: int, updates: int | None = None
+    task: str,
+    data: Path | None,
+    methods: str,
+    delays: str,
+    kind: str,
+    seeds: int,
+    episodes: int,
+    updates: int | None = None,
 ) -> "Comparison":
     """A comparison under the task's recipe and execution horizon, from the words of the command line."""
     from segue.lab.compare import Comparison
     from segue.lab.delays import delay_model, parse_delays
     from segue.lab.recipes import recipe_for
     from segue.lab.tasks import tasks
-    from segue.methods.methods import method
+    from segue.lab.tasks.gymnasium_task import with_data
+    from segue.methods.methods import methods as named
 
-    settings, recipe = tasks.task(task), recipe_for(task)
+    settings, recipe = tasks.task(with_data(task, data)), recipe_for(task)
     return Comparison(
-        task=task,
+        task=settings.name,
         delays=tuple(delay_model(kind, steps) for steps in parse_delays(delays)),
-        methods=tuple(method(name) for name in dict.fromkeys(part.strip() for part in methods.split(","))),
+        methods=tuple(named(methods)),
         recipe=replace(recipe, updates=updates) if updates else recipe,
         training_seeds=seeds,
         episodes=episodes,

@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from segue.data.episodes import Episodes
 
 RECIPE = "task's"
-TaskName = Annotated[str, typer.Argument(help="adroit-door, push-t, wipe, metaworld/<task>, ...: `segue list`")]
+TaskName = Annotated[str, typer.Argument(help="of `segue list`, gymnasium:<id>, or your own, module:TASK")]
 OwnTask = Annotated[str | None, typer.Argument(help="a task with demonstrations of its own: `segue list`")]
 Data = Annotated[Path | None, typer.Option(help="yours, see docs/data.md: .npz, Zarr, HDF5, ...")]
 Recorded = Annotated[Path, typer.Argument(help="episodes: .npz, Zarr, HDF5 or LeRobot (docs/data.md)")]
-Method = Annotated[str, typer.Option(help="one of `segue list`")]
+TaskData = Annotated[Path | None, typer.Option(help="demonstrations, for a task of Gymnasium")]
+Method = Annotated[str, typer.Option(help="one of `segue list`, or your own, module:Name")]
 Methods = Annotated[
     str,
     typer.Option(
-        help="with commas, see `segue list`; settings behind colons: legato:gain=1:fade=0",
+        help="with commas: of `segue list`, or your own, module:Name; settings behind colons: legato:gain=1",
         show_default="those of the README's tables",
     ),
 ]

@@ -1,5 +1,6 @@
 """segue report | replay: what was measured, on the screen and as a page."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,10 @@ def report(
         Path | None, typer.Option(help="the HTML file", show_default="report.html beside the results")
     ] = None,
     film: Annotated[Path | None, typer.Option(help="run with the policies: film one seed under each method")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="of the film, with commas: of `segue list`, or module:Name")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="of the film, where it is one of your own: module:TASK")] = None,
     delay: Annotated[int, typer.Option(min=0, help="inference delay of the film, control steps")] = 8,
 ) -> None:
     """Write the report of results or of a recorded run.
@@ -34,7 +39,7 @@ def report(
 
     if is_trace(results):
         return _show_trace(results, out or results.with_suffix(".html"))
-    show(results, out, film, delay)
+    show(results, out, None if film is None else Film(film, delay, methods, task))
 
 
 @commands.command()
@@ -73,14 +78,30 @@ def _show_trace(path: Path, page: Path) -> None:
     _say_where(write_trace_report(trace, page, title=f"Run {path.stem}"))
 
 
-def show(path: Path, out: Path | None = None, film: Path | None = None, delay: int = 0) -> None:
+@dataclass(frozen=True)
+class Film:
+    """What is filmed.
+
+    Attributes:
+        run: Whose policies.
+        delay: Inference delay [control steps].
+        methods: With commas; None for those of the results that have a short name.
+        task: None for that of the results. One that imports a module is only taken from the user, not from a file.
+    """
+
+    run: Path
+    delay: int
+    methods: str | None = None
+    task: str | None = None
+
+
+def show(path: Path, out: Path | None = None, film: Film | None = None) -> None:
     """Results on the screen and as a page: `segue report`, and the end of every comparison.
 
     Args:
         path: The results.
         out: The page; None for one beside the results.
-        film: Run whose policies are filmed; None for no film.
-        delay: Of the film, control steps.
+        film: To go with it; None for none.
     """
     from segue.lab import results
     from segue.lab.report import table
@@ -99,7 +120,7 @@ def show(path: Path, out: Path | None = None, film: Path | None = None, delay: i
         console.print(verdict(summary), markup=False)
         for line in frontier_lines(summary):
             console.print(line, highlight=False, markup=False)
-        _say_where(write_report(content, page, {} if film is None else _films(content, film, delay)))
+        _say_where(write_report(content, page, {} if film is None else _films(content, film)))
 
 
 def _show_rates(content: "Results", page: Path) -> None:
@@ -117,13 +138,17 @@ def _say_where(page: Path) -> None:
     console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
-def _films(content: "Results", run: Path, delay: int) -> dict[str, bytes]:
-    from segue.lab.report.film import film
+def _films(content: "Results", film: Film) -> dict[str, bytes]:
+    from segue.lab.report.film import film as filmed
     from segue.lab.tasks import tasks
-    from segue.methods.methods import METHODS
+    from segue.methods.methods import METHODS, methods
 
-    name = content.task.name
-    rows = [METHODS[each.name] for each in content.methods if each.name in METHODS]
-    filmed = [each for each in rows if each.name in FILMED] or rows
+    name = film.task or content.task.name
+    if film.task is None and name not in tasks.names():
+        raise DataError(f"results of the task {name}", "a task that you name yourself", f"--task {name}")
+    there = [METHODS[each.name] for each in content.methods if each.name in METHODS]
+    usual = [each for each in there if each.name in FILMED] or there
+    rows = usual if film.methods is None else methods(film.methods)
     steps = tasks.task(name).execution_horizon
-    return {f"The same seed under each method, delay {delay}": film(name, run, filmed, delay, steps)}
+    title = f"The same seed under each method, delay {film.delay}"
+    return {title: filmed(name, film.run, rows, film.delay, steps)}

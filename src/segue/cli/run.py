@@ -16,6 +16,7 @@ def run_(
     task: options.TaskName,
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
     method: options.Method = "predictive",
+    data: options.TaskData = None,
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
     token: options.Token = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="of driving")] = 60.0,
@@ -42,10 +43,11 @@ def run_(
 
     from segue.cli import policy_process, robot
     from segue.lab.tasks import tasks
+    from segue.lab.tasks.gymnasium_task import with_data
     from segue.links.process import ProcessLink
 
     robot.check_numbers(seconds, rate)
-    settings = tasks.task(task)
+    settings = tasks.task(with_data(task, data))
     source = robot.source_of(run, method, server, seed, device, task)
     if token is not None:
         os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not

@@ -92,7 +92,8 @@ def train(
     )
     if task is not None:
         shown = ",".join(_methods_of(space + goal, predicts))
-        console.print(f"next:   segue eval {task} {home} --methods {shown}", highlight=False, soft_wrap=True)
+        given = f" --data {data}" if data else ""
+        console.print(f"next:   segue eval {task} {home}{given} --methods {shown}", highlight=False, soft_wrap=True)
 
 
 @commands.command("train-autoencoder")
@@ -186,17 +187,21 @@ def train_predictor(
 
 
 def _demonstrations(command: str, task: str | None, data: Path | None, reading: Reading) -> tuple["Episodes", str]:
-    """Demonstrations of a task or in ``data``, one of the two, and the name of their folder in runs."""
-    from segue.lab.tasks import tasks
+    """Demonstrations of a task or in ``data``, one of the two, and the name of their folder in runs.
 
-    if task is not None and data is None:
+    A task of Gymnasium has its demonstrations in ``data``.
+    """
+    from segue.lab.tasks import tasks
+    from segue.lab.tasks.gymnasium_task import PREFIX, with_data
+
+    if task is not None and (data is None or task.startswith(PREFIX)):
         if reading.given:
             raise DataError(
                 got=f"{', '.join(reading.given)} with the task {task}",
                 expected="these options with --data only",
                 change="leave them out: a task's demonstrations have a rate, a state, and cameras or none",
             )
-        return tasks.task(task).demonstrations(), task
+        return tasks.task(with_data(task, data)).demonstrations(), task
     if data is not None and task is None:
         return reading.load(data), data.stem
     raise DataError(

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segue.data import episodes as archives
-from segue.data import hdf5, zarr
+from segue.data import hdf5, minari, zarr
 from segue.data.declaration import declared
 from segue.data.episodes import Episodes
 from segue.data.lerobot import images, reader
 from segue.data.lerobot import layout as lerobot
 from segue.errors import DataError
 
-READ = "an .npz file, a Zarr store, HDF5 files or a data set of LeRobot"
+READ = "an .npz file, a Zarr store, HDF5 files or a data set of LeRobot or Minari"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _CONVERT = "write it as a data set of LeRobot with the project's own converter, or as .npz (docs/data.md has a recipe)"
 _FOREIGN = {
@@ -40,7 +40,7 @@ def load(
     fill_missing: bool = False,
     kind: Sequence[str] = (),
 ) -> Episodes:
-    """Read an ``.npz`` file (`segue.data.episodes`), a Zarr store, HDF5 files or a data set of LeRobot.
+    """Read an ``.npz`` file (`segue.data.episodes`), a Zarr store, HDF5 files or a data set of LeRobot or Minari.
 
     Args:
         path: File or folder.
@@ -81,6 +81,8 @@ def _read(
     if lerobot.is_data_set(path):
         _no_use(path, "recordings without a rate of their own: this data set names its rate", rate=rate)
         return reader.load(path, cameras=cameras, **named, **chosen)
+    if minari.is_data_set(path):
+        return minari.load(path, rate=rate, cameras=cameras, **named, **chosen)
     if hdf5.is_hdf5(path):
         return hdf5.load(path, rate=rate, cameras=cameras, **named, **chosen)
     _check_kind(path)
@@ -92,6 +94,8 @@ def cameras(path: Path) -> tuple[str, ...]:
     """Cameras whose pictures `load` reads where they are named; those of an ``.npz`` file need not be."""
     if lerobot.is_data_set(path):
         return images.coloured(lerobot.read_info(path))
+    if minari.is_data_set(path):
+        return minari.cameras(path)
     return hdf5.cameras(path) if hdf5.is_hdf5(path) else ()
 
 

@@ -9,6 +9,10 @@
       data/demo_0/actions                         (frames, action)
       data/demo_0/obs/NAME                        (frames, ...), pictures (frames, height, width, 3) uint8
 
+    main_data.hdf5                                Minari (see `segue.data.minari`): a file of episodes
+      episode_0/actions                           (frames, action)
+      episode_0/observations                      (frames + 1, observation), or a group of such arrays
+
 A key is one inside of an episode: ``observations/qpos``, ``obs/robot0_eef_pos``. Neither says its rate, except that
 robomimic's files often have it in ``env_args``. Only the arrays that are asked for are read; links to other files are
 not followed.
@@ -43,6 +47,8 @@ STATES = (
     ("obs/ee_states", "obs/gripper_states"),
 )
 """Where a state is looked for when none is named: the first of which an episode has all arrays."""
+_MINARI = re.compile("episode_[0-9]+")
+"""Groups at the top of a file of Minari."""
 _DENSEST = 1100
 """Numbers take at most this many times their room in the file; deflate reaches 1032. More is a claim, not data."""
 _DEEPEST = 4
@@ -74,10 +80,11 @@ def _order(name: str) -> list[tuple[int, int, str]]:
 
 @dataclass(frozen=True)
 class _Episode:
-    """Where one episode is: a group of a file."""
+    """Where one episode is: a group of a file, with so many observations beyond its actions, which are not read."""
 
     file: Path
     group: str
+    beyond: int = 0
 
     @property
     def where(self) -> str:
@@ -145,13 +152,15 @@ def cameras(path: Path) -> tuple[str, ...]:
 
 
 def _episodes_of(file: Path) -> list[_Episode]:
-    """The episodes of a file: itself, or the groups under ``data``."""
+    """The episodes of a file: itself, or the groups under ``data``, or Minari's."""
     with _opened(file) as content:
         data = content.get("data", getlink=True) and content.get("data")
         if hasattr(data, "keys"):
             groups = sorted((name for name in data if hasattr(data.get(name), "keys")), key=_order)
             if groups:
                 return [_Episode(file, f"/data/{name}") for name in groups]
+        if groups := sorted((name for name in content if _MINARI.fullmatch(name)), key=_order):
+            return [_Episode(file, f"/{name}", beyond=1) for name in groups]
         return [_Episode(file, "/")]
 
 
@@ -196,9 +205,8 @@ def _keys(episode: _Episode, state: str | None, action: str | None) -> tuple[tup
     with _group(episode) as group:
         there = _arrays(group)
     commands = separated(action, "--action") if action else next(((key,) for key in ACTIONS if key in there), ())
-    observed = (
-        separated(state, "--state") if state else next((each for each in STATES if set(each) <= there.keys()), ())
-    )
+    usual = (*STATES, *([_all_observed(there)] if episode.beyond else []))
+    observed = separated(state, "--state") if state else next((each for each in usual if set(each) <= there.keys()), ())
     missing = [key for key in (*observed, *commands) if key not in there]
     if missing or not commands or not observed:
         vectors = ", ".join(f"{key} {shape}" for key, shape in there.items() if not _pictured(key, shape))
@@ -213,6 +221,12 @@ def _keys(episode: _Episode, state: str | None, action: str | None) -> tuple[tup
             change="name them with --state and --action; several, separated by commas, are joined",
         )
     return observed, commands
+
+
+def _all_observed(there: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """Keys of all numbers under ``observations``, in alphabetical order."""
+    keys = (key for key, shape in there.items() if key.split("/")[0] == "observations" and not _pictured(key, shape))
+    return tuple(sorted(keys, key=lambda key: key.split("/")))
 
 
 def _array(group: Any, key: str, episode: _Episode) -> NDArray[Any]:
@@ -262,6 +276,7 @@ def _fitting(
     states: list[NDArray], actions: list[NDArray], episode: _Episode, sizes: dict[str, list[int]], keys: Sequence[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """State and action of an episode, as many rows of each and as wide as those before."""
+    states = [each[: len(each) - episode.beyond] for each in states]
     rows = {len(each) for each in (*states, *actions)}
     if len(rows) > 1 or 0 in rows:
         raise DataError(
@@ -339,7 +354,7 @@ def _pictures(episodes: list[_Episode], keys: Sequence[str], lengths: list[int])
         with _group(episode) as group:
             for key, store in stores.items():
                 dataset = _dataset(group, key, episode)
-                if len(dataset) != length:
+                if len(dataset) != length + episode.beyond:
                     raise DataError(f"{len(dataset)} pictures of {key!r} in {episode.where}", f"{length}", _AGAIN)
                 for frame in range(length):
                     picture = _decoded(dataset, frame, key)

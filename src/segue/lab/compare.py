@@ -13,6 +13,7 @@ from segue.data.episodes import Episodes
 from segue.lab import kept, results
 from segue.lab.delays import DelayModel, Fixed
 from segue.lab.processes import pool
+from segue.lab.report.page import write_report
 from segue.lab.results import CellResult, MethodFacts
 from segue.lab.sweep import Cell
 from segue.lab.tasks.tasks import Task, task
@@ -68,7 +69,7 @@ class Comparison:
 def run(
     comparison: Comparison, *, runs: Path, out: Path, workers: int, command: str, console: Console, extend: bool = False
 ) -> Path:
-    """Train what is missing, evaluate everything, write ``out / results.json``; returns its path.
+    """Train what is missing, evaluate everything, write results and report; returns the path of ``out / results.json``.
 
     Args:
         comparison: What is compared.
@@ -257,7 +258,7 @@ def evaluate(
     Args:
         comparison: What is compared.
         runs: One per training seed.
-        out: Folder of the results; ``out / cells`` keeps what is done, see `segue.lab.kept`.
+        out: Folder of ``results.json`` and ``report.html``; ``out / cells`` keeps what is done, see `segue.lab.kept`.
         workers: Processes.
         command: Noted in the results.
         console: Where progress is shown.
@@ -287,7 +288,9 @@ def evaluate(
         command=command,
         budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells), runs, before),
     )
-    return results.write(content, out / "results.json")
+    path = results.write(content, out / "results.json")
+    write_report(content, path.with_name("report.html"))
+    return path
 
 
 def _budget(

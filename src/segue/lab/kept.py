@@ -3,8 +3,8 @@
 folder/1f3a...json      the result of one cell, named by the hash of all that it is a function of, written in one step
 
 An interrupted comparison goes on where it stopped, and one that is extended by a method or a delay rolls out only what
-is new. A cell is a function of its settings, of the weights that it runs, of the simulators' versions, and of the part
-of this library that decides what happens in an episode.
+is new. A cell is a function of its settings, of the weights that it runs, of the simulators' versions, of the part of
+this library that decides what happens in an episode, and of the code of methods and tasks from elsewhere.
 """
 
 import hashlib
@@ -21,8 +21,9 @@ from msgspec.structs import replace
 import segue
 from segue.core import foreign
 from segue.errors import CheckpointError, DataError
+from segue.lab import results
 from segue.lab.results import CellResult, versions
-from segue.lab.sweep import Cell, run_cells
+from segue.lab.sweep import Cell, foreign_to, run_cells
 from segue.training import checkpoint
 
 _DECIDES = (
@@ -30,7 +31,7 @@ _DECIDES = (
     *(f"lab/{name}.py" for name in ("rollout", "scales", "delays", "twins", "sweep")),
 )
 """Parts of the library that decide what happens in an episode, and how it is measured."""
-_PACKAGES = ("torch", "numpy", "mujoco", "gymnasium-robotics", "metaworld", "gym-pusht", "pymunk", "robosuite")
+_PACKAGES = results.PACKAGES[1:]
 
 
 @cache
@@ -70,6 +71,7 @@ def name_of(cell: Cell) -> str:
         "weights": [_weights(path) for path in (cell.checkpoint, cell.autoencoder, cell.predictor)],
         "versions": dict.fromkeys(_PACKAGES, "") | versions(_PACKAGES),
         "library": _library(),
+        "foreign": foreign_to(cell),
     }
     text = json.dumps(checkpoint.as_json(content), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32] + ".json"

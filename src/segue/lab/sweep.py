@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from segue.core import plugins
 from segue.core.chunk import check_timing
 from segue.core.metrics import EpisodeRecord, episode_metrics
 from segue.core.robot import Simulator
@@ -15,7 +16,7 @@ from segue.lab.delays import DelayModel, Scaled
 from segue.lab.processes import pool
 from segue.lab.results import CellResult, Motion, Number, worst_seam
 from segue.lab.rollout import Scales, Timing, rollout
-from segue.lab.tasks.tasks import Task, task
+from segue.lab.tasks.tasks import TASKS, Task, task
 from segue.lab.twins import Followed, Twins
 from segue.methods.methods import Method
 from segue.methods.parts import predictor_of
@@ -147,6 +148,14 @@ def simulators(name: str, count: int) -> list[Simulator]:
     while len(made) < count:
         made.append(task(name).simulator())
     return made[:count]
+
+
+def foreign_to(cell: Cell) -> list[str]:
+    """What decides in a cell and is not of this library: hashes of code, and scales of the user's demonstrations."""
+    strategy = type(cell.method.strategy)
+    own = () if strategy.__module__.startswith("segue.") else (strategy,)
+    code = [plugins.source_of(each) for each in (*own, *task(cell.task).code)]
+    return code if cell.task in TASKS else [*code, repr(scales(cell.task))]
 
 
 def _policy(path: Path) -> Policy:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from segue.errors import SpecError
-from segue.methods.methods import method
+from segue.methods.methods import Method, method
 from segue.methods.parts import parts_of, predictor_of
 from segue.plan.plan import Handover
 from segue.policies.chunk_policy import ServingPolicy
@@ -13,12 +13,14 @@ from segue.training import checkpoint
 from segue.training.autoencoder import load_autoencoder
 
 
-def chunk_policy(run: Path, name: str, *, seed: int = 0, device: str = "cpu") -> tuple[ServingPolicy, Handover]:
+def chunk_policy(
+    run: Path, name: str | Method, *, seed: int = 0, device: str = "cpu"
+) -> tuple[ServingPolicy, Handover]:
     """The policy that a method needs, from a run of `segue train`, and how its chunks take over.
 
     Args:
         run: Folder of the run.
-        name: Of the method, see `segue.methods.methods.method`.
+        name: Of the method, see `segue.methods.methods.method`; or the method itself.
         seed: Of the noise.
         device: As torch names it.
 
@@ -27,7 +29,7 @@ def chunk_policy(run: Path, name: str, *, seed: int = 0, device: str = "cpu") ->
         UnknownNameError: No such method.
         SpecError: No such device.
     """
-    found = method(name)
+    found = method(name) if isinstance(name, str) else name
     parts = parts_of(run, [found])[found.name]
     policy = checkpoint.load(parts.policy).policy()
     codec = None if parts.autoencoder is None else load_autoencoder(parts.autoencoder)[0]

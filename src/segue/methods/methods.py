@@ -7,10 +7,11 @@ run/predictor           the run's predictor: chunks are made for the step at whi
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import Any, get_args, get_type_hints
 
+from segue.core import plugins
 from segue.errors import SpecError, UnknownNameError
 from segue.plan.plan import Handover
 from segue.policies.autoencoder.autoencoder import Codec, refine
@@ -233,8 +234,57 @@ METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 """All methods by name, in the order of reports."""
 
 
+GROUP = "segue.methods"
+"""Entry points with which a package adds methods."""
+
+
+def _own(base: str) -> Method:
+    """A method of somebody's own: `Method`, a strategy, or a class or a function that makes one of them.
+
+    Raises:
+        SpecError: It is none of them, cannot be made, or its settings cannot be read.
+        UnknownNameError: Its module has no such name, or its objective does not exist.
+    """
+    found = plugins.named(GROUP, base, f"the method {base!r}")
+    if isinstance(found, type) or not (isinstance(found, Method) or hasattr(found, "hooks")):
+        found = plugins.made(found, base, "method") if callable(found) else found
+    if not isinstance(found, Method) and callable(getattr(found, "hooks", None)):
+        if not is_dataclass(found):
+            raise SpecError(
+                got=f"the method {base!r}, an object of {type(found).__name__}",
+                expected="a strategy that is a dataclass: its fields are the settings, and are written to results",
+                change="put @dataclass(frozen=True) above its class",
+            )
+        found = Method(base, base.rpartition(":")[2], "plain", found, citation="")  # type: ignore[arg-type]
+    if not isinstance(found, Method):
+        raise SpecError(
+            got=f"the method {base!r}, which is {type(found).__name__}",
+            expected="a Method, a strategy with `hooks(prefix)`, or a class or function that makes one of them",
+            change="name another object of the module",
+        )
+    objective(found.policy)  # raises for one that does not exist
+    return replace(found, name=base, default=False)
+
+
+def _base(name: str) -> tuple[Method, list[str]]:
+    """The method that a name begins with, and its settings."""
+    base, *settings = name.split(":")
+    if base in METHODS:
+        return METHODS[base], settings
+    if base in plugins.installed(GROUP):
+        return _own(base), settings
+    if settings and "=" not in settings[0]:
+        return _own(f"{base}:{settings[0]}"), settings[1:]
+    known = {*METHODS, *plugins.installed(GROUP)}
+    raise UnknownNameError("method", base, known, own="my_module:Name, in the current folder or installed")
+
+
 def method(name: str) -> Method:
     """Method by name, with settings of its strategy behind colons where they are to differ: ``legato:gain=1:fade=0``.
+
+    ``my_module:Name`` is one of the user's own: a `Method`, a strategy, or a class or a function that makes one of them
+    without arguments; its settings stand behind it in the same way. Packages that are installed may give theirs short
+    names (`segue.core.plugins`).
 
     ``policy`` takes a policy that was trained with another objective, so that strategies meet other families:
     ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``. ``predictor``, ``noise`` and ``scale`` belong
@@ -242,12 +292,9 @@ def method(name: str) -> Method:
 
     Raises:
         UnknownNameError: There is no such method or setting; the message lists what exists.
-        SpecError: A setting has a value of another type.
+        SpecError: A setting has a value of another type, or the user's own is no method.
     """
-    base, *settings = name.split(":")
-    if base not in METHODS:
-        raise UnknownNameError("method", base, METHODS)
-    found = METHODS[base]
+    found, settings = _base(name)
     if not settings:
         return found
     changes = dict(_setting(found, text) for text in settings)
@@ -267,6 +314,11 @@ def method(name: str) -> Method:
         found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False,
         noise=noise, predictor=predictor,
     )  # fmt: skip
+
+
+def methods(names: str) -> list[Method]:
+    """Methods by their names, separated by commas, none twice."""
+    return [method(name) for name in dict.fromkeys(part.strip() for part in names.split(","))]
 
 
 def _noise(found: Method, changes: Mapping[str, Any]) -> Noise:
@@ -305,6 +357,9 @@ def _type_of(found: Method, key: str) -> type[int] | type[float]:
     return float if float in get_args(hints[key]) else int
 
 
+_TRUTH = {"true": True, "false": False}
+
+
 def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
     """One setting, read as the type that it has."""
     key, _, given = text.partition("=")
@@ -317,8 +372,8 @@ def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
     now = known[key]
     kind: type[int] | type[float] | type[str] = _type_of(found, key) if now is None else type(now)
     try:
-        return key, kind(given)
-    except ValueError as error:
+        return key, _TRUTH[given.lower()] if kind is bool else kind(given)
+    except (LookupError, ValueError) as error:
         raise SpecError(
             got=f"{text!r} for method {found.name}",
             expected=f"{key}=<{kind.__name__}>, such as {key}={8 if now is None else now}",

@@ -64,7 +64,7 @@ def film(name: str, run: Path, methods: Sequence[Method], delay: int, execution_
     """
     os.environ.setdefault("MUJOCO_GL", "egl")
     settings = task(name)
-    policies = [chunk_policy(run, method.name)[0] for method in methods]
+    policies = [chunk_policy(run, method)[0] for method in methods]
     every = max(round(1 / settings.dt / PICTURES_PER_SECOND), 1)
     pictures = {}
     for method, policy in zip(methods, policies, strict=True):

@@ -84,6 +84,8 @@ class Task:
         demonstrations: Reads, or makes, the demonstrations.
         groups: Makes, of the simulator, the physical quantities that the actions command, the one that says most about
             the motion first; unless it is said, the motion in its own units.
+        code: Classes and functions from outside of Segue that decide what happens in an episode; results that are kept
+            are not used again once their code has changed.
     """
 
     name: str
@@ -95,3 +97,4 @@ class Task:
     simulator: Callable[[], Simulator]
     demonstrations: Callable[[], Episodes]
     groups: Callable[[Any], tuple[Group, ...]] = groups_by_kind
+    code: tuple[Callable[..., Any], ...] = ()
