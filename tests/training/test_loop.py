@@ -21,7 +21,7 @@ from segue.strategies.training_time_rtc import TrainingTimeRTCObjective
 from segue.training import checkpoint
 from segue.training.config import TrainingConfig
 from segue.training.data import DemonstratedChunks
-from segue.training.loop import train
+from segue.training.loop import policy_loss, train
 from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
 
 CONFIG = replace(recipe().training, updates=10)
@@ -118,6 +118,26 @@ def test_what_is_saved_is_what_is_returned(tmp_path: Path) -> None:
     returned = stage(tmp_path)
     assert equal(state(checkpoint.load(tmp_path).policy()), state(returned))
     assert checkpoint.load(tmp_path).info["update"] == CONFIG.updates
+
+
+def test_several_pairs_of_an_observation_are_a_batch_of_that_observation_so_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy, episodes = fresh(), demonstrations()
+    chunks, index = DemonstratedChunks(episodes, policy), torch.tensor([3, 40, 70, 11])
+    generator = torch.Generator().manual_seed(1)
+    pair = FlowMatching().pair(chunks.batch(index.repeat(3), policy, (1, 4), generator), generator)
+    encoded, encode = list[int](), policy.units.encode
+
+    def counting(observation: Any) -> torch.Tensor:
+        encoded.append(len(observation))
+        return encode(observation)
+
+    monkeypatch.setattr(policy.units, "encode", counting)
+    together = policy_loss(policy, pair, chunks.seen(index), 0.0, generator)
+    assert encoded == [4]
+    apart = policy_loss(policy, pair, chunks.seen(index.repeat(3)), 0.0, generator)
+    torch.testing.assert_close(together, apart, rtol=1e-6, atol=0)
 
 
 def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:

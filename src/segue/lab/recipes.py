@@ -10,8 +10,8 @@ _RECIPE = Recipe(updates=4000, network_settings={"width": 512})
 _PUSH_T = replace(_RECIPE, relative=True)
 _OWN = {
     "push-t": _PUSH_T,
-    # Pictures cost what they cost: fewer, smaller batches
-    "push-t-pixels": replace(_PUSH_T, updates=2000, training=TrainingConfig(batch=128)),
+    # Looking at a picture costs more than answering: small batches, and eight pairs of noise and time for each
+    "push-t-pixels": replace(_PUSH_T, updates=20_000, training=TrainingConfig(batch=64, draws=8)),
 }
 
 

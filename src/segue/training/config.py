@@ -62,6 +62,8 @@ class TrainingConfig(KeptSchedule):
     """Settings of one stage of a policy's training; checkpoints are a multiple of ``own_refresh`` updates apart.
 
     Attributes:
+        draws: Training pairs of each observation in a batch, each with a noise and a flow time of its own. Pictures
+            are encoded once for all of them.
         observation_noise: Standard deviation of the noise on encoded observations: normalised states, and what is made
             of pictures.
         own_refresh: Updates between renewals of the policy's own chunks (self-conditioning).
@@ -74,13 +76,14 @@ class TrainingConfig(KeptSchedule):
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     ema: float = 0.999
+    draws: int = 1
     observation_noise: float = 0.02
     own_refresh: int = 500
     own_steps: int = 3
     own_elapsed: tuple[int, int] = (4, 16)
     checkpoint_every: int = 1000
 
-    least: ClassVar = dict.fromkeys(("updates", "batch", "own_refresh", "own_steps", "checkpoint_every"), 1)
+    least: ClassVar = dict.fromkeys(("updates", "batch", "draws", "own_refresh", "own_steps", "checkpoint_every"), 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

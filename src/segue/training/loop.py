@@ -28,7 +28,7 @@ def policy_loss(
 
     Args:
         policy: In training.
-        pair: What the network is given, and what it should answer.
+        pair: What the network is given, and what it should answer: as many as observations, or a multiple of them.
         observation: Robot units, batch axis first.
         noise: Standard deviation of the noise on the context.
         generator: Of cut and noise.
@@ -36,6 +36,7 @@ def policy_loss(
     if isinstance(observation, Observation) and isinstance(policy.units, SeeingUnits):
         observation = policy.units.augmented(observation, generator)
     context = policy.units.encode(observation)
+    context = context.repeat(len(pair.x) // len(context), 1)
     disturbance = torch.randn(context.shape, generator=generator).to(context.device)
     return policy.loss(pair, context + noise * disturbance)
 
@@ -78,7 +79,8 @@ def train(
             chunks.renew_own(average, config.own_steps, generator, objective.own_chunks)
         generator = generator_of(config.seed, update, process, purpose=0)
         index = torch.randint(0, len(chunks), (size,), generator=generator).to(policy.units.device)
-        pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
+        drawn = chunks.batch(index.repeat(config.draws), policy, config.own_elapsed, generator)
+        pair = objective.pair(drawn, generator)
         return pair, chunks.seen(index), config.observation_noise, generator
 
     said = {"training": asdict(config), "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
