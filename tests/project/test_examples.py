@@ -20,6 +20,7 @@ SMALL = {
     "07_openpi_both_ends.py": [],
     "my_method.py": [],
     "my_task.py": [],
+    "my_arm.py": [],
 }
 
 
