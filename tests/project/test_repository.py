@@ -39,7 +39,7 @@ FLOORS: dict[str, set[str]] = {
     "integrations": {"errors", *ROBOT_WING, *LEARNING_WING, "methods"},
     # the laboratory
     "lab": {"errors", *ROBOT_WING, *LEARNING_WING, "methods"},
-    "cli": {"errors", *ROBOT_WING, *LEARNING_WING, "methods", "lab"},
+    "cli": {"errors", *ROBOT_WING, *LEARNING_WING, "methods", "integrations", "lab"},
     "__main__": {"cli"},
 }
 WITHOUT_TORCH = ("errors.py", *(f"{floor}/" for floor in ROBOT_WING), "data/", "lab/tasks/")

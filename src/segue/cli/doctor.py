@@ -25,6 +25,9 @@ def doctor(
     run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
     method: options.Method = "predictive",
     server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
+    openpi: options.Openpi = None,
+    layout: options.Layout = options.ALOHA,
+    prompt: options.Prompt = "",
     token: options.Token = None,
 ) -> None:
     """Measure what this machine can promise a robot. It recommends rate, delay and execution horizon.
@@ -42,7 +45,8 @@ def doctor(
     advice = machine_notes(machine)
     console.print(f"torch: {_torch()}", markup=False, soft_wrap=True)
     advice.append(_timer(rate, seconds))
-    for name, policy in [*_devices(run, method), *_remote(server, token)]:
+    policies = [*_devices(run, method), *_remote(server, token), *_openpi(openpi, layout, prompt, rate, token)]
+    for name, policy in policies:
         latency = measure_latency(policy, time.perf_counter, CALLS)
         console.print(f"{name}: {_milliseconds(latency)}, horizon {policy.spec.horizon}")
         own = 1 / policy.spec.dt
@@ -121,3 +125,21 @@ def _remote(server: str | None, token: str | None) -> "list[tuple[str, ChunkPoli
     except SegueError as error:
         console.print(f"{server}: {error}", style="red", markup=False, highlight=False)
         return []
+
+
+def _openpi(
+    url: str | None, layout: str, prompt: str, rate: float, token: str | None
+) -> "list[tuple[str, ChunkPolicy]]":
+    """The policy of a server of openpi, asked with black pictures of the layout's size."""
+    if url is None:
+        return []
+    from segue.links import layouts
+    from segue.links.openpi import openpi_policy
+
+    found = layouts.layout(layout)
+    sees = found.example(found.rate or rate)
+    policy = openpi_policy(url, found, sees, any_actions=found.actions is None, prompt=prompt, token=token)
+    steps, actions = policy.spec.chunk_shape
+    at = 1 / policy.spec.dt
+    console.print(f"{url}: {steps} steps of {actions} actions, {steps / at:.3g} s at {at:g} Hz", highlight=False)
+    return [(url, policy)]

@@ -4,6 +4,8 @@ SOURCE says in JSON which policy to build; the two descriptors come from `segue.
 
     {"kind": "local", "run": "runs/adroit-door/seed-0", "method": "legato", "seed": 0, "device": "cpu", "threads": 1}
     {"kind": "remote", "url": "ws://127.0.0.1:8000"}        its token is the environment variable SEGUE_TOKEN
+    {"kind": "openpi", "url": "ws://127.0.0.1:8000", "layout": "aloha", "robot": {...}, "method": "cross-fade",
+     "prompt": "..."}                                       what a server of openpi does not say; its token as above
     {"kind": "import", "target": "my_package.policies:make", "arguments": {...}}
 
 An imported target is called with the arguments; it returns a chunk policy, or a chunk policy and a `Handover`.
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segue.core.chunk import ChunkPolicy
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError, said_what_to_install
 from segue.links.process import ANSWER_TIMEOUT
 from segue.links.worker import work
@@ -27,6 +30,8 @@ from segue.plan.plan import Handover
 Source = dict[str, Any]
 TOKEN = "SEGUE_TOKEN"
 """Environment variable of a server's token."""
+WITHOUT_TORCH: Final = {"naive": Handover.CONTINUE, "naive-restart": Handover.RESTART, "sync": Handover.WAIT}
+"""Methods that leave finished chunks as they are, and how these take over."""
 _DEADLINE: Final = 0.75 * ANSWER_TIMEOUT
 """For answers of a server [s]: when it hangs, that is said, and not that the policy process hangs."""
 
@@ -48,6 +53,13 @@ def remote(url: str) -> Source:
     return {"kind": "remote", "url": url}
 
 
+def openpi(url: str, layout: str, robot: PolicySpec, method: str, prompt: str = "") -> Source:
+    """A policy that a server of openpi runs, for what this robot sees and takes; its token as for `remote`."""
+    return {
+        "kind": "openpi", "url": url, "layout": layout, "robot": robot.said(), "method": method, "prompt": prompt,
+    }  # fmt: skip
+
+
 def imported(target: str, **arguments: Any) -> Source:
     """A policy that a function of somebody's package makes."""
     return {"kind": "import", "target": target, "arguments": arguments}
@@ -65,7 +77,7 @@ def build(source: Source) -> tuple[ChunkPolicy, Handover]:
         SpecError: It describes none.
         CheckpointError: Nothing of the kind was trained.
     """
-    kinds = {"local": _local, "remote": _remote, "import": _imported}
+    kinds = {"local": _local, "remote": _remote, "openpi": _openpi, "import": _imported}
     kind = source.get("kind")
     if kind not in kinds:
         raise SpecError(f"a policy of kind {kind!r}", f"one of {', '.join(kinds)}", "correct the description")
@@ -103,6 +115,21 @@ def _remote(url: str) -> tuple[ChunkPolicy, Handover]:
     policy = RemotePolicy(url, token=os.environ.get(TOKEN), deadline=_DEADLINE)
     assert policy.card is not None  # nobody has told what another server serves
     return policy, policy.card.handover
+
+
+def _openpi(url: str, layout: str, robot: Source, method: str, prompt: str) -> tuple[ChunkPolicy, Handover]:
+    from segue.links import layouts
+    from segue.links.openpi import openpi_policy
+
+    policy = openpi_policy(
+        url, layouts.layout(layout), PolicySpec.of(robot), prompt=prompt, token=os.environ.get(TOKEN),
+        deadline=_DEADLINE,
+    )  # fmt: skip
+    if method in WITHOUT_TORCH:
+        return policy, WITHOUT_TORCH[method]
+    with said_what_to_install(f"method {method!r}"):
+        from segue.integrations.openpi import continued
+    return continued(policy, method)
 
 
 def _imported(target: str, arguments: dict[str, Any]) -> tuple[ChunkPolicy, Handover]:
