@@ -48,9 +48,9 @@ def local(run: Path, method: str, *, seed: int = 0, device: str = "cpu", threads
     }
 
 
-def remote(url: str) -> Source:
-    """A policy that a server runs; the environment variable `TOKEN` has its token."""
-    return {"kind": "remote", "url": url}
+def remote(url: str, prompt: str = "") -> Source:
+    """A policy that a server runs, told what to do; the environment variable `TOKEN` has its token."""
+    return {"kind": "remote", "url": url} | ({"prompt": prompt} if prompt else {})
 
 
 def openpi(url: str, layout: str, robot: PolicySpec, method: str, prompt: str = "") -> Source:
@@ -109,10 +109,10 @@ def _local(run: str, method: str, seed: int, device: str, threads: int) -> tuple
     return chunk_policy(Path(run), method, seed=seed, device=device)
 
 
-def _remote(url: str) -> tuple[ChunkPolicy, Handover]:
+def _remote(url: str, prompt: str = "") -> tuple[ChunkPolicy, Handover]:
     from segue.links.client import RemotePolicy
 
-    policy = RemotePolicy(url, token=os.environ.get(TOKEN), deadline=_DEADLINE)
+    policy = RemotePolicy(url, token=os.environ.get(TOKEN), deadline=_DEADLINE, prompt=prompt)
     assert policy.card is not None  # nobody has told what another server serves
     return policy, policy.card.handover
 

@@ -34,6 +34,7 @@ _SHIPPED: Final = Path(__file__).with_name("layouts")
 LAYOUTS: Final = tuple(sorted(file.stem for file in _SHIPPED.glob("*.toml")))
 """Those that are shipped."""
 _LARGEST_FILE: Final = 2**16  # [bytes]
+_SAME_RATE: Final = 1e-5
 _Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 _Size = Annotated[int, Meta(ge=1, le=LARGEST)]
 _Numbers = _Size | Annotated[tuple[_Name, ...], Meta(min_length=1)]
@@ -90,8 +91,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SpecError(f"a layout for {self.actions} actions", f"{len(takes)}: {_some(takes)}", _YOURS)
         if isinstance(self.actions, tuple):
             check_names("action", self.actions, takes, "a layout", "the robot", _YOURS)
-        if self.rate is not None:
-            robot.check_period(1 / self.rate, "the layout says", "run at the rate of the policy's demonstrations")
+        if self.rate is not None and abs(self.rate * robot.dt - 1) > _SAME_RATE:
+            raise SpecError(
+                f"a run at {1 / robot.dt:g} Hz", f"{self.rate:g} Hz, for which the layout's actions are",
+                "run at the rate of the policy's demonstrations (--rate), or correct the rate of the layout",
+            )  # fmt: skip
 
     def example(self, rate: float) -> PolicySpec:
         """A robot that has what the layout asks for, to try a server with.
