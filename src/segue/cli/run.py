@@ -84,8 +84,9 @@ def run_(
             )
         link = ProcessLink(policy_process.argv(source))
         undo.callback(link.close)
-        whom = whom or driven(task, robot, chosen)
-        undo.callback(whom.release)
+        if whom is None:
+            whom = driven(task, robot, chosen)
+            undo.callback(whom.release)
         spec, hello = whom.robot.spec, link.hello()
         check = hello.spec.check_fits if openpi is None else hello.spec.check_dimensions  # its layout says the period
         check(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
