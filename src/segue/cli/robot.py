@@ -208,8 +208,11 @@ def _summary(executor: Executor, ending: Ending, episodes: Episodes, path: Path,
         highlight=False, markup=False,
     )  # fmt: skip
     trace = read(path)
-    for table in console_tables(summarise_run(trace), measures_of(episode_records(trace))):
+    summary = summarise_run(trace)
+    for table in console_tables(summary, measures_of(episode_records(trace))):
         console.print(table)
+    if "slower" in summary.as_planned:
+        console.print(f"{summary.as_planned} (segue doctor measures what is possible)", highlight=False, soft_wrap=True)
     if said.root_cause:
         console.print(f"policy: {said.root_cause}", markup=False)
     console.print(f"trace:     {path}", soft_wrap=True)
