@@ -35,6 +35,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == 0, done.output
+        print(name, done.output)  # with the time of an inference, for docs/doors/openpi.md: pytest -s
         return servers.pop()
 
     return command
