@@ -17,7 +17,7 @@ from fakes.openpi_server import Openpi, towards
 from fakes.point_mass import SPEC, PointMass
 from fakes.robot_pc import without
 from segue.cli import app, doctor, policy_process
-from segue.cli.openpi import sees_and_takes, source_for
+from segue.cli.policy_process import sees_and_takes, source_for
 from segue.cli.run import run_
 from segue.core.chunk import nothing_to_continue
 from segue.errors import SegueError, SpecError

@@ -233,7 +233,7 @@ def _openpi(
     """The policy of a server of openpi, asked with black pictures, for a robot or for whatever the layout is for."""
     if url is None:
         return []
-    from segue.cli.openpi import sees_and_takes
+    from segue.cli.policy_process import sees_and_takes
     from segue.links import layouts
     from segue.links.openpi import openpi_policy
 

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from segue.core.chunk import ChunkPolicy
+from segue.core.robot import RobotSpec
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError, said_what_to_install
+from segue.links.layouts import layout as laid_out
 from segue.links.process import ANSWER_TIMEOUT
 from segue.links.worker import work
 from segue.plan.plan import Handover
@@ -58,6 +60,32 @@ def openpi(url: str, layout: str, robot: PolicySpec, method: str, prompt: str = 
     return {
         "kind": "openpi", "url": url, "layout": layout, "robot": robot.said(), "method": method, "prompt": prompt,
     }  # fmt: skip
+
+
+def source_for(robot: RobotSpec, dt: float, url: str, arrangement: str, method: str, prompt: str) -> Source:
+    """What the policy process is told to build.
+
+    Args:
+        robot: Is driven.
+        dt: Control period of the run [s].
+        url: Of the server.
+        arrangement: Name or file of a layout.
+        method: Works around finished chunks.
+        prompt: What is to be done.
+
+    Raises:
+        SpecError: There is no such layout, or it is not for this robot.
+    """
+    sees = sees_and_takes(robot, dt)
+    laid_out(arrangement).check(sees)
+    return openpi(url, arrangement, sees, method, prompt)
+
+
+def sees_and_takes(robot: RobotSpec, dt: float) -> PolicySpec:
+    """A policy for a robot, of chunks of one action: its server will say how long they are."""
+    return PolicySpec(
+        1, dt, robot.observation_names, robot.action_names, robot.cameras, robot.kinds, robot.observation_kinds
+    )
 
 
 def imported(target: str, **arguments: Any) -> Source:
@@ -118,11 +146,10 @@ def _remote(url: str, prompt: str = "") -> tuple[ChunkPolicy, Handover]:
 
 
 def _openpi(url: str, layout: str, robot: Source, method: str, prompt: str) -> tuple[ChunkPolicy, Handover]:
-    from segue.links import layouts
     from segue.links.openpi import openpi_policy
 
     policy = openpi_policy(
-        url, layouts.layout(layout), PolicySpec.of(robot), prompt=prompt, token=os.environ.get(TOKEN),
+        url, laid_out(layout), PolicySpec.of(robot), prompt=prompt, token=os.environ.get(TOKEN),
         deadline=_DEADLINE,
     )  # fmt: skip
     if method in WITHOUT_TORCH:

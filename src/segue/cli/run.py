@@ -58,7 +58,7 @@ def run_(
     from segue.cli import policy_process, start
     from segue.cli import robot as control
     from segue.cli.driven import check_whom, driven
-    from segue.cli.openpi import source_for
+    from segue.cli.policy_process import source_for
     from segue.cli.robots import options_of
     from segue.links.process import ProcessLink
     from segue.safety.limits_file import read_limits, unlimited
