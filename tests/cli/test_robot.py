@@ -21,7 +21,7 @@ from fakes.linked_policies import PATIENCE
 from fakes.served_policies import Affine
 from fakes.servers import served
 from fakes.towards_policy import FAST, HORIZON, SPEC
-from segue.cli import policy_process, robot
+from segue.cli import driven, policy_process, robot, robots
 from segue.cli.robot import LATENCIES, Motion, plan_for
 from segue.cli.run import run_
 from segue.core.chunk import Continuation, Past, nothing_to_continue, surprise_of
@@ -39,6 +39,7 @@ from segue.methods.methods import METHODS, objective
 from segue.plan.plan import Handover
 from segue.plan.trigger import QueueThreshold
 from segue.runtime.executor import Executor, Tolerance
+from segue.runtime.operated import Wish
 from segue.trace.file import read
 from segue.trace.measures import latencies, robot_spec
 from segue.trace.replay import replay
@@ -59,7 +60,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(tasks, "task", lambda name: task_of(20))
 
-    def command(speed: float = 1.0, **changes: Any) -> int:
+    def command(task: str | None = "point-mass", speed: float = 1.0, **changes: Any) -> int:
         monkeypatch.setattr(
             policy_process,
             "local",
@@ -68,7 +69,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         settings: dict[str, Any] = {"method": "legato", "seconds": 1.0, "seed": 0, "trace": tmp_path / "trace"}
         try:
             with pytest.raises(typer.Exit) as ended:
-                run_("point-mass", **{**settings, **changes})
+                run_(task, **{**settings, **changes})
             return ended.value.exit_code
         finally:
             (tmp_path / "said").write_text(capsys.readouterr().out)
@@ -212,6 +213,61 @@ def test_fault_24_a_fault_is_said_where_a_run_cannot_be_summed_up(
     monkeypatch.setattr(robot, "_summary", closed)
     with pytest.raises(RobotError, match=r"no actions for 0\.2 s"):
         run(speed=1e300, seconds=PATIENCE)
+
+
+class Own:
+    """A point mass that is no simulator."""
+
+    def __init__(self) -> None:
+        mass, self.stopped = point_mass.PointMass(FAST), 0
+        self.spec, self.observe, self.send, self.hold = mass.spec, mass.observe, mass.send, mass.hold
+        self.start = mass.target.astype(np.float64)
+
+    def rest(self) -> np.ndarray:
+        return self.start
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+def test_a_robot_of_ones_own_is_driven_as_a_simulator_is(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, file = Own(), tmp_path / "arm.toml"
+    file.write_text('[joints."target x"]\nvelocity = 0.5\nacceleration = 20\njerk = 2000\n')
+    monkeypatch.setitem(robots.PREFIXES, "mine", lambda rest, options: own)
+    assert run("runs/x", robot="mine:left", limits=file, seconds=2.0) == 0
+    trace = read(tmp_path / "trace")
+    assert replay(trace).difference is None
+    assert len(np.unique(trace.ticks["epoch"])) == 1  # it is never reset
+    assert trace.ticks["action"][0] == pytest.approx(own.start, abs=0.5 * FAST.dt)
+    assert np.abs(np.diff(trace.ticks["action"][:, 0])).max() <= 0.5 * FAST.dt * (1 + 1e-9)
+    assert own.stopped >= 2  # at the end of the run, and when it is let go of
+    said = (tmp_path / "said").read_text()
+    assert "no limit of velocity for target y" in said
+    assert "episodes solved" not in said
+    assert "segue eval" not in said
+
+
+def test_a_robot_of_ones_own_is_stopped_where_its_run_does_not_begin(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Own()
+    own.spec = replace(FAST, action_names=("x", "y"))
+    monkeypatch.setitem(robots.PREFIXES, "mine", lambda rest, options: own)
+    with pytest.raises(SpecError, match="run the policy of this robot"):
+        run("runs/x", robot="mine:left")
+    assert own.stopped == 1
+    with pytest.raises(SpecError, match="a robot without a policy"):
+        run(None, robot="mine:left")
+
+
+def test_an_operator_ends_a_run_before_its_time(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driven, "made", lambda name: [Wish.STOP])
+    assert run(seconds=PATIENCE, operator="pedal:wishes") == 0
+    assert "stopped by the operator" in (tmp_path / "said").read_text()
 
 
 def hello() -> Hello:

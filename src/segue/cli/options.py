@@ -41,7 +41,7 @@ Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi, suc
 Layout = Annotated[str, typer.Option(help="how openpi is told what is seen: aloha, droid, libero or a TOML file")]
 Prompt = Annotated[str, typer.Option(help="what is to be done, for policies that are told")]
 Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
-RobotName = Annotated[str | None, typer.Option(help="of your own, module:Class: docs/doors/own-robot.md")]
+RobotName = Annotated[str | None, typer.Option(help="yours, module:Class (docs/doors)")]
 RobotOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what it is made with, if anything")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]
 

@@ -34,15 +34,17 @@ def run_(
     trigger: Annotated[str, typer.Option(help="fixed, queue:<actions> or continuous")] = "fixed",
     delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
     limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
-    velocity: Annotated[float, typer.Option(min=0, help="limit of every action, per second")] = float("inf"),
-    acceleration: Annotated[float, typer.Option(min=0, help="the same, per second squared")] = float("inf"),
-    jerk: Annotated[float, typer.Option(min=0, help="the same, per second cubed")] = float("inf"),
-    operator: Annotated[
-        str | None, typer.Option(help="module:function, of a pedal or gamepad", show_default="keys")
-    ] = None,
+    velocity: Annotated[
+        float, typer.Option(min=0, show_default=False, help="limit of every action, per second")
+    ] = float("inf"),
+    acceleration: Annotated[
+        float, typer.Option(min=0, show_default=False, help="the same, per second squared")
+    ] = float("inf"),
+    jerk: Annotated[float, typer.Option(min=0, show_default=False, help="the same, per second cubed")] = float("inf"),
+    operator: Annotated[str | None, typer.Option(help="module:function of a pedal; else keys")] = None,
     seed: Annotated[int, typer.Option(help="of the first episode")] = 10_000,
     device: options.Device = "cpu",
-    trace: Annotated[Path | None, typer.Option(help="to write", show_default="new, in runs/<task>/run")] = None,
+    trace: Annotated[Path | None, typer.Option(help="to write", show_default="in runs/<task>/run")] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
 ) -> None:
     """Drive a robot or a simulator in real time. The policy has a process of its own; every tick is recorded.
@@ -55,7 +57,7 @@ def run_(
     import time
     from contextlib import ExitStack, closing
 
-    from segue.cli import policy_process, start
+    from segue.cli import policy_process
     from segue.cli import robot as control
     from segue.cli.driven import check_whom, driven
     from segue.cli.policy_process import source_for
@@ -92,7 +94,7 @@ def run_(
         check(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
         dt = 1 / rate if rate else spec.dt
         steps = execution_horizon or whom.execution_horizon(hello.spec.horizon)
-        plan = start.planned(link, hello, dt, steps, delay_quantile, trigger)
+        plan = control.planned(link, hello, dt, steps, delay_quantile, trigger)
         motion = control.Motion(velocity, acceleration, jerk, given)
         ladder = motion.ladder(whom.robot, dt)  # before room is taken for a trace
         if robot is not None or given is not None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fakes.towards_policy import SPEC
-from segue.cli import start
-from segue.cli.start import planned, settled
+from segue.cli import robot as start
+from segue.cli.robot import planned, settled
 from segue.core.observation import Observed
 from segue.errors import PolicyError, TimingError
 from segue.links.link import Answer, Hello
