@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fakes.point_mass import demonstrations, policy
 from fakes.served_policies import WAIT
 from segue.cli import app
 from segue.core.chunk import nothing_to_continue
-from segue.errors import RemoteError, SegueError
+from segue.errors import MissingExtraError, RemoteError, SegueError
 from segue.links.card import Card
 from segue.links.client import RemotePolicy
 from segue.links.server import PolicyServer
@@ -151,3 +152,29 @@ def test_fault_18_what_cannot_be_served_is_said(run: Path, arguments: list[str],
     done = CliRunner().invoke(app.app, ["serve", str(run), "--port", "0", *arguments])
     assert isinstance(done.exception, SegueError)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "nothing to serve"),
+        (("RUN", "--lerobot", "FOLDER"), "a run and a folder of LeRobot"),
+        (("--lerobot", "FOLDER"), "without --rate"),
+        (("--lerobot", "FOLDER", "--rate", "30", "--method", "no-such"), "no-such"),
+        (("--lerobot", "RUN", "--rate", "30"), "without config.json"),
+    ],
+)
+def test_what_is_served_is_named_once_and_whole(words: tuple[str, ...], why: str, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    places = {"RUN": str(run), "FOLDER": str(tmp_path)}
+    done = CliRunner().invoke(app.app, ["serve", *(places.get(word, word) for word in words)])
+    assert isinstance(done.exception, SegueError)
+    assert why in str(done.exception)
+
+
+@pytest.mark.skipif(find_spec("lerobot") is not None, reason="LeRobot is installed")
+def test_without_lerobot_its_policies_say_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    done = CliRunner().invoke(app.app, ["serve", "--lerobot", str(tmp_path), "--rate", "30"])
+    assert isinstance(done.exception, MissingExtraError)
+    assert "lerobot" in done.exception.change

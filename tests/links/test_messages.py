@@ -168,13 +168,15 @@ def test_an_answer_says_how_surprising_the_robot_was_if_anybody_knows(surprise: 
     question = messages.decode_question(frames.entries(openpi_frame(GOOD)), CARD)
     frame = messages.encode_answer(np.zeros((8, 2)), question, SPEC, {}, surprise)
     assert ("segue/surprise" in msgspec.msgpack.decode(frame)) == (not np.isnan(surprise))
-    np.testing.assert_equal(messages.decode_answer(frame, SPEC).surprise, surprise)
+    np.testing.assert_equal(messages.decode_answer(frame, SPEC.chunk_shape).surprise, surprise)
 
 
 @pytest.mark.parametrize(("surprise", "code"), [(-0.1, "range"), (float("nan"), "range"), ("much", "type")])
 def test_fault_17_a_surprise_that_is_none_is_refused(surprise: Any, code: str) -> None:
     with pytest.raises(WireError) as refused:
-        messages.decode_answer(openpi_frame({"actions": np.zeros((8, 2)), "segue/surprise": surprise}), SPEC)
+        messages.decode_answer(
+            openpi_frame({"actions": np.zeros((8, 2)), "segue/surprise": surprise}), SPEC.chunk_shape
+        )
     assert (refused.value.code, refused.value.field) == (code, "segue/surprise")
 
 
@@ -182,7 +184,7 @@ def test_an_answer_arrives_with_what_its_question_was_known_by() -> None:
     question = messages.decode_question(frames.entries(openpi_frame(GOOD)), CARD)
     actions = np.arange(16, dtype=np.float64).reshape(8, 2)
     frame = messages.encode_answer(actions, question, SPEC, {"infer_ms": 1.5})
-    got = messages.decode_answer(frame, SPEC)
+    got = messages.decode_answer(frame, SPEC.chunk_shape)
     assert got.actions.tolist() == actions.tolist()
     assert (got.id, got.timing) == (1, {"infer_ms": 1.5})
     plain = msgspec.msgpack.decode(frame)
@@ -205,14 +207,14 @@ def test_fault_6_no_such_action_is_sent_or_received(actions: np.ndarray, code: s
         messages.encode_answer(actions, question, SPEC, {})
     assert refused.value.code == code
     with pytest.raises(WireError) as refused:
-        messages.decode_answer(openpi_frame({"actions": actions}), SPEC)
+        messages.decode_answer(openpi_frame({"actions": actions}), SPEC.chunk_shape)
     assert refused.value.code == code
 
 
 @pytest.mark.parametrize("timing", [{"infer_ms": "long"}, 5, {b"__npgeneric__": True}])
 def test_what_others_write_about_time_does_not_matter(timing: Any) -> None:
     frame = openpi_frame({"actions": np.zeros((8, 2)), "server_timing": timing, "policy_timing": {"infer_ms": 3.0}})
-    assert messages.decode_answer(frame, SPEC).timing == {}
+    assert messages.decode_answer(frame, SPEC.chunk_shape).timing == {}
 
 
 def test_a_card_arrives_as_it_was_written() -> None:

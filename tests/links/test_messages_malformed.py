@@ -32,7 +32,7 @@ def request_with_pictures(frame: bytes) -> None:
 
 
 def answer(frame: bytes) -> None:
-    messages.decode_answer(frame, SPEC)
+    messages.decode_answer(frame, SPEC.chunk_shape)
 
 
 def greeting(frame: bytes) -> None:

@@ -33,6 +33,9 @@ def doctor(
     run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
     method: options.Method = "predictive",
     server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
+    openpi: options.Openpi = None,
+    layout: options.Layout = options.ALOHA,
+    prompt: options.Prompt = "",
     token: options.Token = None,
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
@@ -56,7 +59,8 @@ def doctor(
         advice.append(_timer(asked or USUAL, seconds))
         if driver is not None:
             advice.append(_observing(driver, asked or USUAL)[0])
-    policies = [*_devices(run, method), *_remote(server, token)]
+    theirs = _openpi(openpi, layout, prompt, asked, driver, token)
+    policies = [*_devices(run, method), *_remote(server, token), *theirs]
     for name, policy in policies:
         latency = measure_latency(policy, time.perf_counter, CALLS)
         console.print(f"{name}: {_milliseconds(latency)}, horizon {policy.spec.horizon}")
@@ -221,3 +225,24 @@ def _remote(server: str | None, token: str | None) -> "list[tuple[str, ChunkPoli
     except SegueError as error:
         complaints.print(f"error: {server}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return []
+
+
+def _openpi(
+    url: str | None, layout: str, prompt: str, rate: float | None, robot: "Robot | None", token: str | None
+) -> "list[tuple[str, ChunkPolicy]]":
+    """The policy of a server of openpi, asked with black pictures, for a robot or for whatever the layout is for."""
+    if url is None:
+        return []
+    from segue.cli.policy_process import sees_and_takes
+    from segue.links import layouts
+    from segue.links.openpi import openpi_policy
+
+    found = layouts.layout(layout)
+    rate = rate or found.rate or USUAL
+    sees = found.example(rate) if robot is None else sees_and_takes(robot.spec, 1 / rate)
+    unknown = robot is None and found.actions is None
+    policy = openpi_policy(url, found, sees, any_actions=unknown, prompt=prompt, token=token)
+    steps, actions = policy.spec.chunk_shape
+    at = 1 / policy.spec.dt
+    console.print(f"{url}: {steps} steps of {actions} actions, {steps / at:.3g} s at {at:g} Hz", highlight=False)
+    return [(url, policy)]

@@ -37,6 +37,10 @@ PolicyUpdates = Annotated[int | None, typer.Option(min=2, help="optimiser steps"
 Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="as torch names it")]
+ALOHA = "aloha"
+Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi, such as ws://gpu:8000")]
+Layout = Annotated[str, typer.Option(help="how openpi is told what is seen: aloha, droid, libero or a TOML file")]
+Prompt = Annotated[str, typer.Option(help="what is to be done, for policies that are told")]
 Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
 RobotName = Annotated[str | None, typer.Option(help="yours, module:Class (docs/doors)")]
 RobotOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what it is made with, if anything")]

@@ -4,6 +4,8 @@ SOURCE says in JSON which policy to build; the two descriptors come from `segue.
 
     {"kind": "local", "run": "runs/adroit-door/seed-0", "method": "legato", "seed": 0, "device": "cpu", "threads": 1}
     {"kind": "remote", "url": "ws://127.0.0.1:8000"}        its token is the environment variable SEGUE_TOKEN
+    {"kind": "openpi", "url": "ws://127.0.0.1:8000", "layout": "aloha", "robot": {...}, "method": "cross-fade",
+     "prompt": "..."}                                       what a server of openpi does not say; its token as above
     {"kind": "import", "target": "my_package.policies:make", "arguments": {...}}
 
 An imported target is called with the arguments; it returns a chunk policy, or a chunk policy and a `Handover`.
@@ -19,7 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from segue.core.chunk import ChunkPolicy
+from segue.core.robot import RobotSpec
+from segue.core.spec import PolicySpec
 from segue.errors import SpecError, said_what_to_install
+from segue.links.layouts import layout as laid_out
 from segue.links.process import ANSWER_TIMEOUT
 from segue.links.worker import work
 from segue.plan.plan import Handover
@@ -27,6 +32,8 @@ from segue.plan.plan import Handover
 Source = dict[str, Any]
 TOKEN = "SEGUE_TOKEN"
 """Environment variable of a server's token."""
+WITHOUT_TORCH: Final = {"naive": Handover.CONTINUE, "naive-restart": Handover.RESTART, "sync": Handover.WAIT}
+"""Methods that leave finished chunks as they are, and how these take over."""
 _DEADLINE: Final = 0.75 * ANSWER_TIMEOUT
 """For answers of a server [s]: when it hangs, that is said, and not that the policy process hangs."""
 
@@ -43,9 +50,42 @@ def local(run: Path, method: str, *, seed: int = 0, device: str = "cpu", threads
     }
 
 
-def remote(url: str) -> Source:
-    """A policy that a server runs; the environment variable `TOKEN` has its token."""
-    return {"kind": "remote", "url": url}
+def remote(url: str, prompt: str = "") -> Source:
+    """A policy that a server runs, told what to do; the environment variable `TOKEN` has its token."""
+    return {"kind": "remote", "url": url} | ({"prompt": prompt} if prompt else {})
+
+
+def openpi(url: str, layout: str, robot: PolicySpec, method: str, prompt: str = "") -> Source:
+    """A policy that a server of openpi runs, for what this robot sees and takes; its token as for `remote`."""
+    return {
+        "kind": "openpi", "url": url, "layout": layout, "robot": robot.said(), "method": method, "prompt": prompt,
+    }  # fmt: skip
+
+
+def source_for(robot: RobotSpec, dt: float, url: str, arrangement: str, method: str, prompt: str) -> Source:
+    """What the policy process is told to build.
+
+    Args:
+        robot: Is driven.
+        dt: Control period of the run [s].
+        url: Of the server.
+        arrangement: Name or file of a layout.
+        method: Works around finished chunks.
+        prompt: What is to be done.
+
+    Raises:
+        SpecError: There is no such layout, or it is not for this robot.
+    """
+    sees = sees_and_takes(robot, dt)
+    laid_out(arrangement).check(sees)
+    return openpi(url, arrangement, sees, method, prompt)
+
+
+def sees_and_takes(robot: RobotSpec, dt: float) -> PolicySpec:
+    """A policy for a robot, of chunks of one action: its server will say how long they are."""
+    return PolicySpec(
+        1, dt, robot.observation_names, robot.action_names, robot.cameras, robot.kinds, robot.observation_kinds
+    )
 
 
 def imported(target: str, **arguments: Any) -> Source:
@@ -65,7 +105,7 @@ def build(source: Source) -> tuple[ChunkPolicy, Handover]:
         SpecError: It describes none.
         CheckpointError: Nothing of the kind was trained.
     """
-    kinds = {"local": _local, "remote": _remote, "import": _imported}
+    kinds = {"local": _local, "remote": _remote, "openpi": _openpi, "import": _imported}
     kind = source.get("kind")
     if kind not in kinds:
         raise SpecError(f"a policy of kind {kind!r}", f"one of {', '.join(kinds)}", "correct the description")
@@ -97,12 +137,26 @@ def _local(run: str, method: str, seed: int, device: str, threads: int) -> tuple
     return chunk_policy(Path(run), method, seed=seed, device=device)
 
 
-def _remote(url: str) -> tuple[ChunkPolicy, Handover]:
+def _remote(url: str, prompt: str = "") -> tuple[ChunkPolicy, Handover]:
     from segue.links.client import RemotePolicy
 
-    policy = RemotePolicy(url, token=os.environ.get(TOKEN), deadline=_DEADLINE)
+    policy = RemotePolicy(url, token=os.environ.get(TOKEN), deadline=_DEADLINE, prompt=prompt)
     assert policy.card is not None  # nobody has told what another server serves
     return policy, policy.card.handover
+
+
+def _openpi(url: str, layout: str, robot: Source, method: str, prompt: str) -> tuple[ChunkPolicy, Handover]:
+    from segue.links.openpi import openpi_policy
+
+    policy = openpi_policy(
+        url, laid_out(layout), PolicySpec.of(robot), prompt=prompt, token=os.environ.get(TOKEN),
+        deadline=_DEADLINE,
+    )  # fmt: skip
+    if method in WITHOUT_TORCH:
+        return policy, WITHOUT_TORCH[method]
+    with said_what_to_install(f"method {method!r}"):
+        from segue.integrations.openpi import continued
+    return continued(policy, method)
 
 
 def _imported(target: str, arguments: dict[str, Any]) -> tuple[ChunkPolicy, Handover]:

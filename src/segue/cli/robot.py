@@ -89,16 +89,23 @@ class Episodes:
 
 
 def source_of(
-    run: Path | None, method: str, server: str | None, seed: int, device: str, task: str
-) -> policy_process.Source:
-    """What the policy process is told to build; raises `SpecError` for a run folder and a server."""
+    run: Path | None, method: str, server: str | None, seed: int, device: str, task: str,
+    openpi: str | None = None, prompt: str = "",
+) -> policy_process.Source:  # fmt: skip
+    """What the policy process is told to build; raises `SpecError` for a run folder and a server.
+
+    A server of openpi has a source of its own, see `segue.cli.openpi`.
+    """
+    if openpi is not None and server is not None:
+        raise SpecError("--server and --openpi", "one of them", "--server is for Segue's own servers")
+    server = server or openpi
     if server is None:
         if run is None and not task:
             raise SpecError("a robot without a policy", "a run folder, or --server URL", OWN)
         return policy_process.local(run or Path("runs") / task / "seed-0", method, seed=seed, device=device)
     if run is not None:
         raise SpecError("a run folder and a server", "one of them", "leave the folder out: the server has the policy")
-    return policy_process.remote(server)
+    return policy_process.remote(server, prompt)
 
 
 def check_numbers(seconds: float, rate: float | None) -> None:

@@ -17,9 +17,15 @@ def run_(
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
-    method: options.Method = "predictive",
+    method: Annotated[
+        str | None, typer.Option(help="one of `segue list`", show_default="predictive; cross-fade with --openpi")
+    ] = None,
+    predictor: Annotated[str | None, typer.Option(help="of the takeover: commanded, learned or none")] = None,
     data: options.TaskData = None,
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
+    openpi: options.Openpi = None,
+    layout: options.Layout = options.ALOHA,
+    prompt: options.Prompt = "",
     token: options.Token = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="of driving")] = 60.0,
     rate: Annotated[
@@ -45,6 +51,8 @@ def run_(
     """Drive a robot or a simulator in real time. The policy has a process of its own; every tick is recorded.
 
     segue run --robot my_arm:MyArm runs/arm --limits arm.toml --seconds 20
+
+    segue run --robot my_arm:MyArm --openpi ws://gpu:8000 --layout aloha --limits arm.toml --prompt "fold the towel"
     """
     import os
     import time
@@ -53,6 +61,7 @@ def run_(
     from segue.cli import policy_process
     from segue.cli import robot as control
     from segue.cli.driven import check_whom, driven
+    from segue.cli.policy_process import source_for
     from segue.cli.robots import options_of
     from segue.lab.tasks.gymnasium_task import with_data
     from segue.links.process import ProcessLink
@@ -64,16 +73,28 @@ def run_(
     if robot is not None:
         task, run = None, None if task is None else Path(task)
     chosen, given = options_of(robot_option or ()), None if limits is None else read_limits(limits)
-    source = control.source_of(run, method, server, seed, device, task or "")
+    method = method or ("predictive" if openpi is None else "cross-fade")
+    if predictor is not None:
+        method += f":predictor={predictor}"
+    source = control.source_of(run, method, server, seed, device, task or "", openpi, prompt)
     if token is not None:
         os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
     with ExitStack() as undo:
+        whom = None
+        if openpi is not None:  # what its server is told depends on the robot
+            whom = driven(task, robot, chosen)
+            undo.callback(whom.release)
+            source = source_for(
+                whom.robot.spec, 1 / rate if rate else whom.robot.spec.dt, openpi, layout, method, prompt
+            )
         link = ProcessLink(policy_process.argv(source))
         undo.callback(link.close)
-        whom = driven(task, robot, chosen)
-        undo.callback(whom.release)
+        if whom is None:
+            whom = driven(task, robot, chosen)
+            undo.callback(whom.release)
         spec, hello = whom.robot.spec, link.hello()
-        hello.spec.check_fits(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
+        check = hello.spec.check_fits if openpi is None else hello.spec.check_dimensions  # its layout says the period
+        check(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
         dt = 1 / rate if rate else spec.dt
         steps = execution_horizon or whom.execution_horizon(hello.spec.horizon)
         plan = control.planned(link, hello, dt, steps, delay_quantile, trigger)

@@ -1,6 +1,7 @@
 """segue serve: a trained policy for others on the network."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,15 +14,27 @@ from segue.errors import SpecError
 if TYPE_CHECKING:
     import ssl
 
+    from segue.core.chunk import ChunkPolicy
     from segue.links.server import PolicyServer
+    from segue.plan.plan import Handover
 
 commands = typer.Typer()
 
 
 @commands.command()
 def serve(
-    run: Annotated[Path, typer.Argument(help="folder of a trained policy")],
-    method: options.Method = "predictive",
+    run: Annotated[Path | None, typer.Argument(help="folder of a trained policy")] = None,
+    lerobot: Annotated[
+        Path | None, typer.Option(help="pretrained_model folder of LeRobot instead: pi0, pi0.5, SmolVLA, ACT, ...")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="with --lerobot: fps of its data set")] = None,
+    state_names: Annotated[
+        str | None, typer.Option(help="with --lerobot: the robot's, with commas", show_default="state 0, ...")
+    ] = None,
+    action_names: Annotated[str | None, typer.Option(help="the same", show_default="action 0, ...")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="one of `segue list`", show_default="predictive; rtc with --lerobot")
+    ] = None,
     host: Annotated[str, typer.Option(help="interface; other machines need a token")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead")] = None,
@@ -35,6 +48,8 @@ def serve(
     """Serve a trained policy over a websocket. `RemotePolicy` and openpi's clients can ask it.
 
     segue serve runs/adroit-door/seed-0 --method legato
+
+    segue serve --lerobot outputs/train/checkpoints/last/pretrained_model --rate 50 --method rtc
     """
     import logging
 
@@ -50,36 +65,80 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console)])
     import torch
 
-    from segue.methods.load import chunk_policy
-    from segue.methods.methods import method as find
-    from segue.methods.parts import parts_of
-
     torch.set_num_threads(1)
-    found = find(method)
-    parts = parts_of(run, [found])[found.name]
-    policy, handover = chunk_policy(run, method, seed=seed, device=device)
-    digest = _digest(parts.policy, parts.autoencoder, parts.predictor)
+    if run is not None and lerobot is None:
+        served = _of_run(run, method or "predictive", seed, device)
+    elif lerobot is not None and run is None:
+        served = _of_lerobot(lerobot, method or "rtc", rate, (state_names, action_names), seed, device)
+    else:
+        raise SpecError("a run and a folder of LeRobot" if run else "nothing to serve", "one of them", "name one")
+    policy, handover = served.policy, served.handover
     seconds = warm_up(policy)
     spec = policy.spec
     console.print(
-        f"{found.label}: {len(spec.observation_names)} observations, chunks of {spec.horizon} steps of "
+        f"{served.label}: {len(spec.observation_names)} observations, chunks of {spec.horizon} steps of "
         f"{len(spec.action_names)} actions at {1 / spec.dt:g} Hz; one inference takes {1e3 * seconds:.1f} ms"
     )
-    model = f"{run.resolve().name}/{found.policy} {found.name}"
-    server = PolicyServer(policy, address, model=model, hash=digest, handover=handover)
+    server = PolicyServer(policy, address, model=served.model, hash=served.digest, handover=handover)
     serve_until(server, ends(), lambda ready: _announce(ready, token_file))
     with suppress(OSError):  # the terminal may be what has ended it
         console.print("stopped")
 
 
-def _digest(*runs: Path | None) -> str:
-    """Of the weights of all parts of a policy, in this order, None where it has no such part."""
+@dataclass(frozen=True)
+class _Served:
+    """A policy, and what its server says of it."""
+
+    policy: "ChunkPolicy"
+    handover: "Handover"
+    label: str
+    model: str
+    digest: str
+
+
+def _of_run(run: Path, method: str, seed: int, device: str) -> _Served:
+    from segue.methods.load import chunk_policy
+    from segue.methods.methods import method as find
+    from segue.methods.parts import parts_of
+
+    found = find(method)
+    parts = parts_of(run, [found])[found.name]
+    policy, handover = chunk_policy(run, method, seed=seed, device=device)
+    weights = (
+        each / "last" / "policy.safetensors" for each in (parts.policy, parts.autoencoder, parts.predictor) if each
+    )
+    return _Served(
+        policy, handover, found.label, f"{run.resolve().name}/{found.policy} {found.name}", _digest(*weights)
+    )
+
+
+def _of_lerobot(
+    folder: Path, method: str, rate: float | None, names: tuple[str | None, str | None], seed: int, device: str
+) -> _Served:
+    from segue.data.choice import separated
+    from segue.integrations.lerobot.policies.checkpoint import continuing
+    from segue.methods.methods import method as find
+
+    if rate is None:
+        raise SpecError(f"--lerobot {folder} without --rate", "the fps of its data set", "give it, such as --rate 30")
+    found = find(method)
+    state, action = (None if each is None else separated(each, "names") for each in names)
+    policy = continuing(
+        folder, found, dt=1 / rate, observation_names=state, action_names=action, device=device, seed=seed
+    )
+    name = f"{folder.resolve().name} {found.name}"
+    return _Served(policy, found.handover, found.label, name, _digest(folder / "model.safetensors"))
+
+
+def _digest(*files: Path) -> str:
+    """Of the weights of all parts of a policy, in this order."""
     import hashlib
 
     digest = hashlib.sha256()
-    for run in runs:
-        if run is not None:
-            digest.update((run / "last" / "policy.safetensors").read_bytes())
+    for file in files:
+        with file.open("rb") as weights:
+            while block := weights.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()[:16]
 
 

@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-from segue.core.chunk import Array, Continuation
+from segue.core.chunk import Array, Continuation, nothing_to_continue
 from segue.core.observation import Observation, Observed, Picture, check_pictures, state_of
 from segue.core.spec import PolicySpec
 from segue.errors import RemoteError, SpecError
 from segue.links import frames, jpeg, messages
 from segue.links.card import Card, decode_card
+from segue.links.layouts import Layout
 from segue.links.messages import STATES, Answer, Question
 
 FIRST_PAUSE: Final = 0.05
@@ -67,6 +68,7 @@ class RemotePolicy:
         deadline: Longest time for an answer, connecting included [s].
         patience: Longest time for the first connection [s].
         state: Key of the observation, for openpi servers that have another.
+        layout: How an openpi server is told what is seen, where that is more than one vector and pictures by our names.
         prompt: What is to be done, for policies that are told, unless an observation says it.
         jpeg_quality: 1 to 100 to send pictures as JPEG, for networks; None sends them raw, for the same machine.
         checksum: Whether frames to and from a Segue server carry a CRC-32; raw pictures are most of its cost.
@@ -88,13 +90,14 @@ class RemotePolicy:
         deadline: float = 2.0,
         patience: float = 10.0,
         state: str = STATES[0],
+        layout: Layout | None = None,
         prompt: str = "",
         jpeg_quality: int | None = None,
         checksum: bool = True,
     ) -> None:
         self.url, self.deadline, self.prompt = url, deadline, prompt
         self.jpeg_quality, self.checksum = jpeg_quality, checksum
-        self._state, self._model_hash, self._tls = state, model_hash, tls
+        self._state, self._layout, self._model_hash, self._tls = state, layout, model_hash, tls
         self._headers = {"Authorization": f"Api-Key {token}"} if token else None
         self._spec = spec
         self._connection: ClientConnection | None = None
@@ -130,17 +133,31 @@ class RemotePolicy:
             WireError: The answer cannot be accepted.
             SpecError: The server serves another policy by now: other weights, handover or specification.
         """
+        return self._chunk(observation, continuation, self.spec.chunk_shape)
+
+    def chunk_of_any_size(self, observation: Observed) -> Array:
+        """What a server answers that does not say how many actions it answers with. Shape (horizon, action).
+
+        Raises as `next_chunk`.
+        """
+        return self._chunk(observation, nothing_to_continue(0, len(self.spec.action_names), 1), (None, None))
+
+    def _chunk(self, observation: Observed, continuation: Continuation, shape: tuple[int | None, int | None]) -> Array:
         started = time.monotonic()
         ends = started + self.deadline
         self._number, self._surprise = self._number + 1, nan
         while True:
             connection, plain = self._connected(ends), self.card is None
             revision = 0 if self.card is None else self.card.revision
-            question = self._question(observation, continuation, started, ends)
+            if self._layout is None:
+                question = self._question(observation, continuation, started, ends)
+                frame = messages.encode_question(question, self._state, plain=plain, revision=revision)
+            else:
+                frame = self._laid_out(observation, self._layout)
             try:
                 connection.socket.settimeout(max(ends - time.monotonic(), 0.001))  # sending has no timeout of its own
-                connection.send(messages.encode_question(question, self._state, plain=plain, revision=revision))
-                answer = self._await(connection, ends, plain)
+                connection.send(frame)
+                answer = self._await(connection, ends, plain, shape)
             except RemoteError:
                 if plain:
                     self._drop()  # an openpi server closes after an error, and a late answer would bear no number
@@ -172,7 +189,14 @@ class RemotePolicy:
             max(ends - time.monotonic(), 0.0), started, prompt or self.prompt, seen, self.checksum,
         )  # fmt: skip
 
-    def _await(self, connection: ClientConnection, ends: float, plain: bool) -> Answer:
+    def _laid_out(self, observed: Observed, layout: Layout) -> bytes:
+        check_pictures(observed, self.spec.cameras)
+        told = layout.message(self.spec.observation_names, observed, self.prompt)
+        return frames.encode(told, checksum=False)
+
+    def _await(
+        self, connection: ClientConnection, ends: float, plain: bool, shape: tuple[int | None, int | None]
+    ) -> Answer:
         """The answer with the number that was asked for; others are dropped."""
         while True:
             frame = connection.recv(timeout=max(ends - time.monotonic(), 0.0))
@@ -185,7 +209,7 @@ class RemotePolicy:
                         f"no answer from {self.url}: {code}", "a chunk", "look into the log of the server"
                     )
                 continue
-            answer = messages.decode_answer(frame, self.spec)
+            answer = messages.decode_answer(frame, shape)
             if plain or answer.id == self._number:
                 return answer
 
@@ -227,6 +251,8 @@ class RemotePolicy:
             "compression": None, "max_size": frames.MAX_FRAME, "max_queue": 4, "open_timeout": remaining,
             "close_timeout": _CLOSING, "additional_headers": self._headers, "logger": _connections, **_ONE,
         }  # fmt: skip
+        if self._layout is not None:  # a server of openpi answers no ping while it infers or compiles
+            how["ping_interval"] = None
         if self.url.startswith("unix:"):
             connection = unix_connect(self.url.removeprefix("unix:"), **how)
         else:
@@ -251,6 +277,12 @@ class RemotePolicy:
                     "give the spec of its policy (horizon, dt, names), and no model_hash",
                 )
         else:
+            if self._layout is not None:
+                raise SpecError(
+                    f"{self.url} is a server of Segue, which says what it serves",
+                    "one of openpi, as a layout is for",
+                    "ask it without a layout: --server instead of --openpi",
+                )
             if self._spec is not None:
                 card.spec.check_same(self._spec, "connect to the server of the policy for this robot")
             if self._model_hash not in (None, card.hash):

@@ -291,8 +291,12 @@ def _no_actions(got: str) -> WireError:
     return WireError("dtype", "actions", got, "real numbers, one row per step", "find out what the policy answers")
 
 
-def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
+def decode_answer(frame: bytes | str, shape: tuple[int | None, int | None]) -> Answer:
     """An answer of a Segue or openpi server.
+
+    Args:
+        frame: What came.
+        shape: Of the chunk, as agreed; None fits any size.
 
     Raises:
         WireError: Not one, of another shape than agreed, or not finite.
@@ -300,7 +304,7 @@ def decode_answer(frame: bytes | str, spec: PolicySpec) -> Answer:
     found = frames.entries(frame)
     if "actions" not in found:
         raise WireError("missing", "actions", "nothing", "a chunk", "find out what the server answers")
-    actions = frames.floats(found["actions"], "actions", (spec.horizon, len(spec.action_names)))
+    actions = frames.floats(found["actions"], "actions", shape)
     try:
         said = frames.read(_TIMING, found["server_timing"], "") if "server_timing" in found else {}
         timing = {name: value for name, value in said.items() if isfinite(value)}

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segue.core import foreign
-from segue.errors import CheckpointError, MissingExtraError, UnknownNameError
+from segue.errors import CheckpointError, MissingExtraError, SpecError, UnknownNameError
 from segue.integrations.lerobot.policies.chunks import CHUNKS, LeRobotChunkPolicy
 from segue.integrations.lerobot.policies.conditioning import (
     CHANNEL,
@@ -31,6 +31,8 @@ from segue.integrations.lerobot.policies.conditioning import (
 )
 from segue.integrations.lerobot.policies.fields import FLOW, Theirs
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
+from segue.methods.methods import LATENT, Method
+from segue.policies.chunk_policy import ServingPolicy
 from segue.training.bounded import LARGEST_WEIGHTS
 
 CONFIG, NOTE, WEIGHTS = "config.json", "segue.json", "segue.safetensors"
@@ -82,6 +84,35 @@ def load(
     if isinstance(noted, type(policy.conditioning)) and isinstance(projection, ProjectionWithChannel):
         _load_channel(projection, folder / WEIGHTS)
     return policy.to(torch.device(device))
+
+
+def continuing(folder: str | Path, method: Method, *, seed: int = 0, **words: Any) -> ServingPolicy:
+    """A checkpoint of LeRobot under a method, as a policy that can be served.
+
+    Args:
+        folder: As `load`.
+        method: What it is continued by; the parts of it that are trained besides are not there.
+        seed: Of the noise.
+        words: As `load`.
+
+    Raises:
+        SpecError: The method needs a predictor, an autoencoder, or a training that the checkpoint does not say it had.
+        SegueError: As `load`.
+    """
+    folder = Path(folder)
+    if method.predictor != "none" or method.refinement is not None or method.policy.startswith(LATENT):
+        raise SpecError(
+            got=f"method {method.name!r} on a checkpoint of LeRobot",
+            expected="one without a predictor and without an autoencoder, which were trained on nothing of this policy",
+            change="take rtc, rtc-identity, cross-fade, ensembling or naive",
+        )
+    if method.policy != "plain" and not (folder / NOTE).exists():
+        raise SpecError(
+            got=f"method {method.name!r} on a checkpoint that was not trained to continue",
+            expected=f"one that was fine-tuned for it and has a {NOTE}",
+            change="take rtc, or fine-tune it first (docs/policies-of-others.md)",
+        )
+    return method.bound(load(folder, **words), seed=seed)
 
 
 def save(policy: LeRobotFlowPolicy, folder: str | Path) -> None:
