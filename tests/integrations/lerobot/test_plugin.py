@@ -320,9 +320,11 @@ def test_our_policies_start_from_the_noise_that_they_are_given(plugin: ModuleTyp
         made.predict_action_chunk(batch, noise=noise[0])
 
 
-def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:
+def test_what_cannot_be_seen_is_refused_with_the_way_to_leave_it_out(plugin: ModuleType) -> None:
     made = config(plugin)
     made.input_features["observation.images.top"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (3, 48, 64))
+    made.validate_features()
+    made.input_features["observation.images.depth"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (1, 48, 64))
     with pytest.raises(SpecError, match=r"policy\.input_features"):
         made.validate_features()
 
