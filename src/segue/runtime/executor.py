@@ -364,6 +364,7 @@ class Executor:
                 self.ladder.rebase(np.asarray(self._position(), np.float64).tolist())
             except Exception as error:  # the robot is at rest, and somebody beside it
                 operator.refuse(f"{type(error).__name__}: {error}")
+                logger.warning("the robot cannot go on: %s", operator.refused)
                 return True
             self._moved = False
         return stage is Stage.PAUSED
