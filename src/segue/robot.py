@@ -18,6 +18,7 @@ from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Event, Handover, Plan, Request
 from segue.runtime.clock import MonotonicClock
 from segue.runtime.executor import Executor
+from segue.runtime.operated import Wish
 from segue.safety.ladder import Ladder
 from segue.safety.limits import JointLimits
 from segue.trace.file import TraceWriter, plan_header
@@ -50,6 +51,7 @@ __all__ = [
     "Simulator",
     "TraceWriter",
     "WindowQuantile",
+    "Wish",
     "check_robot",
     "episode_metrics",
     "jerk",

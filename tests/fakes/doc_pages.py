@@ -13,12 +13,14 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+DOORS = sorted((DOCS / "doors").glob("*.md"))
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
     *sorted(DOCS.glob("*.md")),
     *sorted((DOCS / "results").glob("*.md")),
     *TUTORIALS,
+    *DOORS,
 ]
 FENCED = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 # Typer's groups are click's in some versions and its own in others: what is used here is the same in both.

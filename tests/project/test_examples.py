@@ -18,6 +18,7 @@ SMALL = {
     "05_drive_a_robot.py": ["12"],
     "06_look_at_pictures.py": ["2", "1"],
     "07_openpi_both_ends.py": [],
+    "my_arm.py": [],
 }
 
 

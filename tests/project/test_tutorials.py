@@ -14,17 +14,23 @@ import os
 import re
 import runpy
 import shlex
+import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from fakes.doc_pages import DOCS, TUTORIALS, Block, commands, fenced, parse
+from fakes.doc_pages import DOCS, ROOT, TUTORIALS, Block, commands, fenced, parse
 from segue.cli import app
+from segue.robot import Wish
+from segue.trace.file import read
 
+OWN_ROBOT = DOCS / "doors" / "own-robot.md"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 NOT_RUN = "not run by the tests: "
 
@@ -104,7 +110,7 @@ def follow(block: Block, folder: Folder) -> None:
     if block.language == "sh":
         for line in block.code.splitlines():
             folder.line(line)
-    elif block.language == "python" and block.title:
+    elif block.language in ("python", "toml") and block.title:
         (folder.path / block.title).write_text(block.code)
     elif block.language == "python":
         (folder.path / "block.py").write_text(block.code)
@@ -117,7 +123,29 @@ def test_a_tutorial_runs_from_top_to_bottom(page: Path, folder: Folder) -> None:
         follow(block, folder)
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_the_door_to_a_robot_of_ones_own_is_five_commands_that_run(folder: Folder) -> None:
+    shutil.copy(ROOT / "examples" / "my_arm.py", folder.path)
+    lines = [line for block in fenced(OWN_ROBOT) if block.language == "sh" for line in block.code.splitlines()]
+    assert len(lines) == 5
+    for block in fenced(OWN_ROBOT):
+        follow(block, folder)
+    [trace] = folder.path.glob("runs/my-arm/run/*/trace")
+    ticks = read(trace).ticks
+    assert len(ticks) > 0
+    assert np.abs(ticks["action"][:, 0]).max() <= 1.5
+
+
+def test_a_pedal_of_the_page_makes_wishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of Linux: time, kind, code, value; a synchronisation, a key pressed, and released."""
+    [code] = [block.code for block in fenced(OWN_ROBOT) if block.title == "pedal.py"]
+    events = [struct.pack("qqHHi", 1, 2, *event) for event in ((0, 0, 0), (1, 48, 1), (1, 48, 0), (1, 48, 1))]
+    (tmp_path / "event7").write_bytes(b"".join(events))
+    names: dict[str, Any] = {}
+    exec(code.replace("/dev/input", str(tmp_path)), names)
+    assert list(names["wishes"]()) == [Wish.HOLD, Wish.HOLD]
+
+
+@pytest.mark.parametrize("page", [*TUTORIALS, OWN_ROBOT], ids=lambda page: page.stem)
 def test_what_is_not_run_says_so_and_exists(page: Path) -> None:
     for block in fenced(page):
         if block.language == "sh" and block.title:

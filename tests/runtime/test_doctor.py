@@ -3,18 +3,21 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.point_mass import SPEC, PointMass
 from segue.cli import doctor as command
 from segue.core.chunk import Continuation, check_timing
 from segue.core.spec import PolicySpec
-from segue.errors import RemoteError
+from segue.errors import RemoteError, RobotError, SpecError
 from segue.links import worker
 from segue.links.worker import measure_latency, warm_up
 from segue.runtime.doctor import (
@@ -164,7 +167,9 @@ def examine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(**changes: Any) -> str:
         command.doctor(**({"rate": 100.0, "seconds": 0.1, "method": "legato"} | changes))
-        return capsys.readouterr().out
+        said = capsys.readouterr()
+        assert said.err == ""
+        return said.out
 
     return run
 
@@ -185,13 +190,78 @@ def test_with_a_policy_in_a_run(examine: Callable[..., str], monkeypatch: pytest
     assert policy.closed == 1
 
 
-def test_with_a_server_that_does_not_answer(examine: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_server_that_does_not_answer(
+    examine: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from segue.links import client
 
     def refuse(*_: Any, **__: Any) -> None:
         raise RemoteError("nobody at ws://nowhere", "a server", "start it")
 
     monkeypatch.setattr(client, "RemotePolicy", refuse)
-    said = examine(server="ws://nowhere")
-    assert "nobody at ws://nowhere" in said
-    assert "Advice" in said
+    with pytest.raises(typer.Exit) as ended:
+        examine(server="ws://nowhere")
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr()
+    assert "nobody at ws://nowhere" in said.err
+    assert "nobody" not in said.out
+    assert "Advice" in said.out
+
+
+class Slow(PointMass):
+    """Takes its time to observe, on a clock that the tests hold."""
+
+    stopped = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+@pytest.mark.parametrize(("rate", "at"), [(None, 20), (40.0, 40)])
+def test_a_policy_is_measured_at_the_rate_of_the_robot_or_at_the_one_that_was_asked_for(
+    examine: Callable[..., str], monkeypatch: pytest.MonkeyPatch, rate: float | None, at: int
+) -> None:
+    robot, policy = Slow(replace(SPEC, dt=0.05)), Timed()
+    policy.spec = PolicySpec(8, 0.05, SPEC.observation_names, SPEC.action_names)
+    monkeypatch.setattr(Timed, "next_chunk", lambda *_: np.zeros((8, 2), np.float32))
+    monkeypatch.setattr(command, "_devices", lambda *_: [("legato on cpu", policy)])
+    monkeypatch.setattr("segue.cli.robots.robot_from", lambda *_: robot)
+    said = examine(run=Path("runs"), rate=rate, robot="mine:Arm")
+    assert f"At {at} Hz sleeping is punctual" in said
+    assert f"steps at {at} Hz" in said
+    assert f"of {1000 / at:g} ms" in said
+    assert ("it moves 2 times as fast" in said) == (at == 40)
+    assert robot.stopped == 1
+
+
+def test_without_a_robot_a_policy_is_measured_at_its_own_rate(
+    examine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_devices", lambda *_: [("legato on cpu", Timed())])
+    said = examine(run=Path("runs"), rate=None)
+    assert "At 50 Hz sleeping" in said
+    assert "steps at 50 Hz" in said
+
+
+def test_a_robot_is_checked_and_what_is_wrong_with_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    robot = Slow(replace(SPEC, observation_names=("x", "y", "goal x", "goal y"), action_names=("x", "y")))
+    monkeypatch.setattr("segue.cli.robots.robot_from", lambda *_: robot)
+    command.check_robot_("mine:Arm")
+    said = capsys.readouterr().out
+    assert "no limit of jerk for every joint" in said
+    assert "it can be driven: segue run --robot mine:Arm RUN" in said
+    assert robot.stopped >= 1
+    monkeypatch.setattr(robot, "observe", lambda: np.zeros(4))
+    with pytest.raises(SpecError, match="float32"):
+        command.check_robot_("mine:Arm")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_robot_that_observes_too_slowly_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segue.cli.robots.robot_from", lambda *_: Slow())
+    monkeypatch.setattr(command, "_observing", lambda *_: ("a point: observing takes a second", True))
+    with pytest.raises(RobotError, match="takes a second"):
+        command.check_robot_("mine:Arm")

@@ -1,31 +1,41 @@
-"""segue doctor: what this machine can promise, measured."""
+"""segue doctor | check-robot: what this machine and a robot can promise, measured."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segue.cli import options
-from segue.cli.screen import console
-from segue.errors import SegueError
+from segue.cli.screen import complaints, console
+from segue.errors import RobotError, SegueError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from segue.core.chunk import ChunkPolicy
+    from segue.core.robot import Robot
     from segue.core.smoothness import Array
     from segue.runtime.doctor import Jitter
 
 commands = typer.Typer()
 CALLS = 30
+USUAL = 50.0
+"""Rate where neither the user nor a robot says one [Hz]."""
 
 
 @commands.command()
 def doctor(
-    rate: Annotated[float, typer.Option(min=1, max=2000, help="control rate, Hz")] = 50.0,
+    rate: Annotated[
+        float | None, typer.Option(min=1, max=2000, help="control rate, Hz", show_default="robot's, policy's, or 50")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="per measurement of the timer")] = 2.0,
     run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
     method: options.Method = "predictive",
     server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
     token: options.Token = None,
+    robot: options.RobotName = None,
+    robot_option: options.RobotOption = None,
 ) -> None:
     """Measure what this machine can promise a robot. It recommends rate, delay and execution horizon.
 
@@ -41,16 +51,106 @@ def doctor(
     console.print(f"{machine.cores} cores, load {machine.load:.1f}, shared memory {memory}")
     advice = machine_notes(machine)
     console.print(f"torch: {_torch()}", markup=False, soft_wrap=True)
-    advice.append(_timer(rate, seconds))
-    for name, policy in [*_devices(run, method), *_remote(server, token)]:
+    with _robot(robot, robot_option) as driver:
+        asked = rate or (1 / driver.spec.dt if driver else None)
+        advice.append(_timer(asked or USUAL, seconds))
+        if driver is not None:
+            advice.append(_observing(driver, asked or USUAL)[0])
+    policies = [*_devices(run, method), *_remote(server, token)]
+    for name, policy in policies:
         latency = measure_latency(policy, time.perf_counter, CALLS)
         console.print(f"{name}: {_milliseconds(latency)}, horizon {policy.spec.horizon}")
         own = 1 / policy.spec.dt
-        advice.append(f"{name}: {recommend(policy.spec.horizon, own, latency).words}")
+        advice.append(f"{name}: {recommend(policy.spec.horizon, asked or own, latency).words}")
+        if asked is not None and abs(asked - own) > 1e-6 * own:
+            advice.append(f"{name} was made for {own:g} Hz: at {asked:g} Hz it moves {asked / own:.2g} times as fast")
+        if driver is not None:
+            policy.spec.check_dimensions(driver.spec, "use a policy that was trained for this robot")
         policy.close()
     console.print("\nAdvice", style="bold")
     for words in advice:
         console.print(f"- {words}.", soft_wrap=True, highlight=False)
+    if server is not None and not any(name == server for name, _ in policies):
+        raise typer.Exit(1)
+
+
+@commands.command("check-robot")
+def check_robot_(
+    robot: Annotated[str, typer.Argument(help="module:Class, or a function that makes one")],
+    robot_option: options.RobotOption = None,
+    limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
+) -> None:
+    """Check that a robot can be driven by `segue run --robot`. It is asked to hold, so give it room.
+
+    segue check-robot my_arm:MyArm --limits arm.toml
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from segue.cli.robots import position_of
+    from segue.cli.screen import limits_table
+    from segue.core.robot import check_robot
+    from segue.safety.ladder import Ladder
+    from segue.safety.limits import UNLIMITED
+    from segue.safety.limits_file import limits_for, read_limits, unlimited
+
+    file = None if limits is None else read_limits(limits)
+    with _robot(robot, robot_option) as driver:
+        assert driver is not None
+        spec = driver.spec
+        held = limits_for(spec, file, UNLIMITED, UNLIMITED, UNLIMITED)
+        where = position_of(driver)().tolist()
+        Ladder(held, spec.dt, where)
+        words, late = _observing(driver, 1 / spec.dt)
+        check_robot(driver)
+    console.print(
+        f"{spec.name} at {1 / spec.dt:g} Hz: {len(spec.observation_names)} observations, {len(spec.cameras)} cameras, "
+        f"{len(spec.action_names)} actions", markup=False, highlight=False,
+    )  # fmt: skip
+    table = Table("action", "kind", "stands at")
+    for name, kind, at in zip(spec.action_names, spec.kinds.each(len(where)), where, strict=True):
+        table.add_row(escape(name), str(kind), f"{at:.4g}")
+    console.print(table)
+    console.print(limits_table(held))
+    for line in [words, *unlimited(held)]:
+        console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
+    if late:
+        raise RobotError(
+            words, "less than a control period", "read sensors in a thread of their own, or lower the rate"
+        )
+    console.print("it can be driven: segue run --robot", robot, "RUN", highlight=False)
+
+
+@contextmanager
+def _robot(name: str | None, words: list[str] | None) -> "Iterator[Robot | None]":
+    """The robot of a name, if there is one; it is stopped at the end."""
+    from segue.cli.robots import options_of, robot_from
+    from segue.runtime.run import stop_robot
+
+    if name is None:
+        yield None
+        return
+    robot = robot_from(name, options_of(words or ()))
+    try:
+        yield robot
+    finally:
+        stop_robot(robot)
+
+
+def _observing(robot: "Robot", rate: float) -> tuple[str, bool]:
+    """How long observing takes, in words, and whether that is too long for a rate [Hz]."""
+    import time
+
+    import numpy as np
+
+    seconds = []
+    for _ in range(CALLS):
+        begun = time.perf_counter()
+        robot.observe()
+        seconds.append(time.perf_counter() - begun)
+    late = float(np.median(seconds)) > 1 / rate
+    share = "longer than" if late else "of"
+    return f"{robot.spec.name}: observing takes {_milliseconds(np.array(seconds))}, {share} {1e3 / rate:.3g} ms", late
 
 
 def _milliseconds(seconds: "Array") -> str:
@@ -119,5 +219,5 @@ def _remote(server: str | None, token: str | None) -> "list[tuple[str, ChunkPoli
     try:
         return [(server, RemotePolicy(server, token=token))]
     except SegueError as error:
-        console.print(f"{server}: {error}", style="red", markup=False, highlight=False)
+        complaints.print(f"error: {server}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return []

@@ -37,6 +37,8 @@ Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_d
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="as torch names it")]
 Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
+RobotName = Annotated[str | None, typer.Option(help="of your own, module:Class: docs/doors/own-robot.md")]
+RobotOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what it is made with, if anything")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]
 
 

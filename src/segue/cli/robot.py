@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.cli import policy_process
+from segue.cli.driven import Driven, listening
+from segue.cli.robots import OWN, position_of
 from segue.cli.screen import console
-from segue.core.robot import Resting, RobotSpec, Simulator
+from segue.core.robot import Robot, RobotSpec
 from segue.errors import DataError, RobotError, SpecError
 from segue.lab.report.trace_page import console_tables, measures_of
-from segue.lab.scales import action_scale, cruise_speed
-from segue.lab.tasks.tasks import Task
 from segue.links.link import Hello
 from segue.links.process import ProcessLink
 from segue.plan.delay import WindowQuantile
@@ -29,12 +29,13 @@ from segue.plan.trigger import FIXED_HORIZON, trigger
 from segue.runtime.clock import MonotonicClock
 from segue.runtime.executor import CAUSES, STATES, Executor
 from segue.runtime.realtime import realtime
-from segue.runtime.run import Ending, check_duration
+from segue.runtime.run import Ending, check_duration, never
 from segue.runtime.signals import Received, on_signals
 from segue.safety.ladder import Ladder
 from segue.safety.limits import UNLIMITED, JointLimits
+from segue.safety.limits_file import LimitsFile, limits_for
 from segue.trace.file import TraceWriter, plan_header, read
-from segue.trace.measures import episode_records, latencies, robot_header
+from segue.trace.measures import episode_records, latencies
 from segue.trace.rerun import RerunSink
 from segue.trace.sink import Sinks
 from segue.trace.summary import summarise_run
@@ -51,29 +52,21 @@ class Motion:
         velocity: [unit/s]
         acceleration: [unit/s^2]
         jerk: [unit/s^3]
+        file: Of limits per joint, each of which holds beside those.
     """
 
     velocity: float = UNLIMITED
     acceleration: float = UNLIMITED
     jerk: float = UNLIMITED
+    file: LimitsFile | None = None
 
     def limits(self, spec: RobotSpec) -> JointLimits:
         """Limits of a robot; its positions are kept to its own range in any case."""
-        n = len(spec.action_names)
-        return JointLimits(
-            names=spec.action_names,
-            units=("1",) * n,
-            low=tuple(map(float, spec.action_low)),
-            high=tuple(map(float, spec.action_high)),
-            velocity=(self.velocity,) * n,
-            acceleration=(self.acceleration,) * n,
-            jerk=(self.jerk,) * n,
-            kinds=spec.kinds,
-        )
+        return limits_for(spec, self.file, self.velocity, self.acceleration, self.jerk)
 
-    def ladder(self, robot: Simulator, dt: float) -> Ladder:
+    def ladder(self, robot: Robot, dt: float) -> Ladder:
         """The ladder of a robot that stands where it is."""
-        return Ladder(self.limits(robot.spec), dt, _position(robot)().tolist())
+        return Ladder(self.limits(robot.spec), dt, np.asarray(position_of(robot)(), np.float64).tolist())
 
 
 @dataclass
@@ -89,6 +82,8 @@ def source_of(
 ) -> policy_process.Source:
     """What the policy process is told to build; raises `SpecError` for a run folder and a server."""
     if server is None:
+        if run is None and not task:
+            raise SpecError("a robot without a policy", "a run folder, or --server URL", OWN)
         return policy_process.local(run or Path("runs") / task / "seed-0", method, seed=seed, device=device)
     if run is not None:
         raise SpecError("a run folder and a server", "one of them", "leave the folder out: the server has the policy")
@@ -116,32 +111,13 @@ def plan_for(hello: Hello, dt: float, execution_horizon: int, quantile: float, t
     )
 
 
-def _position(robot: Simulator) -> Callable[[], NDArray]:
-    """Where a robot is in units of its actions; nowhere in particular if all of these are at rest at zero."""
-    spec = robot.spec
-    if isinstance(robot, Resting):
-        return robot.rest
-    if len(spec.kinds.moves) == len(spec.action_names):
-        return lambda: np.zeros(len(spec.action_names))
-    if len(spec.pose_names) == len(spec.action_names):
-        return robot.pose
-    raise SpecError(
-        f"{spec.name}, which does not say where it is in units of its actions",
-        "a method `rest`",
-        "add it, see segue.core.robot.Resting",
-    )
-
-
-def sink_for(
-    path: Path, settings: Task, spec: RobotSpec, plan: Plan, about: Mapping[str, Any], seconds: float, view: bool
-) -> Sinks:
+def sink_for(path: Path, driven: Driven, plan: Plan, about: Mapping[str, Any], seconds: float, view: bool) -> Sinks:
     """The trace of a run and, if it is to be viewed, Rerun."""
-    demonstrations = settings.demonstrations()
+    spec = driven.robot.spec
     header = {
-        "task": settings.name,
+        **driven.header(),
         **about,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
-        "robot": robot_header(spec, action_scale(demonstrations), cruise_speed(demonstrations, spec)),
         "plan": plan_header(plan),
         "ladder": [state.value for state in STATES],
         "causes": [cause.value for cause in CAUSES],
@@ -151,53 +127,58 @@ def sink_for(
     views = [RerunSink(spec.action_names, [state.value for state in STATES])] if view else []
     writer = TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
-        pose=len(spec.pose_names), ticks=ticks, chunks=ticks // often,
+        pose=0 if driven.pose is None else len(spec.pose_names), ticks=ticks, chunks=ticks // often,
     )  # fmt: skip
     return Sinks(writer, *views)
 
 
-def executor_for(
-    robot: Simulator, plan: Plan, ladder: Ladder, link: ProcessLink, sink: Sinks, hello: Hello
-) -> Executor:
-    """The executor of a simulator against the clock."""
+def executor_for(driven: Driven, plan: Plan, ladder: Ladder, link: ProcessLink, sink: Sinks, hello: Hello) -> Executor:
+    """The executor of a robot against the clock."""
     return Executor(
-        robot, plan, ladder, link,
-        clock=MonotonicClock(), position=_position(robot), sink=sink, pose=robot.pose, policy_dt=hello.spec.dt,
+        driven.robot, plan, ladder, link, clock=MonotonicClock(), position=position_of(driven.robot), sink=sink,
+        pose=driven.pose, policy_dt=hello.spec.dt,
     )  # fmt: skip
 
 
 def drive(
-    executor: Executor, robot: Simulator, settings: Task, motion: Motion, seconds: float, seed: int
+    executor: Executor, driven: Driven, motion: Motion, seconds: float, seed: int, operator: str | None
 ) -> tuple[Received, Ending, Episodes]:
-    """One episode after the other until the time is up or a signal comes."""
-    with on_signals(executor.stop) as received:
-        return received, *_episodes(executor, robot, settings, motion, seconds, seed)
+    """One episode after the other until the time is up, or a signal or a wish of the operator comes."""
+    with on_signals(executor.stop) as received, listening(operator, executor):
+        return received, *_episodes(executor, driven, motion, seconds, seed)
 
 
-def _episodes(
-    executor: Executor, robot: Simulator, settings: Task, motion: Motion, seconds: float, seed: int
-) -> tuple[Ending, Episodes]:
-    """The clock stands still while the simulator is reset."""
-    episodes, driven = Episodes(), 0.0
+def _episodes(executor: Executor, driven: Driven, motion: Motion, seconds: float, seed: int) -> tuple[Ending, Episodes]:
+    """The clock stands still while a simulator is reset; a robot of one's own has one episode, from where it stands."""
+    episodes, spent, simulator = Episodes(), 0.0, driven.simulator
     while True:
-        robot.reset(seed + episodes.done)
-        executor.begin(motion.ladder(robot, executor.dt))
-        last = executor.counts.ticks + settings.max_steps
+        if simulator is not None:
+            simulator.reset(seed + episodes.done)
+        executor.begin(motion.ladder(driven.robot, executor.dt))
         with realtime() as grants:
             if episodes.done == 0:
                 console.print("; ".join(map(str, grants)), highlight=False)
             started = time.monotonic()
-            ending = executor.run(
-                max(seconds - driven, 0.0), lambda last=last: robot.outcome().finished or executor.counts.ticks >= last
-            )
-        driven += time.monotonic() - started
-        if ending is not Ending.DONE:
+            ending = executor.run(max(seconds - spent, 0.0), _over(executor, driven))
+        spent += time.monotonic() - started
+        if ending is not Ending.DONE or simulator is None:
             return ending, episodes
         episodes.done += 1
-        episodes.solved += robot.outcome().success
+        episodes.solved += simulator.outcome().success
 
 
-def conclude(executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str, *, stopped: bool) -> None:
+def _over(executor: Executor, driven: Driven) -> Callable[[], bool]:
+    """Whether the episode that begins now is over."""
+    task, simulator = driven.task, driven.simulator
+    if task is None or simulator is None:
+        return never
+    last = executor.counts.ticks + task.max_steps
+    return lambda: simulator.outcome().finished or executor.counts.ticks >= last
+
+
+def conclude(
+    executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str | None, *, stopped: bool
+) -> None:
     """Sum a run up, as far as there is somebody to tell; raise `RobotError` where it ended in a fault."""
     try:
         _summary(executor, ending, episodes, path, task)
@@ -210,17 +191,21 @@ def conclude(executor: Executor, ending: Ending, episodes: Episodes, path: Path,
         raise RobotError(executor.fault, "a run without a fault", "see the ladder's changes in the trace")
 
 
-def _summary(executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str) -> None:
+def _summary(executor: Executor, ending: Ending, episodes: Episodes, path: Path, task: str | None) -> None:
     said, counts = executor.conversation.said, executor.counts
     why = f" ({executor.fault})" if executor.fault else ""
+    solved = "" if task is None else f"{episodes.solved} of {episodes.done} episodes solved; "
     console.print(
-        f"{ending.value}{why}; {episodes.solved} of {episodes.done} episodes solved; {said.errors} failed requests, "
+        f"{ending.value}{why}; {solved}{said.errors} failed requests, "
         f"{said.dropped} answers dropped, {counts.failed_sends} failed sends, {executor.link.restarts} restarts",
         highlight=False, markup=False,
     )  # fmt: skip
     trace = read(path)
-    for table in console_tables(summarise_run(trace), measures_of(episode_records(trace))):
+    summary = summarise_run(trace)
+    for table in console_tables(summary, measures_of(episode_records(trace))):
         console.print(table)
+    if "slower" in summary.as_planned:
+        console.print(f"{summary.as_planned} (segue doctor measures what is possible)", highlight=False, soft_wrap=True)
     if said.root_cause:
         console.print(f"policy: {said.root_cause}", markup=False)
     console.print(f"trace:     {path}", soft_wrap=True)
@@ -230,7 +215,8 @@ def _summary(executor: Executor, ending: Ending, episodes: Episodes, path: Path,
     except OSError as error:  # a full disk; they can be had of the trace again
         console.print(f"latencies: not written to {beside} ({error.strerror})", markup=False, soft_wrap=True)
     else:
-        console.print(f"latencies: {beside} (segue eval {task} ... --delay-trace {beside})", soft_wrap=True)
+        use = "" if task is None else f" (segue eval {task} ... --delay-trace {beside})"
+        console.print(f"latencies: {beside}{use}", soft_wrap=True)
     console.file.flush()
 
 

@@ -13,9 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segue.core.robot import Robot
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.observation import state_of
+from segue.core.robot import Resting, Robot, Simulator
 from segue.errors import RobotError, SegueError, SpecError
 
+OWN = "for a robot of your own: segue run --robot module:Class RUN (docs/doors/own-robot.md)"
 Options = Mapping[str, str]
 PREFIXES: dict[str, Callable[[str, Options], Robot]] = {}
 """Makers of other libraries' robots, by the word before the colon; each imports its library when it is called."""
@@ -72,6 +77,44 @@ def made(name: str, options: Options | None = None) -> Any:
         raise
     except Exception as error:
         raise _failed(name, "made", error) from error
+
+
+def position_of(robot: Robot) -> Callable[[], NDArray]:
+    """Where a robot is in units of its actions.
+
+    Commands that are at rest at zero are at zero; the others are what it says (`Resting`), its pose if that has as many
+    dimensions, or what it observes under the same names.
+
+    Raises:
+        SpecError: None of them.
+    """
+    spec = robot.spec
+    size = len(spec.action_names)
+    if isinstance(robot, Resting):
+        return robot.rest
+    if len(spec.kinds.moves) == size:
+        return lambda: np.zeros(size)
+    if isinstance(robot, Simulator) and len(spec.pose_names) == size:
+        return robot.pose
+    asked = [index for index in range(size) if index not in spec.kinds.moves]
+    if not {spec.action_names[index] for index in asked} <= set(spec.observation_names):
+        raise SpecError(
+            f"{spec.name}, which does not say where it is in units of its actions",
+            "a method `rest`",
+            "add it, see segue.core.robot.Resting",
+        )
+    places = [spec.observation_names.index(spec.action_names[index]) for index in asked]
+    spec.kinds.part(asked).check_fits(
+        spec.observation_kinds.part(places), [spec.action_names[index] for index in asked],
+        does=f"{spec.name}, which takes", as_said="as it observes it: a method `rest` says where it is",
+    )  # fmt: skip
+
+    def observed() -> NDArray[np.float64]:
+        position = np.zeros(size)
+        position[asked] = state_of(robot.observe())[places]
+        return position
+
+    return observed
 
 
 def options_of(words: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""segue run: a policy in a process of its own drives a simulator against the clock."""
+"""segue run: a policy in a process of its own drives a robot, or a simulator, against the clock."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from segue.cli import options
-from segue.cli.screen import command_line, console
+from segue.cli.screen import command_line, console, limits_table
 
 commands = typer.Typer()
 
 
 @commands.command("run")
 def run_(
-    task: options.TaskName,
+    task: Annotated[str | None, typer.Argument(help="a simulator of `segue list`; none with --robot")] = None,
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
+    robot: options.RobotName = None,
+    robot_option: options.RobotOption = None,
     method: options.Method = "predictive",
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
     token: options.Token = None,
@@ -25,52 +27,61 @@ def run_(
     execution_horizon: options.ExecutionHorizon = None,
     trigger: Annotated[str, typer.Option(help="fixed, queue:<actions> or continuous")] = "fixed",
     delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
+    limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
     velocity: Annotated[float, typer.Option(min=0, help="limit of every action, per second")] = float("inf"),
     acceleration: Annotated[float, typer.Option(min=0, help="the same, per second squared")] = float("inf"),
     jerk: Annotated[float, typer.Option(min=0, help="the same, per second cubed")] = float("inf"),
+    operator: Annotated[
+        str | None, typer.Option(help="module:function, of a pedal or gamepad", show_default="keys")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the first episode")] = 10_000,
     device: options.Device = "cpu",
     trace: Annotated[Path | None, typer.Option(help="to write", show_default="new, in runs/<task>/run")] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
 ) -> None:
-    """Drive a simulator in real time. The policy has a process of its own; every tick is recorded.
+    """Drive a robot or a simulator in real time. The policy has a process of its own; every tick is recorded.
 
-    segue run adroit-door runs/adroit-door/seed-0 --method legato
+    segue run --robot my_arm:MyArm runs/arm --limits arm.toml --seconds 20
     """
     import os
     import time
+    from contextlib import ExitStack, closing
 
-    from segue.cli import policy_process, robot
-    from segue.lab.tasks import tasks
+    from segue.cli import policy_process, start
+    from segue.cli import robot as control
+    from segue.cli.driven import check_whom, driven
+    from segue.cli.robots import options_of
     from segue.links.process import ProcessLink
+    from segue.safety.limits_file import read_limits, unlimited
 
-    robot.check_numbers(seconds, rate)
-    settings = tasks.task(task)
-    source = robot.source_of(run, method, server, seed, device, task)
+    control.check_numbers(seconds, rate)
+    check_whom(task, run, robot)
+    if robot is not None:
+        task, run = None, None if task is None else Path(task)
+    chosen, given = options_of(robot_option or ()), None if limits is None else read_limits(limits)
+    source = control.source_of(run, method, server, seed, device, task or "")
     if token is not None:
         os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
-    path = trace or Path("runs") / task / "run" / time.strftime("%Y%m%d-%H%M%S", time.gmtime()) / "trace"
-    motion = robot.Motion(velocity, acceleration, jerk)
-    link = ProcessLink(policy_process.argv(source))
-    try:
-        simulator, hello = settings.simulator(), link.hello()
-        hello.spec.check_fits(simulator.spec, "run the policy of this task")
-        dt = 1 / rate if rate else simulator.spec.dt
-        plan = robot.plan_for(hello, dt, execution_horizon or settings.execution_horizon, delay_quantile, trigger)
-        console.print(
-            f"policy: chunks of {hello.spec.horizon}, {1e3 * hello.inference:.1f} ms per inference, planned delay "
-            f"{plan.delay.estimate()} of {plan.execution_horizon} steps at {1 / dt:g} Hz",
-            highlight=False,
-        )
-        ladder = motion.ladder(simulator, dt)  # before room is taken for a trace
+    with ExitStack() as undo:
+        link = ProcessLink(policy_process.argv(source))
+        undo.callback(link.close)
+        whom = driven(task, robot, chosen)
+        undo.callback(whom.release)
+        spec, hello = whom.robot.spec, link.hello()
+        hello.spec.check_fits(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
+        dt = 1 / rate if rate else spec.dt
+        steps = execution_horizon or whom.execution_horizon(hello.spec.horizon)
+        plan = start.planned(link, hello, dt, steps, delay_quantile, trigger)
+        motion = control.Motion(velocity, acceleration, jerk, given)
+        ladder = motion.ladder(whom.robot, dt)  # before room is taken for a trace
+        if robot is not None or given is not None:
+            console.print(limits_table(ladder.limiter.limits))
+            for line in unlimited(ladder.limiter.limits):
+                console.print(line, markup=False, highlight=False)
+        path = trace or Path("runs") / whom.folder / "run" / time.strftime("%Y%m%d-%H%M%S", time.gmtime()) / "trace"
         about = {"command": command_line(), "method": server or method, "rate": 1 / dt}
-        sink = robot.sink_for(path, settings, simulator.spec, plan, about, seconds, view)
-        executor = robot.executor_for(simulator, plan, ladder, link, sink, hello)
-        try:
-            received, ending, episodes = robot.drive(executor, simulator, settings, motion, seconds, seed)
-        finally:
-            sink.close()
-    finally:
-        link.close()
-    robot.conclude(executor, ending, episodes, path, task, stopped=bool(received.number))
+        with closing(control.sink_for(path, whom, plan, about, seconds, view)) as sink:
+            executor = control.executor_for(whom, plan, ladder, link, sink, hello)
+            received, ending, episodes = control.drive(executor, whom, motion, seconds, seed, operator)
+    control.conclude(executor, ending, episodes, path, task, stopped=bool(received.number))
     raise typer.Exit(received.exit_status)

@@ -107,12 +107,22 @@ class RunSummary:
             ("chunks", ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items()) or "none"),
             ("inference", quantiles(self.latencies)),
             ("delay", _steps(self.delays)),
+            ("as planned", self.as_planned or "–"),
             ("prediction", self._prediction()),
             *([("age of pictures", quantiles(self.ages))] if len(self.ages) else []),
             ("not recorded", f"{self.dropped[0]:,} ticks, {self.dropped[1]:,} chunks: the trace was full")
             if any(self.dropped)
             else ("not recorded", "nothing"),
         ]
+
+    @property
+    def as_planned(self) -> str:
+        """In words, whether inference took what was planned at first; empty where nothing can be compared."""
+        if len(self.delays) == 0:
+            return ""
+        first, middle, most = int(self.planned[0]), float(np.median(self.delays)), int(self.delays.max())
+        how = "slower than" if middle > first else "now and then slower than" if most > first else "as fast as"
+        return f"inference is {how} planned: delay {first} planned, {middle:g} median, {most} max"
 
     def _prediction(self) -> str:
         """How often the robot did what was predicted of it."""
