@@ -264,7 +264,7 @@ def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> Infe
     actions = parts["ordered_action_keys"]
     kinds = kinds_of(config.kinds, actions)
     sink = Sinks() if config.trace is None else EngineTrace(
-        Path(config.trace), robot=parts["robot_wrapper"].robot_type, rate=parts["fps"], settings=settings,
+        path=Path(config.trace), robot=parts["robot_wrapper"].robot_type, rate=parts["fps"], settings=settings,
         names=actions, kinds=kinds,
     )  # fmt: skip
     plan = PlanEngine(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from segue.data.episodes import Episodes
@@ -37,9 +38,25 @@ Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_d
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="as torch names it")]
 Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
-RobotName = Annotated[str | None, typer.Option(help="of your own, module:Class: docs/doors/own-robot.md")]
+RobotName = Annotated[
+    str | None,
+    typer.Option(
+        help="of your own, module:Class (docs/doors/own-robot.md), or lerobot:TYPE (docs/doors/lerobot-arm.md)"
+    ),
+]
+PolicyName = Annotated[str | None, typer.Option(help="lerobot:PATH, a checkpoint of LeRobot, instead of a run")]
 RobotOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what it is made with, if anything")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]
+
+
+class DottedCommand(TyperCommand):
+    """A command that takes ``--robot.NAME=VALUE``, LeRobot's spelling, for ``--robot-option NAME=VALUE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Rewrite the former to the latter."""
+        dotted = "--robot."
+        pairs = (("--robot-option", each[len(dotted) :]) if each.startswith(dotted) else (each,) for each in args)
+        return super().parse_args(ctx, [word for pair in pairs for word in pair])
 
 
 @dataclass(frozen=True)

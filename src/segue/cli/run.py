@@ -11,12 +11,13 @@ from segue.cli.screen import command_line, console, limits_table
 commands = typer.Typer()
 
 
-@commands.command("run")
+@commands.command("run", cls=options.DottedCommand)
 def run_(
     task: Annotated[str | None, typer.Argument(help="a simulator of `segue list`; none with --robot")] = None,
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
+    policy: options.PolicyName = None,
     method: options.Method = "predictive",
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
     token: options.Token = None,
@@ -59,15 +60,20 @@ def run_(
     if robot is not None:
         task, run = None, None if task is None else Path(task)
     chosen, given = options_of(robot_option or ()), None if limits is None else read_limits(limits)
-    source = control.source_of(run, method, server, seed, device, task or "")
+    source = None if policy else control.source_of(run, method, server, seed, device, task or "")
     if token is not None:
         os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
     with ExitStack() as undo:
-        link = ProcessLink(policy_process.argv(source))
-        undo.callback(link.close)
         whom = driven(task, robot, chosen)
         undo.callback(whom.release)
-        spec, hello = whom.robot.spec, link.hello()
+        spec = whom.robot.spec
+        if policy is not None:
+            source = control.source_of_lerobot(policy, method, run, server, seed, device, spec, rate)
+        assert source is not None
+        link = ProcessLink(policy_process.argv(source))
+        undo.callback(link.close)
+        undo.callback(whom.release)  # before the policy is waited for to end
+        hello = link.hello()
         hello.spec.check_fits(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
         dt = 1 / rate if rate else spec.dt
         steps = execution_horizon or whom.execution_horizon(hello.spec.horizon)

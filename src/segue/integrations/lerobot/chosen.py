@@ -23,6 +23,8 @@ from segue.plan.plan import Handover
 
 FPS = 30.0
 """Control steps per second where nothing else is said, as `lerobot-rollout` has it."""
+DEFAULT = "predictive"
+"""Method of `segue run` where none is said: a policy of LeRobot is continued by identity RTC then, or cross-faded."""
 
 
 def robot(kind: str, options: Mapping[str, str]) -> LeRobotRobot:
@@ -108,6 +110,8 @@ def policy(
     said = getattr(found.theirs.config, "action_feature_names", None) or action_names
     kinds = Dimensions.of(*action_kinds)
     found.spec = dataclasses.replace(found.spec, action_names=tuple(said), action_kinds=kinds)
+    if method == DEFAULT:  # is for our own policies
+        method = "rtc-identity" if hasattr(found, "velocity") else "cross-fade"
     chosen = method_of(method)
     predictor = commanded_state(observation_names, said) if chosen.predictor == "commanded" else None
     return chosen.bound(found, None, predictor, seed=seed), chosen.handover

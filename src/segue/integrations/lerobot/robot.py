@@ -118,7 +118,7 @@ class LeRobotRobot(Robot):
             {name: (size[0], size[1]) for name, size in colour.items()},
             kinds if self._rates.any() else LINEAR,
         )  # fmt: skip
-        self._cameras: Mapping[str, Any] = {}
+        self._connected, self._cameras = False, dict[str, Any]()
         self._watched: dict[str, Watched] = {}
         self._state: NDArray[np.float32] | None = None
         self._sent: NDArray[np.float32] | None = None
@@ -135,6 +135,7 @@ class LeRobotRobot(Robot):
             RobotError: A camera shows nothing.
         """
         self.theirs.connect()
+        self._connected = True
         cameras = getattr(self.theirs, "cameras", {})
         mine = {name: cameras[name] for name in self.spec.cameras if name in cameras}
         try:
@@ -153,7 +154,13 @@ class LeRobotRobot(Robot):
             raise
 
     def disconnect(self) -> None:
-        """End the threads and close bus and cameras, as LeRobot does it: most arms let go of their torque then."""
+        """End the threads and close bus and cameras, as LeRobot does it: most arms let go of their torque then.
+
+        May be called twice.
+        """
+        if not self._connected:
+            return
+        self._connected = False
         for each in self._watched.values():
             each.close()
         if self._watched:
