@@ -21,7 +21,7 @@ from segue.cli.app import app, main
 from segue.core.observation import Observation
 from segue.data import episodes as archives
 from segue.data import files
-from segue.data.lerobot import reader, statistics, writer
+from segue.data.lerobot import images, reader, statistics, writer
 from segue.data.pictures import Pictures
 from segue.errors import DataError, MissingExtraError
 from segue.lab.tasks.push_t_pixels import BOARD, PushTPixels
@@ -244,3 +244,9 @@ def test_a_depth_camera_is_named_and_left_out(tmp_path: Path, shown: Any) -> Non
     assert f"camera {CAMERA}" in said
     assert "dropped: camera observation.images.depth" in said
     np.testing.assert_array_equal(files.load(tmp_path / "new", cameras=[CAMERA]).pictures[CAMERA][:], shown)
+
+
+def test_a_camera_is_found_by_its_short_name() -> None:
+    info = {"features": {key: {"dtype": "image"} for key in ("observation.images.front", "left.wrist", "right.wrist")}}
+    assert images.named(info, ["front", "observation.images.front"]) == ("observation.images.front",) * 2
+    assert images.named(info, ["wrist", "ont", "right.wrist"]) == ("wrist", "ont", "right.wrist")

@@ -25,6 +25,8 @@ from segue.safety.ladder import Cause, Ladder
 from segue.safety.limits import JointLimits
 from segue.trace.file import TraceWriter, read
 
+FRONT, WRIST = "observation.images.front", "observation.images.wrist"
+
 
 class Time:
     """Seconds that pass when a test says so."""
@@ -71,7 +73,7 @@ def test_units_and_ranges_are_those_of_the_motors(robot: LeRobotRobot) -> None:
     assert spec.observation_names == spec.action_names == ("pan.pos", "lift.pos", "gripper.pos")
     assert (spec.action_low.tolist(), spec.action_high.tolist()) == ([-180, -100, 0], [180, 100, 100])
     assert spec.pose_names == ("pan.pos [deg]", "lift.pos [1]", "gripper.pos [1]")
-    assert spec.cameras == {"front": (4, 6), "wrist": (4, 6)}
+    assert spec.cameras == {FRONT: (4, 6), WRIST: (4, 6)}
     assert robot.rest().tolist() == robot.pose().tolist() == [10, 20, 30]
     check_robot(robot)
 
@@ -103,14 +105,14 @@ def test_pictures_come_with_their_age(robot: LeRobotRobot, time: Time) -> None:
     seen = robot.observe()
     assert isinstance(seen, Observation)
     assert seen.prompt == "put the cup away"
-    assert seen.ages == pytest.approx({"front": 0.1, "wrist": 0.1})
+    assert seen.ages == pytest.approx({FRONT: 0.1, WRIST: 0.1})
     robot._cameras["front"].new.set()
     eventually(lambda: robot._watched["front"].newest(1.0)[1] == 0)
     seen = robot.observe()
     assert isinstance(seen, Observation)
-    assert seen.ages == pytest.approx({"front": 0.0, "wrist": 0.1})
-    assert (seen.pictures["front"] == 2).all()
-    assert (seen.pictures["wrist"] == 1).all()
+    assert seen.ages == pytest.approx({FRONT: 0.0, WRIST: 0.1})
+    assert (seen.pictures[FRONT] == 2).all()
+    assert (seen.pictures[WRIST] == 1).all()
 
 
 def test_a_picture_that_is_too_old_is_not_used(robot: LeRobotRobot, time: Time) -> None:

@@ -108,8 +108,12 @@ def policy(
     torch.set_num_threads(threads)
     found = load(Path(folder), dt=dt, device=device, observation_names=tuple(observation_names))
     said = getattr(found.theirs.config, "action_feature_names", None) or action_names
-    kinds = Dimensions.of(*action_kinds)
-    found.spec = dataclasses.replace(found.spec, action_names=tuple(said), action_kinds=kinds)
+    named = found.units.cameras
+    found.units.cameras = {key: key for key in named.values()}  # as the robot names its pictures
+    found.spec = dataclasses.replace(
+        found.spec, action_names=tuple(said), action_kinds=Dimensions.of(*action_kinds),
+        cameras={named[name]: size for name, size in found.spec.cameras.items()},
+    )  # fmt: skip
     if method == DEFAULT:  # is for our own policies
         method = "rtc-identity" if hasattr(found, "velocity") else "cross-fade"
     chosen = method_of(method)

@@ -1,7 +1,8 @@
 """A robot of LeRobot as one of ours: what `segue run --robot lerobot:TYPE` drives.
 
     get_observation  {"elbow.pos": 12.5, ...} --> state, in the order of observation_features
-    cameras          front, wrist             --> pictures, each read in a thread of its own, with its age
+    cameras          front, wrist             --> observation.images.front, ...: pictures as its data sets name them,
+                                                  each read in a thread of its own, with its age
     send_action      {"elbow.pos": 13.0, ...} <-- action
 
 Nothing is converted. A joint of LeRobot speaks degrees, -100 to 100, or 0 to 100, as its motors are set up and as its
@@ -30,6 +31,7 @@ RANGES: Final = {
     "range_0_100": ("1", 0.0, 100.0),
 }
 """Unit and range of a joint by how LeRobot normalises its motor."""
+IMAGES: Final = "observation.images."
 PICTURE_AGE: Final = 0.25
 """Age from which on a picture is not used, where nothing else is said [s]."""
 _FIRST_PICTURE: Final = 5.0  # [s]
@@ -115,7 +117,7 @@ class LeRobotRobot(Robot):
         self._spec = RobotSpec(
             theirs.name, dt, seen, actions, np.array(low, np.float32), np.array(high, np.float32), "position",
             tuple(f"{name} [{unit_of.get(name, '1')}]" for name in measured),
-            {name: (size[0], size[1]) for name, size in colour.items()},
+            {IMAGES + name: (size[0], size[1]) for name, size in colour.items()},
             kinds if self._rates.any() else LINEAR,
         )  # fmt: skip
         self._connected, self._cameras = False, dict[str, Any]()
@@ -137,13 +139,13 @@ class LeRobotRobot(Robot):
         self.theirs.connect()
         self._connected = True
         cameras = getattr(self.theirs, "cameras", {})
-        mine = {name: cameras[name] for name in self.spec.cameras if name in cameras}
+        sizes = {key.removeprefix(IMAGES): size for key, size in self.spec.cameras.items()}
+        mine = {name: cameras[name] for name in sizes if name in cameras}
         try:
             if mine and mine.keys() == cameras.keys():  # or it would wait for pictures that the threads have taken
                 self._cameras, self.theirs.cameras = cameras, {}  # type: ignore[attr-defined]
                 self._watched = {
-                    name: Watched(name, camera.async_read, self.spec.cameras[name], self._clock)
-                    for name, camera in mine.items()
+                    name: Watched(name, camera.async_read, sizes[name], self._clock) for name, camera in mine.items()
                 }
                 for each in self._watched.values():
                     each.wait(_FIRST_PICTURE)
@@ -178,9 +180,10 @@ class LeRobotRobot(Robot):
         found, now = self.theirs.get_observation(), self._clock()
         self._state = np.array([found[name] for name in self.spec.observation_names], np.float32)
         pictures, ages = {}, {}
-        for name in self.spec.cameras:
+        for key in self.spec.cameras:
+            name = key.removeprefix(IMAGES)
             watched = self._watched.get(name)
-            pictures[name], ages[name] = (
+            pictures[key], ages[key] = (
                 watched.newest(self._picture_age) if watched else (np.asarray(found[name]), self._clock() - now)
             )
         if not pictures and not self._prompt:
