@@ -39,7 +39,7 @@ FLOORS: dict[str, set[str]] = {
     "integrations": {"errors", *ROBOT_WING, *LEARNING_WING, "methods"},
     # the laboratory
     "lab": {"errors", *ROBOT_WING, *LEARNING_WING, "methods"},
-    "cli": {"errors", *ROBOT_WING, *LEARNING_WING, "methods", "lab"},
+    "cli": {"errors", *ROBOT_WING, *LEARNING_WING, "methods", "integrations", "lab"},
     "__main__": {"cli"},
 }
 WITHOUT_TORCH = ("errors.py", *(f"{floor}/" for floor in ROBOT_WING), "data/", "lab/tasks/")
@@ -169,8 +169,8 @@ def lines_of(*parts: str) -> int:
 
 def test_the_house_does_not_grow_unseen() -> None:
     """Bounds a little above what there is: whoever needs more raises them, and says for what."""
-    assert lines_of("") <= 32_400
-    assert lines_of("errors.py", "robot.py", *(f"{floor}/" for floor in ROBOT_WING)) <= 9_100
+    assert lines_of("") <= 34_200
+    assert lines_of("errors.py", "robot.py", *(f"{floor}/" for floor in ROBOT_WING)) <= 9_500
     for folder in {file.parent for file in MODULES}:
         assert len(list(folder.glob("*.py"))) <= 16, folder
 

@@ -187,8 +187,8 @@ def test_a_damaged_picture_is_named(tmp_path: Path, shown: Any, damage: Any, say
 
 def test_cameras_that_cannot_be_read_are_named(tmp_path: Path, shown: Any) -> None:
     root = with_pictures(tmp_path / "set", [encoded(each) for each in shown])
-    with pytest.raises(DataError, match=f"no camera 'top'.*\n.*{CAMERA}"):
-        reader.load(root, cameras=["top"])
+    with pytest.raises(DataError, match=f"no camera 'tip'.*\n.*{CAMERA}"):
+        reader.load(root, cameras=["tip"])
     assert reader.load(root).frames == len(shown)
     archives.save(sighted.demonstrations(), tmp_path / "mine.npz")
     with pytest.raises(DataError, match="--cameras for"):
