@@ -10,6 +10,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from segue.core.chunk import Array
+from segue.core.observation import state_of
 from segue.core.spec import PolicySpec
 from segue.links.link import Answer, LinkState
 from segue.plan.delay import WindowQuantile
@@ -117,7 +118,7 @@ class FakeLink:
         return self.epoch
 
     def send(self, request: Request, observation: Array) -> None:
-        assert np.isfinite(observation).all()
+        assert np.isfinite(state_of(observation)).all()
         self.requests.append(request)
         if self.state is not LinkState.READY:
             self.fail(request, self.reason)

@@ -1,9 +1,12 @@
-"""What the plugin uses of LeRobot 0.6.1, written down: the same names, calls and checks, and nothing behind them.
+"""What the plugin uses of LeRobot 0.6.1, and of 0.6.2 as it stands in development, written down.
+
+The same names, calls and checks, and nothing behind them.
 
 `make test-lerobot` runs the plugin under LeRobot itself; these keep it covered where LeRobot cannot be installed.
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -114,22 +117,77 @@ class InferenceEngineConfig(Registry):
     pass
 
 
-class InferenceEngine:
-    @classmethod
-    def register(cls, subclass: type) -> type:
-        for name in (
-            "start",
-            "stop",
-            "reset",
-            "get_action",
-            "notify_observation",
-            "pause",
-            "resume",
-            "ready",
-            "failed",
-        ):
-            assert hasattr(subclass, name), name
-        return subclass
+class InferenceEngine(ABC):
+    """Of 0.6.1."""
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def reset(self) -> None: ...
+
+    @abstractmethod
+    def get_action(self, obs_frame: Any) -> Any: ...
+
+    def notify_observation(self, obs: Any) -> None:  # noqa: B027
+        pass
+
+    def pause(self) -> None:  # noqa: B027
+        pass
+
+    def resume(self) -> None:  # noqa: B027
+        pass
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    @property
+    def failed(self) -> bool:
+        return False
+
+
+class NewerInferenceEngine(InferenceEngine):
+    """Of 0.6.2 in development: a task that changes, and one question at a time to the policy."""
+
+    def __init__(self, task: str = "") -> None:
+        self.task, self.dispatched_task, self.changed = task, task, False
+        self.pending: str | None = None
+
+    @property
+    @abstractmethod
+    def control_thread_owns_policy(self) -> bool: ...
+
+    supports_text_queries = False
+
+    def set_task(self, task: str) -> bool:
+        self.changed, self.task = task != self.task, task
+        return self.changed
+
+    def _take_task(self) -> tuple[str, bool]:
+        changed, self.changed = self.changed, False
+        return self.task, changed
+
+    def _set_dispatched_task(self, task: str) -> None:
+        self.dispatched_task = task
+
+    def _discard_task_change(self) -> None:
+        self.changed, self.dispatched_task = False, self.task
+
+    def ask(self, question: str) -> bool:
+        free, self.pending = self.pending is None, self.pending or question
+        return free
+
+    def drop_pending_query(self) -> str | None:
+        dropped, self.pending = self.pending, None
+        return dropped
+
+    def pump_query(self, obs_processed: Any = None) -> bool:
+        assert not self.control_thread_owns_policy, "would ask the policy in the control thread"
+        return False
 
 
 def create_inference_engine(config: Any, **_: Any) -> Any:
@@ -163,7 +221,7 @@ def cut_or_padded(prev_actions: Tensor, target_steps: int) -> Tensor:
     return padded
 
 
-def _modules() -> dict[str, dict[str, Any]]:
+def _modules(version: str) -> dict[str, dict[str, Any]]:
     nothing: dict[str, Any] = {}
     return {
         "lerobot": {"__version__": VERSION},
@@ -189,7 +247,7 @@ def _modules() -> dict[str, dict[str, Any]]:
         "lerobot.rollout": nothing,
         "lerobot.rollout.context": {"create_inference_engine": create_inference_engine},
         "lerobot.rollout.inference": {
-            "InferenceEngine": InferenceEngine,
+            "InferenceEngine": InferenceEngine if version == VERSION else NewerInferenceEngine,
             "InferenceEngineConfig": InferenceEngineConfig,
         },
         "lerobot.rollout.inference.factory": {"create_inference_engine": create_inference_engine},
@@ -208,7 +266,7 @@ def installed(version: str = VERSION) -> Iterator[None]:
         config.known.clear()
     for name in before:
         del sys.modules[name]
-    for name, content in _modules().items():
+    for name, content in _modules(version).items():
         module = ModuleType(name)
         vars(module).update(content)
         sys.modules[name] = module

@@ -17,9 +17,9 @@ QUICKLY = {
 """What makes a training of minutes one of seconds."""
 
 
-def documented(program: str) -> list[list[str]]:
+def documented(program: str, page: Path = PAGE) -> list[list[str]]:
     """Arguments of each command of a program, in the order of the page."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
     words = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
     return [each[1:] for each in words if each[0] == program]
 

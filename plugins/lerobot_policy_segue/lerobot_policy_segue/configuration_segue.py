@@ -11,12 +11,13 @@ from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig
 
 from segue.errors import SpecError
 from segue.integrations.lerobot.learned import check_choices
+from segue.integrations.lerobot.pictures import Camera, cameras_of
 
 
 @PreTrainedConfig.register_subclass("segue")
 @dataclass
 class SegueConfig(PreTrainedConfig):
-    """A flow policy that continues its chunks, on state observations.
+    """A flow policy that continues its chunks, on the state and on pictures.
 
     Attributes:
         horizon: H, actions per chunk.
@@ -25,6 +26,11 @@ class SegueConfig(PreTrainedConfig):
         network_settings: Its settings, where they differ from the defaults.
         predicts: ``action`` or ``velocity``.
         denoising_steps: N, solver steps per inference.
+        picture_size: Pixels of the longer side of what it sees of a picture; smaller ones stay as they are.
+        encoder: Name of the encoder of pictures: ``resnet``, ``pretrained``.
+        encoder_settings: Its settings, where they differ from the defaults; of a pretrained one, all about it once the
+            policy is made.
+        crop: Share of height and width of pictures that is looked at, cut out anywhere in training.
         objective: ``legato``, ``training-time-rtc``, ``literal-legato`` or ``plain``.
         plain_updates: Updates of plain flow matching before the objective: schedules from scratch ruin a small policy.
         method: How chunks are continued, with settings behind colons: ``legato:gain=0.5``, ``rtc``, ``naive``.
@@ -48,6 +54,11 @@ class SegueConfig(PreTrainedConfig):
     network_settings: dict[str, int] = field(default_factory=dict)
     predicts: str = "action"
     denoising_steps: int = 5
+
+    picture_size: int = 128
+    encoder: str = "resnet"
+    encoder_settings: dict[str, Any] = field(default_factory=dict)
+    crop: float = 0.875
 
     objective: str = "legato"
     plain_updates: int = 3000
@@ -96,16 +107,21 @@ class SegueConfig(PreTrainedConfig):
         features = (self.input_features or {}).items()
         return [key for key, each in features if each.type in (FeatureType.STATE, FeatureType.ENV)]
 
+    @property
+    def cameras(self) -> dict[str, Camera]:
+        """What the policy sees beside the vectors, by LeRobot's keys."""
+        return cameras_of({key: each.shape for key, each in self.image_features.items()}, self.picture_size)
+
     def validate_features(self) -> None:
         """Raise `SpecError` for observations that the policy cannot see, or none."""
-        images = list(self.image_features)
-        if images or not self.vectors or self.action_feature is None:
+        if not self.vectors or self.action_feature is None:
             state = '{"observation.state": {"type": "STATE", "shape": [6]}}'
             raise SpecError(
-                got=f"images {', '.join(images)}" if images else "no vector to observe, or no action",
+                got="no vector to observe, or no action",
                 expected="an action, and vectors to observe: observation.state, observation.environment_state",
                 change=f"name what the policy is to see: --policy.input_features='{state}'",
             )
+        _ = self.cameras  # raises for those that it cannot see
 
     def get_optimizer_preset(self) -> AdamWConfig:
         """AdamW."""

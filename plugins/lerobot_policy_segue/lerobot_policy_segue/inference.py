@@ -4,11 +4,13 @@ LeRobot has no registry of engines yet: making one is a function that knows its 
 knows ours too, in the versions in which its callers are known.
 """
 
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from lerobot.rollout.inference import InferenceEngine, InferenceEngineConfig, fa
 from lerobot.rollout.inference.rtc import supports_rtc_inference
 from lerobot.utils.feature_utils import build_dataset_frame
 from torch import Tensor
+from typing_extensions import override
 
 from segue.core.chunk import Continuation
 from segue.errors import SpecError
@@ -30,7 +33,9 @@ from segue.integrations.lerobot.commanded import commanded_state
 from segue.integrations.lerobot.engine import EngineSettings, Inferred, PlanEngine, check_sees_now, kinds_of
 from segue.integrations.lerobot.noise import NoiseFor, noise_shape
 from segue.integrations.lerobot.policies.units import STATE
+from segue.integrations.lerobot.recorded import EngineTrace
 from segue.integrations.lerobot.versions import TESTED, check_version
+from segue.trace.sink import Sink, Sinks
 
 
 @InferenceEngineConfig.register_subclass("segue")
@@ -53,6 +58,7 @@ class SegueInferenceConfig(InferenceEngineConfig):
         displacements: The same, of actions that are added to the number in every step.
         kinds: What actions are, by their names, such as ``{"x.vel": "velocity"}``: a hold sends zero for velocities and
             displacements, and the last target for all else. What is not named is linear.
+        trace: Folder for a record of every step and chunk, for `segue report` and `segue replay`; None for none.
         rtc: Settings of LeRobot's guidance, for policies that have it.
     """
 
@@ -67,6 +73,7 @@ class SegueInferenceConfig(InferenceEngineConfig):
     targets: dict[str, str] = field(default_factory=dict)
     displacements: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    trace: str | None = None
     rtc: RTCConfig = field(default_factory=RTCConfig)
 
     def __post_init__(self) -> None:
@@ -87,7 +94,73 @@ class SegueInferenceConfig(InferenceEngineConfig):
         )  # fmt: skip
 
 
-InferenceEngine.register(PlanEngine)
+class SegueEngine(InferenceEngine):
+    """Our engine as one of LeRobot's: what its base class knows and ours does not is the base class's.
+
+    From 0.6.2 on that is the task, which may change while the robot moves, and questions to the policy, of which ours
+    answers none.
+
+    Args:
+        plan: Ours.
+        pipeline: Asked by it.
+        sink: Closed at the end.
+    """
+
+    def __init__(self, plan: PlanEngine, pipeline: "Pipeline", sink: Sink) -> None:
+        self._newer = "task" in signature(InferenceEngine.__init__).parameters
+        super().__init__(**({"task": pipeline.task} if self._newer else {}))
+        self.plan, self._pipeline, self._sink = plan, pipeline, sink
+        if self._newer:
+            pipeline.newest_task = lambda: self._take_task()[0]
+
+    @property
+    def control_thread_owns_policy(self) -> bool:
+        """Whether it does: no, our worker does. Nothing calls this under 0.6.1."""
+        return False
+
+    @property
+    @override
+    def ready(self) -> bool:
+        return self.plan.ready
+
+    @property
+    @override
+    def failed(self) -> bool:
+        return self.plan.failed
+
+    @override
+    def start(self) -> None:
+        self.plan.start()
+
+    @override
+    def stop(self) -> None:
+        self.plan.stop()
+        self._sink.close()
+
+    @override
+    def pause(self) -> None:
+        self.plan.pause()
+
+    @override
+    def resume(self) -> None:
+        self.plan.resume()
+
+    @override
+    def reset(self) -> None:
+        self.plan.reset()
+        if self._newer:
+            self._discard_task_change()
+
+    @override
+    def notify_observation(self, obs: dict) -> None:
+        self.plan.notify_observation(obs)
+
+    @override
+    def get_action(self, obs_frame: dict | None) -> Tensor | None:
+        action = self.plan.get_action(obs_frame)
+        if self._newer and action is not None:
+            self._set_dispatched_task(self._pipeline.task)  # of the newest chunk that was asked for
+        return action
 
 
 class Pipeline:
@@ -111,6 +184,7 @@ class Pipeline:
         self.noise = noise
         self.policy, self.preprocessor, self.postprocessor = policy, preprocessor, postprocessor
         self.hw_features, self.robot_type, self.task = hw_features, robot_type, task
+        self.newest_task: Callable[[], str] = lambda: self.task
         self.device = torch.device(device or "cpu")
         self.continues = supports_rtc_inference(policy)
         steps = preprocessor.steps
@@ -125,6 +199,7 @@ class Pipeline:
     @torch.no_grad()
     def infer(self, observation: Mapping[str, Any], leftover: Tensor | None, continuation: Continuation) -> Inferred:
         """A chunk for an observation, see `segue.integrations.lerobot.engine`."""
+        self.task = self.newest_task()
         frame = build_dataset_frame(self.hw_features, dict(observation), prefix="observation")
         batch = prepare_observation_for_inference(frame, self.device, self.task, self.robot_type)
         batch["task"] = [self.task]
@@ -186,15 +261,23 @@ def create_inference_engine(config: InferenceEngineConfig, **parts: Any) -> Infe
             displacements=config.displacements or None,
         )  # fmt: skip
         infer, state = AheadInference(infer, commanded, names), partial(state_in, names=names)
-    return PlanEngine(
+    actions = parts["ordered_action_keys"]
+    kinds = kinds_of(config.kinds, actions)
+    sink = Sinks() if config.trace is None else EngineTrace(
+        path=Path(config.trace), robot=parts["robot_wrapper"].robot_type, rate=parts["fps"], settings=settings,
+        names=actions, kinds=kinds,
+    )  # fmt: skip
+    plan = PlanEngine(
         infer,
         settings,
         dt=1 / parts["fps"],
         reset_policy=pipeline.reset,
         end=(lambda: None) if shutdown is None else shutdown.set,
         state=state,
-        kinds=kinds_of(config.kinds, parts["ordered_action_keys"]),
+        kinds=kinds,
+        sink=sink,
     )
+    return SegueEngine(plan, pipeline, sink)
 
 
 if __version__ in TESTED:

@@ -39,7 +39,7 @@ class SeguePolicy(PreTrainedPolicy):
         if dataset_meta is not None:
             config.fps = float(dataset_meta.fps)
         self.config = config
-        self.learned = LearnedChunks(config, _policy(config, dataset_meta))
+        self.learned = LearnedChunks(config, _policy(config, dataset_meta), config.cameras)
         self.reset()
 
     def get_optim_params(self) -> list[nn.Parameter]:
@@ -110,9 +110,9 @@ def _policy(config: SegueConfig, dataset_meta: Any) -> Policy:
     if config.autoencoder_config is not None:
         made = {**config.autoencoder_config, "action_names": tuple(config.autoencoder_config["action_names"])}
         codec = ChunkAutoencoder(AutoencoderConfig(**made), Normalizer.identity(action))
-        return flow_policy(config, observed, names, codec)
+        return flow_policy(config, observed, names, codec, cameras=config.cameras)
     if config.autoencoder is None:
-        return flow_policy(config, observed, names)
+        return flow_policy(config, observed, names, cameras=config.cameras)
     if dataset_meta is None:
         raise SpecError(
             got="a new latent policy without a data set",
@@ -122,4 +122,4 @@ def _policy(config: SegueConfig, dataset_meta: Any) -> Policy:
     codec = load_autoencoder(config.autoencoder)[0]
     config.autoencoder_config = asdict(codec.config)
     statistics = latent_statistics(codec, load(dataset_meta.root), config.horizon)
-    return flow_policy(config, observed, names, codec, statistics)
+    return flow_policy(config, observed, names, codec, statistics, config.cameras)

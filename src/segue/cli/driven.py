@@ -62,9 +62,14 @@ class Driven:
         return {"task": self.task.name, "robot": robot_header(spec, action_scale(shown), cruise_speed(shown, spec))}
 
     def release(self) -> None:
-        """Stop a robot of one's own, which may have been stopped before, or never have been driven."""
+        """Stop a robot of one's own, which may have been stopped before, or never have been driven; let go of its port.
+
+        May be called twice.
+        """
         if self.task is None:
             stop_robot(self.robot)
+            if (disconnect := getattr(self.robot, "disconnect", None)) is not None:
+                disconnect()
 
 
 def check_whom(task: str | None, run: object, robot: str | None) -> None:

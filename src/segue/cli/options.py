@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from segue.data.episodes import Episodes
@@ -42,9 +43,20 @@ Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi, suc
 Layout = Annotated[str, typer.Option(help="how openpi is told what is seen: aloha, droid, libero or a TOML file")]
 Prompt = Annotated[str, typer.Option(help="what is to be done, for policies that are told")]
 Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
-RobotName = Annotated[str | None, typer.Option(help="yours, module:Class (docs/doors)")]
+RobotName = Annotated[str | None, typer.Option(help="yours, module:Class, or lerobot:TYPE (docs/doors)")]
+PolicyName = Annotated[str | None, typer.Option(help="lerobot:PATH, a checkpoint of LeRobot, instead of a run")]
 RobotOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what it is made with, if anything")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]
+
+
+class DottedCommand(TyperCommand):
+    """A command that takes ``--robot.NAME=VALUE``, LeRobot's spelling, for ``--robot-option NAME=VALUE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Rewrite the former to the latter."""
+        dotted = "--robot."
+        pairs = (("--robot-option", each[len(dotted) :]) if each.startswith(dotted) else (each,) for each in args)
+        return super().parse_args(ctx, [word for pair in pairs for word in pair])
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,9 @@ def check(
     if said := kinds_line(episodes):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     say_origin(episodes)
+    if unseen := [key.rpartition(".")[2] for key in episodes.origin.unseen]:
+        names = ",".join(unseen)
+        console.print(f"cameras, not looked at here: {', '.join(unseen)} (--cameras {names})", highlight=False)
     for proposal in proposed_kinds(episodes):
         console.print(f"kind: {proposal}", highlight=False, markup=False, soft_wrap=True)
     for each in found:

@@ -108,6 +108,32 @@ def source_of(
     return policy_process.remote(server, prompt)
 
 
+def source_of_lerobot(
+    policy: str, method: str, run: Path | None, server: str | None, seed: int, device: str, spec: RobotSpec,
+    rate: float | None,
+) -> policy_process.Source:  # fmt: skip
+    """The same for a checkpoint of LeRobot, which is told the robot's names and period: it knows none of them.
+
+    Raises:
+        SpecError: There is a run folder or a server too, or it is none of LeRobot's.
+    """
+    prefix, _, folder = policy.partition(":")
+    if prefix != "lerobot" or not folder or run is not None or server is not None:
+        raise SpecError(
+            f"--policy {policy}"
+            + ("" if run is None else f" and {run}")
+            + ("" if server is None else f" and {server}"),
+            "lerobot:PATH alone, with the pretrained_model folder of a checkpoint",
+            "leave out run folder and server, or --policy",
+        )
+    return policy_process.imported(
+        "segue.integrations.lerobot.chosen:policy", folder=str(Path(folder).resolve()), method=method,
+        dt=1 / rate if rate else spec.dt,
+        observation_names=spec.observation_names, action_names=spec.action_names,
+        action_kinds=spec.kinds.words, seed=seed, device=device,
+    )  # fmt: skip
+
+
 def check_numbers(seconds: float, rate: float | None) -> None:
     """Raise `SpecError` for what passes every bound of the command line: no number, and infinitely many ticks."""
     check_duration(seconds)
@@ -266,7 +292,8 @@ def sink_for(path: Path, driven: Driven, plan: Plan, about: Mapping[str, Any], s
     views = [RerunSink(spec.action_names, [state.value for state in STATES])] if view else []
     writer = TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
-        pose=0 if driven.pose is None else len(spec.pose_names), ticks=ticks, chunks=ticks // often,
+        pose=0 if driven.pose is None else len(spec.pose_names),
+        cameras=0 if driven.task else len(spec.cameras), ticks=ticks, chunks=ticks // often,
     )  # fmt: skip
     return Sinks(writer, *views)
 

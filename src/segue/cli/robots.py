@@ -22,7 +22,15 @@ from segue.errors import RobotError, SegueError, SpecError
 
 OWN = "for a robot of your own: segue run --robot module:Class RUN (docs/doors/own-robot.md)"
 Options = Mapping[str, str]
-PREFIXES: dict[str, Callable[[str, Options], Robot]] = {}
+
+
+def _lerobot(kind: str, options: Options) -> Robot:
+    from segue.integrations.lerobot import chosen
+
+    return chosen.robot(kind, options)
+
+
+PREFIXES: dict[str, Callable[[str, Options], Robot]] = {"lerobot": _lerobot}
 """Makers of other libraries' robots, by the word before the colon; each imports its library when it is called."""
 
 

@@ -11,12 +11,13 @@ from segue.cli.screen import command_line, console, limits_table
 commands = typer.Typer()
 
 
-@commands.command("run")
+@commands.command("run", cls=options.DottedCommand)
 def run_(
     task: Annotated[str | None, typer.Argument(help="a simulator of `segue list`; none with --robot")] = None,
     run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
+    policy: options.PolicyName = None,
     method: Annotated[
         str | None, typer.Option(help="one of `segue list`", show_default="predictive; cross-fade with --openpi")
     ] = None,
@@ -76,23 +77,22 @@ def run_(
     method = method or ("predictive" if openpi is None else "cross-fade")
     if predictor is not None:
         method += f":predictor={predictor}"
-    source = control.source_of(run, method, server, seed, device, task or "", openpi, prompt)
+    source = None if policy else control.source_of(run, method, server, seed, device, task or "", openpi, prompt)
     if token is not None:
         os.environ[policy_process.TOKEN] = token  # where the policy process finds it, and `ps` does not
     with ExitStack() as undo:
-        whom = None
-        if openpi is not None:  # what its server is told depends on the robot
-            whom = driven(task, robot, chosen)
-            undo.callback(whom.release)
-            source = source_for(
-                whom.robot.spec, 1 / rate if rate else whom.robot.spec.dt, openpi, layout, method, prompt
-            )
+        whom = driven(task, robot, chosen)  # first: what a policy of others is told depends on the robot
+        undo.callback(whom.release)
+        spec = whom.robot.spec
+        if policy is not None:
+            source = control.source_of_lerobot(policy, method, run, server, seed, device, spec, rate)
+        elif openpi is not None:
+            source = source_for(spec, 1 / rate if rate else spec.dt, openpi, layout, method, prompt)
+        assert source is not None
         link = ProcessLink(policy_process.argv(source))
         undo.callback(link.close)
-        if whom is None:
-            whom = driven(task, robot, chosen)
-            undo.callback(whom.release)
-        spec, hello = whom.robot.spec, link.hello()
+        undo.callback(whom.release)  # before the policy is waited for to end
+        hello = link.hello()
         check = hello.spec.check_fits if openpi is None else hello.spec.check_dimensions  # its layout says the period
         check(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
         dt = 1 / rate if rate else spec.dt

@@ -40,11 +40,13 @@ class Observation(Generic[Numbers]):
         state: Shape (observation,) or (batch, observation), robot units.
         pictures: By camera, shape (height, width, 3) or (batch, height, width, 3), uint8.
         prompt: What is to be done, for policies that are told; of a batch, the same for all.
+        ages: How old each picture was when it was handed over, by camera [s]; of one robot, where its driver says so.
     """
 
     state: Numbers
     pictures: Mapping[str, Numbers] = field(default_factory=dict)
     prompt: str = ""
+    ages: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Size of the batch."""
@@ -90,6 +92,12 @@ _AROUND_A_STATE = (Observation, Encoded)
 def state_of(observed: Any) -> Any:
     """The state of what is observed, or encoded; array or tensor."""
     return observed.state if isinstance(observed, _AROUND_A_STATE) else observed
+
+
+def ages_of(observed: Any) -> NDArray[np.float64] | None:
+    """How old the pictures are, shape (cameras,), in their order [s]; None where nobody says so."""
+    ages = observed.ages if isinstance(observed, Observation) else None
+    return np.array(list(ages.values())) if ages else None
 
 
 def with_state(observed: Any, state: Any) -> Any:

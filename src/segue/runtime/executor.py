@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.observation import Observed, state_of
+from segue.core.observation import Observed, ages_of, state_of
 from segue.core.robot import Driver
 from segue.errors import SpecError
 from segue.links.link import PolicyLink
@@ -259,6 +259,7 @@ class Executor:
                 ladder=STATES.index(due.command.state), cause=CAUSES.index(due.command.cause),
                 saturated=len(due.command.saturated), asked=due.asked, request=due.request,
                 sent=due.command.values if sent else None, observation=state_of(due.observation), pose=due.pose,
+                ages=ages_of(due.observation),
             ))  # fmt: skip
         return ending
 

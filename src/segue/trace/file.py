@@ -125,6 +125,7 @@ class TraceWriter(Sink):
         observation: Observation dimensions.
         horizon: H, actions per chunk.
         pose: Pose dimensions; 0 when the robot's pose is not measured beside its observations.
+        cameras: Cameras whose driver says how old its pictures are.
         ticks: Ticks that there will be room for.
         chunks: Chunks that there will be room for.
 
@@ -142,11 +143,13 @@ class TraceWriter(Sink):
         observation: int,
         horizon: int,
         pose: int = 0,
+        cameras: int = 0,
         ticks: int = 360_000,
         chunks: int = 36_000,
     ) -> None:
         self.path = Path(path)
         sizes = {"action": action, "observation": observation, "pose": pose, "horizon": horizon}
+        sizes |= {"cameras": cameras} if cameras else {}
         if min(ticks, chunks, *sizes.values()) < 0 or max(ticks, chunks) > _WORD:
             raise SpecError(f"{ticks} ticks, {chunks} chunks, {sizes}", "sizes from 0 to 2^32", "correct the size")
         try:

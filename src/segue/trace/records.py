@@ -55,6 +55,7 @@ class TickRecord(msgspec.Struct, frozen=True, eq=False):
         sent: Shape (action,): the command after all limits; None when none was sent.
         observation: Shape (observation,), or None: not read in this tick.
         pose: Shape (pose,), measured before the command; None: not measured.
+        ages: Shape (cameras,): how old each picture of the observation was [s]; None: not read, or not said.
     """
 
     slot: int
@@ -70,6 +71,7 @@ class TickRecord(msgspec.Struct, frozen=True, eq=False):
     sent: NDArray[np.floating] | None = None
     observation: NDArray[np.floating] | None = None
     pose: NDArray[np.floating] | None = None
+    ages: NDArray[np.floating] | None = None
 
     def row(self) -> Row:
         """What is packed as `TICK`, and the arrays behind it; -1 for None."""
@@ -80,7 +82,7 @@ class TickRecord(msgspec.Struct, frozen=True, eq=False):
             -1 if self.request is None else self.request, self.time, self.lateness, self.ladder, self.cause,
             _EVENT_CODES[tick.event], self.asked, self.saturated,
         )  # fmt: skip
-        return numbers, (self.pose, self.sent, self.observation)
+        return numbers, (self.pose, self.sent, self.observation, self.ages)
 
 
 class ChunkRecord(msgspec.Struct, frozen=True, eq=False):
@@ -114,13 +116,16 @@ class ChunkRecord(msgspec.Struct, frozen=True, eq=False):
         return numbers, (self.actions,)
 
 
-def record_types(*, action: int, observation: int, pose: int, horizon: int) -> tuple[np.dtype, np.dtype]:
-    """Of ticks and of chunks; -1 and NaN where there is nothing to say.
+def record_types(
+    *, action: int, observation: int, pose: int, horizon: int, cameras: int = 0
+) -> tuple[np.dtype, np.dtype]:
+    """Of ticks and of chunks; -1 and NaN where there is nothing to say. Without cameras there is no field for them.
 
     Raises:
         ValueError: Sizes of which there are no records.
     """
     tick: Any = (("pose", "<f8", (pose,)), ("action", "<f8", (action,)), ("observation", "<f4", (observation,)))
+    tick += (("ages", "<f4", (cameras,)),) if cameras else ()
     chunk: Any = (("actions", "<f4", (horizon, action)),)
     ticks, chunks = ([(name, f"<{code}") for name, code in fields] for fields in (_TICK_FIELDS, _CHUNK_FIELDS))
     return np.dtype([*ticks, *tick], align=True), np.dtype([*chunks, *chunk], align=True)

@@ -60,6 +60,7 @@ class RunSummary:
         latencies: From asking to the answer, per chunk after the first [s].
         compared: Requests whose robot could be compared with what was predicted of it.
         doubted: Those of them that found it farther from its prediction than usual.
+        ages: How old the pictures were that were seen, of all cameras [s].
     """
 
     ticks: int
@@ -82,6 +83,7 @@ class RunSummary:
     latencies: Array
     compared: int
     doubted: int
+    ages: Array
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and value of everything that fits in a line, for a table."""
@@ -107,6 +109,7 @@ class RunSummary:
             ("delay", _steps(self.delays)),
             ("as planned", self.as_planned or "–"),
             ("prediction", self._prediction()),
+            *([("age of pictures", quantiles(self.ages))] if len(self.ages) else []),
             ("not recorded", f"{self.dropped[0]:,} ticks, {self.dropped[1]:,} chunks: the trace was full")
             if any(self.dropped)
             else ("not recorded", "nothing"),
@@ -184,7 +187,14 @@ def summarise_run(trace: Trace) -> RunSummary:
         latencies=latencies(trace),
         compared=int(np.count_nonzero(~np.isnan(trace.chunks["surprise"]))),
         doubted=int(np.count_nonzero(trace.chunks["surprise"] > 1)),
+        ages=_ages(ticks),
     )
+
+
+def _ages(ticks: NDArray[np.void]) -> Array:
+    """Of all pictures that were read, where the trace has them [s]."""
+    ages = ticks["ages"].ravel().astype(np.float64) if "ages" in (ticks.dtype.names or ()) else np.zeros(0)
+    return ages[~np.isnan(ages)]
 
 
 def _names(trace: Trace, what: str) -> tuple[str, ...]:

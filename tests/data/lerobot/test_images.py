@@ -21,7 +21,7 @@ from segue.cli.app import app, main
 from segue.core.observation import Observation
 from segue.data import episodes as archives
 from segue.data import files
-from segue.data.lerobot import reader, statistics, writer
+from segue.data.lerobot import images, reader, statistics, writer
 from segue.data.pictures import Pictures
 from segue.errors import DataError, MissingExtraError
 from segue.lab.tasks.push_t_pixels import BOARD, PushTPixels
@@ -187,8 +187,8 @@ def test_a_damaged_picture_is_named(tmp_path: Path, shown: Any, damage: Any, say
 
 def test_cameras_that_cannot_be_read_are_named(tmp_path: Path, shown: Any) -> None:
     root = with_pictures(tmp_path / "set", [encoded(each) for each in shown])
-    with pytest.raises(DataError, match=f"no camera 'top'.*\n.*{CAMERA}"):
-        reader.load(root, cameras=["top"])
+    with pytest.raises(DataError, match=f"no camera 'tip'.*\n.*{CAMERA}"):
+        reader.load(root, cameras=["tip"])
     assert reader.load(root).frames == len(shown)
     archives.save(sighted.demonstrations(), tmp_path / "mine.npz")
     with pytest.raises(DataError, match="--cameras for"):
@@ -244,3 +244,9 @@ def test_a_depth_camera_is_named_and_left_out(tmp_path: Path, shown: Any) -> Non
     assert f"camera {CAMERA}" in said
     assert "dropped: camera observation.images.depth" in said
     np.testing.assert_array_equal(files.load(tmp_path / "new", cameras=[CAMERA]).pictures[CAMERA][:], shown)
+
+
+def test_a_camera_is_found_by_its_short_name() -> None:
+    info = {"features": {key: {"dtype": "image"} for key in ("observation.images.front", "left.wrist", "right.wrist")}}
+    assert images.named(info, ["front", "observation.images.front"]) == ("observation.images.front",) * 2
+    assert images.named(info, ["wrist", "ont", "right.wrist"]) == ("wrist", "ont", "right.wrist")

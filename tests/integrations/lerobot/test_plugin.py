@@ -12,6 +12,7 @@ import torch
 
 from fakes import leftover_contract as contract
 from fakes import lerobot as fakes
+from fakes.lerobot_plugin import engine, policy_of_theirs
 from fakes.point_mass import demonstrations
 from segue.core.chunk import Continuation
 from segue.data.lerobot.writer import save
@@ -165,47 +166,10 @@ def test_a_method_that_refines_is_taken_with_an_autoencoder(plugin: ModuleType, 
     assert config(plugin, method="rtr", **given).method == "rtr"
 
 
-def policy_of_theirs(kind: str, **configured: Any) -> Any:
-    class Config(fakes.PreTrainedConfig):
-        type = kind
-
-    class Policy(fakes.PreTrainedPolicy):
-        config_class, name = Config, kind
-
-    settings = Config()
-    vars(settings).update(configured)
-    return Policy(settings)
-
-
 def delayed(plugin: ModuleType, inside: Any) -> Any:
     from lerobot_policy_segue.modeling_segue_delayed import SegueDelayedPolicy  # pyright: ignore[reportMissingImports]
 
     return SegueDelayedPolicy(plugin.SegueDelayedConfig(), inside)
-
-
-class Processor:
-    """Changes nothing."""
-
-    steps = ()
-
-    def __call__(self, batch: Any) -> Any:
-        return batch
-
-    def reset(self) -> None:
-        """Nothing to forget."""
-
-
-HARDWARE = {"observation.state": {"dtype": "float32", "shape": (2,), "names": ["x.pos", "y.pos"]}}
-
-
-def engine(plugin: ModuleType, policy: Any, **settings: Any) -> Any:
-    from lerobot.rollout import context  # pyright: ignore[reportMissingImports]
-
-    return context.create_inference_engine(
-        plugin.SegueInferenceConfig(**settings), policy=policy, shutdown_event=None, preprocessor=Processor(),
-        postprocessor=Processor(), hw_features=HARDWARE, robot_wrapper=SimpleNamespace(robot_type="arm"), task="t",
-        device=None, ordered_action_keys=["y.pos", "x.pos"], fps=50.0,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("runs", [delayed, engine])
@@ -254,7 +218,7 @@ def sampled_in_place(seen: list[tuple[Any, Any]]) -> Any:
 def asked(made: Any, start: int, **observation: float) -> Any:
     prefix = np.arange(16, dtype=np.float32).reshape(8, 2)
     continuation = Continuation(start, prefix, 3, 4, episode=2)
-    return made._infer({"x.pos": 0.0, "y.pos": 0.0, **observation}, torch.from_numpy(prefix), continuation)
+    return made.plan._infer({"x.pos": 0.0, "y.pos": 0.0, **observation}, torch.from_numpy(prefix), continuation)
 
 
 def test_the_engine_carries_noise_from_chunk_to_chunk(plugin: ModuleType) -> None:
@@ -320,9 +284,11 @@ def test_our_policies_start_from_the_noise_that_they_are_given(plugin: ModuleTyp
         made.predict_action_chunk(batch, noise=noise[0])
 
 
-def test_cameras_are_refused_with_the_way_to_leave_them_out(plugin: ModuleType) -> None:
+def test_what_cannot_be_seen_is_refused_with_the_way_to_leave_it_out(plugin: ModuleType) -> None:
     made = config(plugin)
     made.input_features["observation.images.top"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (3, 48, 64))
+    made.validate_features()
+    made.input_features["observation.images.depth"] = fakes.PolicyFeature(fakes.FeatureType.VISUAL, (1, 48, 64))
     with pytest.raises(SpecError, match=r"policy\.input_features"):
         made.validate_features()
 

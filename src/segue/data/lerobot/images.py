@@ -9,7 +9,7 @@ Those that are kept as video are read by `segue.data.lerobot.video`.
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +39,17 @@ def cameras(info: Mapping[str, Any]) -> tuple[str, ...]:
 def coloured(info: Mapping[str, Any]) -> tuple[str, ...]:
     """Those of `cameras` that have pictures in colour; a depth camera has none."""
     return tuple(key for key in cameras(info) if _size(info["features"][key].get("shape")) is not None)
+
+
+def named(info: Mapping[str, Any], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Keys of the cameras that are wanted: ``front`` is ``observation.images.front``, where that is the only one."""
+    there = cameras(info)
+
+    def key(name: str) -> str:
+        found = [each for each in there if each.endswith(f".{name}")]
+        return found[0] if name not in there and len(found) == 1 else name
+
+    return tuple(map(key, wanted))
 
 
 def sizes(layout: Layout, keys: tuple[str, ...]) -> Cameras:

@@ -47,7 +47,7 @@ def load(
         state: Feature that the policy is to see; several, separated by commas, are joined. None for
             ``observation.state``, or else ``state``.
         action: The same of what is commanded. None for ``action``, or else ``actions``.
-        cameras: Features whose pictures it is to see as well, such as ``observation.images.top``.
+        cameras: Features whose pictures it is to see as well, such as ``observation.images.top``, or ``top`` for short.
         episodes: Indices of those that are wanted; None for all.
         skip_bad: Leave out episodes that cannot be used; the notes of the result's origin name them.
 
@@ -56,6 +56,7 @@ def load(
         MissingExtraError: pyarrow is not installed, or what decodes the pictures: pillow or PyAV.
     """
     layout, choice = read_layout(Path(root), state, action), Choice(episodes, skip_bad)
+    cameras = images.named(layout.info, cameras)
     sizes, filmed = images.sizes(layout, tuple(cameras)), images.filmed(layout, tuple(cameras))
     if filmed:
         video.pyav()

@@ -1,6 +1,7 @@
 """LeRobot's batches as what our objectives are trained on.
 
     observation.state   (batch, seen, D)    frames e_1 > e_2 > ... > 0 steps ago, normalised
+    observation.images  (batch, seen, ...)  the same frames, see `pictures`
     action              (batch, horizon, A) normalised, beyond the episode's end repeated and flagged
 
 Self-conditioning needs the policy's own chunk of a few steps ago. A data set in memory has them all computed every few
@@ -8,12 +9,15 @@ hundred updates (`training.data`); here they are sampled for each batch, from th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from segue.core.observation import seen as with_pictures
 from segue.errors import SpecError
+from segue.integrations.lerobot.pictures import Camera, pictures_in
 from segue.policies.policy import Policy
 from segue.strategies.hooks import nothing_known
 from segue.strategies.naive import Naive
@@ -30,34 +34,45 @@ class Seen:
     Attributes:
         frames: Shape (batch, seen, observation).
         valid: Shape (batch, seen): False where it would lie before the episode's first frame.
+        pictures: By camera, shape (batch, seen, height, width, 3), bytes.
     """
 
     frames: Tensor
     valid: Tensor
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
-    def now(self) -> Tensor:
-        """Shape (batch, observation)."""
-        return self.frames[:, -1]
+    def now(self) -> Any:
+        """Vectors of shape (batch, observation); with cameras an `Observation` of vectors and pictures."""
+        return self.at(slice(None), -1)
+
+    def at(self, row: Any, frame: Any) -> Any:
+        """The same of other frames, by their indices."""
+        return with_pictures(self.frames[row, frame], {name: each[row, frame] for name, each in self.pictures.items()})
 
 
-def seen_in(batch: Mapping[str, Tensor], keys: Sequence[str]) -> Seen:
-    """The vectors of a batch, one after the other. A frame without a time axis is of now.
+NO_CAMERAS: Mapping[str, Camera] = {}
+
+
+def seen_in(batch: Mapping[str, Tensor], keys: Sequence[str], cameras: Mapping[str, Camera] = NO_CAMERAS) -> Seen:
+    """The vectors of a batch, one after the other, and its pictures. A frame without a time axis is of now.
 
     Raises:
-        SpecError: A vector is missing.
+        SpecError: A vector or a picture is missing, or a picture has another size.
     """
-    missing = [key for key in keys if key not in batch]
+    needed = [*keys, *cameras]
+    missing = [key for key in needed if key not in batch]
     if missing:
         raise SpecError(
             got=f"a batch without {', '.join(missing)}",
-            expected=f"{', '.join(keys)}, as in training",
+            expected=f"{', '.join(needed)}, as in training",
             change="give the policy the observations that it was trained on (--rename_map renames them)",
         )
     frames = torch.cat([each if each.ndim == 3 else each[:, None] for each in (batch[key] for key in keys)], dim=-1)
     padded = batch.get(keys[0] + IS_PAD)
     valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-    return Seen(frames.float(), valid if padded is None or padded.ndim != 2 else ~padded)
+    valid = valid if padded is None or padded.ndim != 2 else ~padded
+    return Seen(frames.float(), valid, pictures_in(batch, cameras))
 
 
 def demonstrated_in(batch: Mapping[str, Tensor], policy: Policy, seen: Seen) -> Demonstrated:
@@ -92,7 +107,7 @@ def with_own(
     n, device = len(seen.frames), seen.frames.device
     chosen = torch.randint(len(elapsed), (n,), generator=generator).to(device)
     row = torch.arange(n, device=device)
-    then = seen.frames[row, chosen]
+    then = seen.at(row, chosen)
     noise = torch.randn((n, *policy.units.chunk_shape), generator=generator).to(device)
     chunk = policy.continue_chunk(Naive(), then, nothing_known(noise, policy.units.stride), noise, steps)
     age = torch.tensor(elapsed, device=device)[chosen]

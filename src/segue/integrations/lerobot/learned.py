@@ -18,10 +18,13 @@ from typing_extensions import Self
 
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
-from segue.integrations.lerobot.batches import demonstrated_in, seen_in, with_own
+from segue.integrations.lerobot.batches import NO_CAMERAS, demonstrated_in, seen_in, with_own
 from segue.integrations.lerobot.leftover import continued
 from segue.integrations.lerobot.noise import GivenNoise, NoiseShape
+from segue.integrations.lerobot.pictures import Camera
 from segue.methods.methods import LATENT, Method, method, objective
+from segue.policies.config import Vision
+from segue.policies.encoders import settled
 from segue.policies.families import family_of
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
@@ -44,6 +47,9 @@ class Choices(Protocol):
         network_settings: Its settings, where they differ from the defaults.
         predicts: ``action`` or ``velocity``.
         denoising_steps: N, solver steps per inference.
+        encoder: Name of the encoder of pictures, where there are some.
+        encoder_settings: Its settings; of a pretrained one they say all about it, once the policy is made.
+        crop: Share of pictures that is looked at.
         objective: What the policy is trained with after the plain updates.
         plain_updates: Updates of plain flow matching before.
         method: How chunks are continued, with settings behind colons: ``legato:gain=0.5``.
@@ -61,6 +67,9 @@ class Choices(Protocol):
     network_settings: dict[str, int]
     predicts: str
     denoising_steps: int
+    encoder: str
+    encoder_settings: dict[str, Any]
+    crop: float
     objective: str
     plain_updates: int
     method: str
@@ -110,6 +119,7 @@ def flow_policy(
     action_names: Sequence[str],
     autoencoder: NamedCodec | None = None,
     latents: Normalizer | None = None,
+    cameras: Mapping[str, Camera] = NO_CAMERAS,
 ) -> Policy:
     """The policy with fresh weights, from torch's global generator.
 
@@ -119,23 +129,32 @@ def flow_policy(
         action_names: One per action dimension.
         autoencoder: The policy lives in its latent space; None for action space.
         latents: Statistics of the latents; None where they are still to be loaded.
+        cameras: What it is shown beside the vectors.
 
     Raises:
         SpecError: Sizes or settings do not fit together.
+        CheckpointError: A pretrained encoder that cannot be read.
     """
     names, horizon = tuple(action_names), choices.horizon
     if autoencoder is not None:
         _check_autoencoder(autoencoder, len(names), horizon)
         names, horizon = latent_names(autoencoder.latent), horizon // autoencoder.stride
+    pretrained = bool(cameras) and choices.encoder == "pretrained" and "config" not in choices.encoder_settings
+    if pretrained:
+        choices.encoder_settings = settled(choices.encoder, choices.encoder_settings)
+    shown = {camera.name: camera.shown for camera in cameras.values()}
     config = FlowPolicyConfig(
-        PolicySpec(horizon, 1 / choices.fps, tuple(observation_names), names),
+        PolicySpec(horizon, 1 / choices.fps, tuple(observation_names), names, shown),
         relative_to=(None,) * len(names),
         network=choices.network,
         network_settings=dict(choices.network_settings),
         predicts=choices.predicts,
         denoising_steps=choices.denoising_steps,
+        vision=Vision(choices.encoder, choices.encoder_settings, choices.crop) if shown else None,
     )
     units = NormalizedUnits.blank(config)
+    if pretrained and units.sight is not None:
+        units.sight.encoder.start()
     if latents is not None:
         units.action = latents
     policy = FlowPolicy(config, units)
@@ -158,14 +177,15 @@ class LearnedChunks(nn.Module):
     Args:
         choices: Configuration.
         policy: Fresh or blank.
+        cameras: What it is shown beside the vectors.
     """
 
     updates: Tensor
 
-    def __init__(self, choices: Choices, policy: Policy) -> None:
+    def __init__(self, choices: Choices, policy: Policy, cameras: Mapping[str, Camera] = NO_CAMERAS) -> None:
         super().__init__()
         check_choices(choices)
-        self.choices, self.policy = choices, policy
+        self.choices, self.policy, self.cameras = choices, policy, cameras
         self.average = averaged(policy)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
@@ -208,7 +228,7 @@ class LearnedChunks(nn.Module):
         """
         choices, generator = self.choices, torch.default_generator
         aim = FlowMatching() if self.in_plain_stage else objective(choices.objective)
-        seen = seen_in(batch, keys)
+        seen = seen_in(batch, keys, self.cameras)
         demonstrated = demonstrated_in(batch, self.policy, seen)
         if aim.own_chunks and choices.own_elapsed:
             demonstrated = with_own(demonstrated, self.average, seen, choices.own_elapsed, choices.own_steps, generator)
@@ -240,7 +260,7 @@ class LearnedChunks(nn.Module):
         """
         if leftover is not None:
             self.check_continues()
-        observation = seen_in(batch, keys).now
+        observation = seen_in(batch, keys, self.cameras).now
         chosen = self.method if noise is None else replace(self.method, noise=GivenNoise(noise))
         bound = chosen.bound(self.average)
         return continued(bound, observation, leftover, delay, [torch.default_generator] * len(observation))

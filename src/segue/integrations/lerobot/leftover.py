@@ -8,12 +8,14 @@ padding taken for actions would pull the robot to it. A delay that is longer tha
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from segue.core.chunk import Continuation, nothing_to_continue
+from segue.core.observation import Observation, seen, state_of
 from segue.errors import SpecError
 from segue.policies.chunk_policy import ServingPolicy
 
@@ -65,7 +67,7 @@ def _continuation(prefix: np.ndarray, delay: int, horizon: int) -> Continuation:
 
 def continued(
     policy: ServingPolicy,
-    observation: Tensor,
+    observation: Any,
     leftover: Tensor | None,
     delay: int,
     generators: Sequence[torch.Generator],
@@ -78,7 +80,7 @@ def continued(
 
     Args:
         policy: A policy and a method.
-        observation: Shape (batch, observation), normalised.
+        observation: Shape (batch, observation), normalised; with cameras, an `Observation` of tensors.
         leftover: See `continuations_of`.
         delay: Steps that will have been executed from it.
         generators: Of each robot's noise.
@@ -90,7 +92,11 @@ def continued(
     asked = continuations_of(
         leftover, delay, batch=len(observation), horizon=spec.horizon, action=len(spec.action_names)
     )
-    actions = policy.next_chunks(observation.float().cpu().numpy(), asked, generators)
+    # As arrays: guidance cannot differentiate through tensors of inference mode.
+    pictures = observation.pictures if isinstance(observation, Observation) else {}
+    state: Tensor = state_of(observation)
+    arrays = seen(state.float().cpu().numpy(), {name: each.cpu().numpy() for name, each in pictures.items()})
+    actions = policy.next_chunks(arrays, asked, generators)
     for chunk, continuation in zip(actions, asked, strict=True):
         chunk[: continuation.delay] = continuation.prefix[: continuation.delay]
-    return torch.as_tensor(actions, device=observation.device)
+    return torch.as_tensor(actions, device=state.device)
