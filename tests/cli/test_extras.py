@@ -126,7 +126,7 @@ def loaded_by(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "what",
     [
-        "from segue.cli import policy_process as p; from pathlib import Path\n"
+        "from segue.methods import policy_process as p; from pathlib import Path\n"
         "try: p.build(p.local(Path('nowhere'), 'naive'))",
         "from segue.cli.serve import serve; from pathlib import Path\ntry: serve(Path('nowhere'), 'naive', port=0)",
         "from segue.cli.doctor import doctor; from pathlib import Path\n"

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.cli import policy_process
 from segue.cli.screen import console
 from segue.core.robot import Resting, RobotSpec, Simulator
 from segue.errors import DataError, RobotError, SpecError
@@ -23,6 +22,7 @@ from segue.lab.scales import action_scale, cruise_speed
 from segue.lab.tasks.tasks import Task
 from segue.links.link import Hello
 from segue.links.process import ProcessLink
+from segue.methods import policy_process
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Handover, Plan
 from segue.plan.trigger import FIXED_HORIZON, trigger

@@ -40,9 +40,10 @@ def run_(
     import os
     import time
 
-    from segue.cli import policy_process, robot
+    from segue.cli import robot
     from segue.lab.tasks import tasks
     from segue.links.process import ProcessLink
+    from segue.methods import policy_process
 
     robot.check_numbers(seconds, rate)
     settings = tasks.task(task)
