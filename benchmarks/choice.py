@@ -9,12 +9,12 @@ in every measure of the trade and better in one.
 """
 
 import argparse
-import re
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+import marked
 
 from segue.core.metrics import METRICS
 from segue.lab import results
@@ -25,7 +25,7 @@ from segue.lab.report.table import Summary
 TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
 """Those of `make results`."""
 WINNERS = ("success", "jerk_measured", "mode_switches")
-MARKED = re.compile(r"(<!-- choice:(?P<name>\w+) -->\n).*?(<!-- /choice:(?P=name) -->)", re.DOTALL)
+KIND = "choice"
 
 
 class Setting(NamedTuple):
@@ -92,7 +92,7 @@ TABLES = {"standings": standings, "winners": winners}
 
 def filled(page: str, every: Sequence[Setting]) -> str:
     """The page with every marked table written again."""
-    return MARKED.sub(lambda found: found[1] + TABLES[found["name"]](every) + found[3], page)
+    return marked.filled(page, KIND, lambda name: TABLES[name](every))
 
 
 def main() -> None:
@@ -101,14 +101,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--check", action="store_true", help="only compare")
     chosen = parser.parse_args()
-    before = chosen.page.read_text()
-    after = filled(before, settings(chosen.results))
-    if chosen.check and after != before:
-        print(f"{chosen.page} is not what {chosen.results} says; change: python benchmarks/choice.py")
-        sys.exit(1)
-    if not chosen.check and after != before:
-        chosen.page.write_text(after)
-        print(f"{chosen.page} written")
+    after = filled(chosen.page.read_text(), settings(chosen.results))
+    marked.update(chosen.page, after, check=chosen.check, source=chosen.results)
 
 
 if __name__ == "__main__":

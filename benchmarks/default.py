@@ -18,13 +18,13 @@ execution with the predictor.
 
 import argparse
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any
 
+import marked
 import numpy as np
 import torch
 from rich.console import Console
@@ -65,7 +65,6 @@ RAMPS = (0.4, 0.8, 1.2, 1.6, 2.0)
 RAMP_TASK = "push-t"
 MEASURES = ("success", "score", "completion_time", "jerk_measured", "seam_jump", "mode_switches")
 MEAN_WITHIN, NOWHERE_BELOW = 0.02, 0.08
-MARKED = re.compile(r"(<!-- default:(?P<table>candidates|ramps) -->\n).*?(<!-- /default:(?P=table) -->)", re.DOTALL)
 
 
 def train(name: str, seed: int, goals: set[str], home: Path, console: Console) -> Path:
@@ -210,12 +209,8 @@ def ramps_markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def filled(page: str, folder: Path) -> str:
     """A page with its marked tables written again."""
-
-    def table(found: re.Match[str]) -> str:
-        made = markdown(kept(folder)) if found["table"] == "candidates" else ramps_markdown(measured_ramps(folder))
-        return found[1] + made + found[3]
-
-    return MARKED.sub(table, page)
+    tables = {"candidates": lambda: markdown(kept(folder)), "ramps": lambda: ramps_markdown(measured_ramps(folder))}
+    return marked.filled(page, "default", lambda name: tables[name]())
 
 
 def write(page: Path, folder: Path) -> None:

@@ -181,14 +181,14 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
 
     def zeromq(name: str) -> object:
         sockets["zmq"].send(payload.question(name))
-        return messages.decode_answer(sockets["zmq"].recv(), SPEC)
+        return messages.decode_answer(sockets["zmq"].recv(), SPEC.chunk_shape)
 
     def unread(name: str) -> object:
         sockets["bytes"].send(frames[name])
         return sockets["bytes"].recv()
 
     def remote_call(name: str) -> object:
-        return messages.decode_answer(call(payload.question(name)), SPEC)
+        return messages.decode_answer(call(payload.question(name)), SPEC.chunk_shape)
 
     kinds = {"Segue": segue, "ZeroMQ": zeromq, "gRPC": remote_call, "bytes over ZeroMQ": unread}
     try:

@@ -10,10 +10,9 @@ those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary.
 """
 
 import argparse
-import re
-import sys
 from pathlib import Path
 
+import marked
 from rich.console import Console
 
 from segue.lab import results
@@ -31,7 +30,7 @@ AT_SEAMS = (
     *("success", "completion_time", "overlap_rmse", "seam_jump", "jerk_measured", "jerk_command_step"),
     "stall_time",
 )
-MARKED = re.compile(r"(<!-- results:(?P<name>\S+) -->\n).*?(<!-- /results:(?P=name) -->)", re.DOTALL)
+KIND = "results"
 
 
 def block(path: Path, name: str) -> str:
@@ -62,9 +61,7 @@ def missing(name: str) -> str:
 
 def filled(page: str, folder: Path) -> str:
     """A page with every marked block written again."""
-    return MARKED.sub(
-        lambda found: found[1] + block(folder / found["name"] / "results.json", found["name"]) + found[3], page
-    )
+    return marked.filled(page, KIND, lambda name: block(folder / name / "results.json", name))
 
 
 def main() -> None:
@@ -76,14 +73,8 @@ def main() -> None:
     console, shown = Console(highlight=False), set[str]()
     for page in chosen.pages:
         before = page.read_text()
-        after = filled(before, chosen.results)
-        shown |= {found["name"] for found in MARKED.finditer(before)}
-        if chosen.check and after != before:
-            console.print(f"{page} is not what {chosen.results} says; change: python benchmarks/tables.py")
-            sys.exit(1)
-        if after != before:
-            page.write_text(after)
-            console.print(f"{page} written")
+        shown |= set(marked.names(before, KIND))
+        marked.update(page, filled(before, chosen.results), check=chosen.check, source=chosen.results)
     for path in sorted(chosen.results.glob("**/results.json")):
         if (name := path.parent.relative_to(chosen.results).as_posix()) not in shown:
             console.print(f"{path}: no marker results:{name} in {', '.join(map(str, chosen.pages))}")

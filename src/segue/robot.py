@@ -14,6 +14,7 @@ from segue.links.address import Address
 from segue.links.client import RemotePolicy
 from segue.links.process import ProcessLink
 from segue.links.server import PolicyServer, running, serve_until
+from segue.methods import policy_process
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Event, Handover, Plan, Request
 from segue.runtime.clock import MonotonicClock
@@ -57,6 +58,7 @@ __all__ = [
     "jerk",
     "nothing_to_continue",
     "plan_header",
+    "policy_process",
     "read_trace",
     "running",
     "serve_until",

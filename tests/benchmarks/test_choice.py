@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import marked
 import pytest
 
 from fakes.summaries import BASE, summary
@@ -20,7 +21,7 @@ def every() -> list[Any]:
 
 
 def test_the_page_is_what_the_results_say(every: list[Any]) -> None:
-    assert [found["name"] for found in SCRIPT["MARKED"].finditer(PAGE.read_text())] == ["standings", "winners"]
+    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["standings", "winners"]
     assert SCRIPT["filled"](PAGE.read_text(), every) == PAGE.read_text()
 
 

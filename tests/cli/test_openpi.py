@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 from fakes.openpi_server import Openpi, towards
 from fakes.point_mass import SPEC, PointMass
 from fakes.robot_pc import without
-from segue.cli import app, doctor, policy_process
-from segue.cli.policy_process import sees_and_takes, source_for
+from segue.cli import app, doctor
 from segue.cli.run import run_
 from segue.core.chunk import nothing_to_continue
 from segue.errors import SegueError, SpecError
+from segue.methods import policy_process
 from segue.methods.methods import METHODS
+from segue.methods.policy_process import sees_and_takes, source_for
 from segue.plan.plan import Handover
 from segue.policies.chunk_policy import FinishedPolicy
 from segue.trace.file import read
@@ -80,7 +81,7 @@ def test_a_layout_that_is_not_the_robot_s_is_refused_before_anything_is_started(
 def test_without_torch_chunks_are_taken_as_they_are(url: str, arranged: str, tmp_path: Path) -> None:
     def built(method: str) -> subprocess.CompletedProcess[str]:
         source = source_for(SPEC, SPEC.dt, url, arranged, method, "")
-        code = f"from segue.cli.policy_process import build; print(build({source!r})[0].spec.horizon)"
+        code = f"from segue.methods.policy_process import build; print(build({source!r})[0].spec.horizon)"
         path = os.pathsep.join([str(without(tmp_path)), *sys.path])
         return subprocess.run(
             [sys.executable, "-c", code],

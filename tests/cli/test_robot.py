@@ -1,6 +1,7 @@
 """segue run, from the policy process to the trace, on a point mass; and what a policy process can be told to build."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from fakes.linked_policies import PATIENCE
 from fakes.served_policies import Affine
 from fakes.servers import served
 from fakes.towards_policy import FAST, HORIZON, SPEC
-from segue.cli import driven, policy_process, robot, robots
+from segue.cli import driven, robot, robots
 from segue.cli.robot import LATENCIES, Motion, plan_for
 from segue.cli.run import run_
 from segue.core.chunk import Continuation, Past, nothing_to_continue, surprise_of
@@ -34,6 +35,7 @@ from segue.links.client import RemotePolicy
 from segue.links.link import Hello
 from segue.links.process import ANSWER_TIMEOUT
 from segue.links.worker import warm_up
+from segue.methods import policy_process
 from segue.methods.load import chunk_policy
 from segue.methods.methods import METHODS, objective
 from segue.plan.plan import Handover
@@ -56,7 +58,7 @@ def task_of(max_steps: int) -> Task:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., int]:
     """segue run for a second."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(tasks, "task", lambda name: task_of(20))
 

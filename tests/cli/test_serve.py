@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 from fakes.point_mass import demonstrations, policy
 from fakes.served_policies import WAIT
 from segue.cli import app
-from segue.core.chunk import nothing_to_continue
+from segue.core.chunk import Array, nothing_to_continue
 from segue.errors import MissingExtraError, RemoteError, SegueError
 from segue.links.card import Card
 from segue.links.client import RemotePolicy
-from segue.links.server import PolicyServer
+from segue.links.server import PolicyServer, running
 from segue.methods.methods import METHODS
 from segue.training import checkpoint
 from segue.training.predictor import PredictorTraining, train_predictor
@@ -121,21 +121,30 @@ def test_a_policy_is_served_until_ctrl_c(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-def test_a_policy_is_served_encrypted(run: Path, tmp_path: Path) -> None:
+def test_a_policy_is_served_encrypted(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, capture_output=True, timeout=WAIT,
     )  # fmt: skip
-    with serving(run, "--method", "naive", "--port", 0, "--tls-cert", certificate, "--tls-key", key) as (url, _):
-        assert url.startswith("wss://")
-        trusted = ssl.create_default_context(cafile=str(certificate))
-        there = RemotePolicy(url, tls=trusted, deadline=WAIT, patience=WAIT)
-        assert there.next_chunk(OBSERVATION, FIRST).shape == (8, 2)
-        there.close()
-        with pytest.raises(RemoteError, match="certificate"):
-            RemotePolicy(url, patience=WAIT)
+
+    def asked(server: PolicyServer, *_: object) -> None:
+        with running(server):
+            assert server.url.startswith("wss://")
+            trusted = ssl.create_default_context(cafile=str(certificate))
+            there = RemotePolicy(server.url, tls=trusted, deadline=WAIT, patience=WAIT)
+            chunks.append(there.next_chunk(OBSERVATION, FIRST))
+            there.close()
+            with pytest.raises(RemoteError, match="certificate"):
+                RemotePolicy(server.url, patience=WAIT)
+
+    chunks: list[Array] = []
+    monkeypatch.setattr("segue.links.server.serve_until", asked)  # all of it but the process
+    arguments = ["serve", run, "--method", "naive", "--port", 0, "--tls-cert", certificate, "--tls-key", key]
+    done = CliRunner().invoke(app.app, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert [chunk.shape for chunk in chunks] == [(8, 2)]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,24 @@ def test_a_correct_robot_passes():
     check_robot(Line())
 
 
+def test_a_simulator_is_played_in_the_middle_half_way_up_at_its_limit_and_one_range_beyond() -> None:
+    """With limits that are not symmetric: a real range would be left by any other middle."""
+    played: list[float] = []
+
+    class Recorded(Line):
+        def send(self, action: NDArray) -> None:
+            played.append(float(action[0]))
+            super().send(action)
+
+        def hold(self) -> None:
+            super().send(np.array([self.target]))
+
+    robot = Recorded()
+    robot.spec = replace(robot.spec, action_low=np.array([1], np.float32), action_high=np.array([3], np.float32))
+    check_robot(robot)
+    assert set(played) == {2.0, 2.5, 3.0, 5.0}
+
+
 @pytest.mark.parametrize(
     ("robot", "message"),
     [

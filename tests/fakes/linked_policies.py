@@ -1,4 +1,4 @@
-"""Policies for the policy processes of the tests, made by `segue.cli.policy_process` from their names here."""
+"""Policies for the policy processes of the tests, made by `segue.methods.policy_process` from their names here."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from segue.cli import policy_process
 from segue.core.chunk import Array, Continuation, Past
 from segue.core.spec import PolicySpec
 from segue.links.link import Answer
 from segue.links.process import Backoff, ProcessLink
+from segue.methods import policy_process
 from segue.plan.plan import Handover, Request
 
 SPEC = PolicySpec(6, 0.02, ("x", "y", "goal"), ("dx", "dy"))
@@ -165,6 +165,6 @@ def ask(
 _WITH_TESTS = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from segue.cli.policy_process import main
+from segue.methods.policy_process import main
 sys.exit(main())
 """

@@ -10,6 +10,7 @@ from msgspec import UNSET, structs
 from rich.console import Console
 
 from fakes.point_mass import SPEC, PointMass, demonstrations, recipe
+from fakes.pool import PoolHere
 from segue.errors import CheckpointError, SpecError, TimingError
 from segue.lab import compare, results, sweep
 from segue.lab.delays import DelayModel, Fixed, HeavyTail, Jitter
@@ -221,7 +222,7 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
     """Policies with a predictor have fewer updates: the file names both budgets, and old rows are not made anew."""
     few = PredictorTraining(updates=2, batch=8, most_steps=2, held_out_every=2)
     monkeypatch.setattr(PredictorTraining, "cost", 4)
-    monkeypatch.setattr(compare, "pool", _InThisProcess)
+    monkeypatch.setattr(compare, "pool", PoolHere)
 
     def extended(*names: str) -> results.Results:
         methods = tuple(method(name) for name in names)
@@ -243,7 +244,7 @@ def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatc
 def test_rows_of_delays_drawn_otherwise_do_not_stand_in_one_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "pool", _InThisProcess)
+    monkeypatch.setattr(compare, "pool", PoolHere)
 
     def extended(delay: DelayModel) -> results.Results:
         asked = compare.Comparison("point", (method("naive"),), (delay,), recipe(8), 1, 1, 3)
@@ -257,19 +258,6 @@ def test_rows_of_delays_drawn_otherwise_do_not_stand_in_one_table(
     assert "Jitter(steps=2, spread=1)" in table.facts(jittering, table.summarise(jittering))
     assert all(cell.commit is UNSET for cell in extended(HeavyTail(2)).cells), "made anew"
     assert all(cell.commit is not UNSET for cell in extended(HeavyTail(2)).cells), "kept"
-
-
-class _InThisProcess:
-    """In the place of a pool."""
-
-    def __init__(self, workers: int) -> None: ...
-
-    def __enter__(self) -> "_InThisProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    map = staticmethod(map)
 
 
 @pytest.mark.usefixtures("point")

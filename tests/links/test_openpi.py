@@ -18,11 +18,11 @@ from fakes.servers import SOON, served
 from segue.core.chunk import ChunkPolicy, nothing_to_continue
 from segue.core.spec import PolicySpec
 from segue.errors import RemoteError, SpecError, WireError
-from segue.integrations.openpi import continued
 from segue.links.client import RemotePolicy
 from segue.links.layouts import Layout
 from segue.links.openpi import openpi_policy
 from segue.links.worker import line
+from segue.methods.around import continued
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Plan, Request
 from segue.runtime.executor import Executor, Tolerance

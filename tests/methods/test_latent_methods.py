@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from fakes.point_mass import PointMass, demonstrations, recipe
+from fakes.pool import PoolHere
 from segue.core.chunk import Array, Continuation
 from segue.errors import CheckpointError, SpecError
 from segue.lab import compare, results, sweep
@@ -45,19 +46,6 @@ PREFIX = np.random.default_rng(0).uniform(-1, 1, (6, ACTION)).astype(np.float32)
 HELD = Continuation(7, PREFIX, 3, 2, np.ones(6, np.int64))
 
 
-class Here:
-    """A pool of processes that does everything in this one."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self.map = map
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 def comparison(*names: str) -> compare.Comparison:
     methods = tuple(method(name) for name in names or ROWS)
     few = AutoencoderTraining(updates=3, batch=8)
@@ -71,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (sweep, compare):
             patch.setattr(module, "task", lambda _: POINT)
-        patch.setattr(compare, "pool", Here)
+        patch.setattr(compare, "pool", PoolHere)
         compare.train(comparison(), folder, 1, QUIET)
         yield folder
 

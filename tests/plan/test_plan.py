@@ -1,6 +1,6 @@
 """The plan, from tables of events and by hand."""
 
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -306,3 +306,12 @@ def test_a_request_says_what_was_executed_last(handover: Handover) -> None:
     request = drive.plan.request()
     assert request is not None
     assert request.continuation.previous is None
+
+
+def test_a_request_is_itself_alone() -> None:
+    """Two of equal content are two: what answers one of them says nothing of the other, and neither changes."""
+    request = plan_of(8, 4, 0).request()
+    assert request is not None
+    assert len({request, replace(request)}) == 2
+    with pytest.raises(FrozenInstanceError):
+        request.number = 7  # type: ignore[misc]

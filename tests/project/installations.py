@@ -66,6 +66,17 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
+def pip(python: str, *words: str) -> None:
+    """Run pip, with the cache that it always has; where it fails, say why and end with status 1."""
+    command = [python, "-m", "pip", words[0], "--quiet", "--disable-pip-version-check", *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(
+            f"{done.stdout}{done.stderr}error: pip {words[0]} ended with status {done.returncode}, nothing was tested\n"
+            "  change: if it could not reach a package index, check the network or name one in PIP_INDEX_URL"
+        )
+
+
 def megabytes(site: Path) -> float:
     """Size of what was installed, without pip and what it brings."""
     parts = [
@@ -80,8 +91,8 @@ def installed(folder: Path, python: str, wheel: Path, extras: str, pinned: bool)
     start = time.monotonic()
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
     pins = ["-c", str(CONSTRAINTS)] if pinned else []
-    command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*map(str, command), *pins, f"{wheel}{extras}"], check=True, stderr=subprocess.PIPE)
+    # Compiled is what is used, when it is used: to compile everything takes longer than the rest of an installation.
+    pip(str(folder / "bin" / "python"), "install", "--no-compile", *pins, f"{wheel}{extras}")
     site = next((folder / "lib").glob("python*/site-packages"))
     print(
         f"segue{extras}: {megabytes(site):.0f} MB in {time.monotonic() - start:.0f} s, {Path(python).name}", flush=True
@@ -128,8 +139,7 @@ def main() -> None:
     old = python_of_robots()
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
-        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(here), str(ROOT)]
-        subprocess.run(build, check=True, stderr=subprocess.PIPE)
+        pip(sys.executable, "wheel", "--no-deps", "-w", str(here), str(ROOT))
         wheel = next(here.glob("segue-*.whl"))
         for extras, use in (("", robot), ("[learn]", learning), ("[lab]", laboratory)):
             python = old if old and not extras else sys.executable

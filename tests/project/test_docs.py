@@ -149,8 +149,7 @@ def test_every_method_is_described(name: str) -> None:
 
 
 DOORS = {"segue", "segue.robot", "segue.learn", "segue.lab"}
-DEEP = {  # what has no other door yet: the policy's own process, and the frames that an example takes apart
-    "segue.cli.policy_process",
+DEEP = {  # what has no other door yet: the frames that an example takes apart
     "segue.links",
     "segue.lab.tasks.push_t_pixels",
     "segue.data.bundled",

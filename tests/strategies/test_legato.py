@@ -1,11 +1,15 @@
 """Legato, step-count free and literal, against oracle velocities."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import Tensor
 
 from fakes.flow_oracles import Gaussian, prefix, randn
 from segue.errors import SpecError
+from segue.methods.methods import METHODS, OBJECTIVES
+from segue.policies.flow import FlowPolicyConfig
 from segue.strategies.flow import integrate, unguided
 from segue.strategies.legato import Legato, LegatoObjective
 from segue.strategies.literal_legato import LiteralLegato, LiteralLegatoObjective, literal_target
@@ -202,3 +206,12 @@ def test_unguided_is_the_field() -> None:
 
     x = randn(1, H, A)
     assert torch.equal(unguided(unguided_zero, x, Step(0, 1, True)), torch.zeros_like(x))
+
+
+def test_literal_legato_is_trained_for_the_steps_that_it_samples_with() -> None:
+    """Its target depends on their number, and three defaults name it."""
+    objective, strategy = OBJECTIVES["literal-legato"](), METHODS["literal-legato"].strategy
+    assert isinstance(objective, LiteralLegatoObjective)
+    assert isinstance(strategy, LiteralLegato)
+    (sampled,) = (each.default for each in fields(FlowPolicyConfig) if each.name == "denoising_steps")
+    assert objective.steps == strategy.steps == sampled

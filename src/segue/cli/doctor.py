@@ -233,9 +233,9 @@ def _openpi(
     """The policy of a server of openpi, asked with black pictures, for a robot or for whatever the layout is for."""
     if url is None:
         return []
-    from segue.cli.policy_process import sees_and_takes
     from segue.links import layouts
     from segue.links.openpi import openpi_policy
+    from segue.methods.policy_process import sees_and_takes
 
     found = layouts.layout(layout)
     rate = rate or found.rate or USUAL

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from segue.cli import policy_process
 from segue.cli.driven import Driven, listening
 from segue.cli.robots import OWN, position_of
 from segue.cli.screen import console
@@ -28,6 +27,7 @@ from segue.lab.report.trace_page import console_tables, measures_of
 from segue.links.link import Hello, PolicyLink
 from segue.links.process import ADVICE, ProcessLink
 from segue.links.worker import measure_latency
+from segue.methods import policy_process
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Handover, Plan, Request
 from segue.plan.trigger import FIXED_HORIZON, trigger

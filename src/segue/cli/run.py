@@ -59,13 +59,13 @@ def run_(
     import time
     from contextlib import ExitStack, closing
 
-    from segue.cli import policy_process
     from segue.cli import robot as control
     from segue.cli.driven import check_whom, driven
-    from segue.cli.policy_process import source_for
     from segue.cli.robots import options_of
     from segue.lab.tasks.gymnasium_task import with_data
     from segue.links.process import ProcessLink
+    from segue.methods import policy_process
+    from segue.methods.policy_process import source_for
     from segue.safety.limits_file import read_limits, unlimited
 
     control.check_numbers(seconds, rate)

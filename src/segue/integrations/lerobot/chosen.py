@@ -80,7 +80,7 @@ def policy(
     device: str = "cpu",
     threads: int = 1,
 ) -> tuple[ChunkPolicy, Handover]:
-    """A checkpoint of LeRobot under a method, for `segue.cli.policy_process.imported`.
+    """A checkpoint of LeRobot under a method, for `segue.methods.policy_process.imported`.
 
     Args:
         folder: Its ``pretrained_model``.

@@ -1,4 +1,4 @@
-"""The policy process of `segue run`: python -m segue.cli.policy_process SOURCE MEMORY STATUS.
+"""The policy process of `segue run`: python -m segue.methods.policy_process SOURCE MEMORY STATUS.
 
 SOURCE says in JSON which policy to build; the two descriptors come from `segue.links.process`:
 
@@ -95,7 +95,7 @@ def imported(target: str, **arguments: Any) -> Source:
 
 def argv(source: Source) -> list[str]:
     """Command of the process, for `ProcessLink`."""
-    return [sys.executable, "-m", "segue.cli.policy_process", json.dumps(source)]
+    return [sys.executable, "-m", "segue.methods.policy_process", json.dumps(source)]
 
 
 def build(source: Source) -> tuple[ChunkPolicy, Handover]:
@@ -155,7 +155,7 @@ def _openpi(url: str, layout: str, robot: Source, method: str, prompt: str) -> t
     if method in WITHOUT_TORCH:
         return policy, WITHOUT_TORCH[method]
     with said_what_to_install(f"method {method!r}"):
-        from segue.integrations.openpi import continued
+        from segue.methods.around import continued
     return continued(policy, method)
 
 
