@@ -15,8 +15,8 @@ import numpy as np
 from segue.cli import policy_process
 from segue.core.chunk import Array, Continuation, Past
 from segue.core.spec import PolicySpec
-from segue.links.link import Answer
-from segue.links.process import Backoff, ProcessLink
+from segue.links.link import Answer, Backoff
+from segue.links.process import ProcessLink
 from segue.plan.plan import Handover, Request
 
 SPEC = PolicySpec(6, 0.02, ("x", "y", "goal"), ("dx", "dy"))
