@@ -25,17 +25,15 @@ class Handover(Enum):
     WAIT = "wait"
     """The robot waits during inference: synchronous execution."""
 
-    @property
-    def joins(self) -> bool:
-        """Tell whether a chunk is joined at the step that has been reached."""
-        return self is Handover.CONTINUE
+    def __init__(self, word: str) -> None:  # found once: these are asked in every control step
+        self.joins, self._waits = word == "continue", word == "wait"
 
     def lead(self, delay: int) -> int:
         """Return how many steps before its chunk is needed a request is made, if inference takes ``delay`` steps."""
-        return 0 if self is Handover.WAIT else delay
+        return 0 if self._waits else delay
 
     def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
-        """Tell whether to ask: as the trigger says, or so that the chunk comes after the s steps of the last one."""
+        """Tell whether to ask: as the trigger says, or `lead` steps before the end of the chunk's own s steps."""
         if self.joins:
             return trigger.due(progress)
         return progress.index >= progress.execution_horizon - self.lead(delay.estimate())
@@ -46,4 +44,4 @@ class Handover(Enum):
 
     def holds(self, index: int, execution_horizon: int) -> bool:
         """Tell whether the robot holds in the place of its chunk's action ``index``."""
-        return self is Handover.WAIT and index >= execution_horizon
+        return self._waits and index >= execution_horizon

@@ -92,7 +92,7 @@ class JointLimits:
 
     @property
     def declared(self) -> Dimensions:
-        """Kinds with the units of the limits: where there is one, and of no angle."""
+        """Kinds of the dimensions with the units of the limits, where there is one; an angle has none."""
         pairs = zip(self.kinds.each(len(self.names)), self.units, strict=True)
         return Dimensions(
             tuple(kind if unit == "1" or kind.name == "angle" else replace(kind, unit=unit) for kind, unit in pairs)
