@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from typing_extensions import override
 
 from segue.core.chunk import nothing_to_continue
 from segue.core.spec import PolicySpec
-from segue.links.link import Answer, LinkState
+from segue.links.link import Answer, LinkState, PolicyLink
 from segue.links.shared_memory import ANSWER, Channel, anonymous_file, pack_answer, unpack_answer
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Event, Plan, Request, Tick
@@ -80,7 +81,7 @@ CHUNKS = [chunk_at(step) for step in range(0, STEPS + HORIZON, 8)]
 ACTIONS = np.concatenate([chunk[:8] for chunk in CHUNKS])[:STEPS]
 
 
-class InstantLink:
+class InstantLink(PolicyLink):
     """A policy that has always answered already."""
 
     state, restarts, reason, spec, epoch = LinkState.READY, 0, "", None, 0
@@ -88,23 +89,24 @@ class InstantLink:
     def __init__(self) -> None:
         self.waiting: Request | None = None
 
+    @override
     def new_epoch(self) -> int:
-        """Of the one episode."""
-        return 0
+        return 0  # there is one episode
 
+    @override
     def send(self, request: Request, observation: np.ndarray) -> None:
-        """Ask."""
         self.waiting = request
 
+    @override
     def poll(self) -> Answer | None:
-        """The answer."""
         request, self.waiting = self.waiting, None
         if request is None:
             return None
         return Answer(request.epoch, request.number, CHUNKS[request.step // 8], 0.0)
 
+    @override
     def close(self) -> None:
-        """Nothing to end."""
+        pass
 
 
 class JumpingClock:

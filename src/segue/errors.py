@@ -1,20 +1,4 @@
-"""The exceptions of Segue.
-
-    SegueError
-    ├── SpecError          two parts disagree about shapes, rates, names or limits
-    ├── TimingError        delay, execution horizon and horizon do not fit together
-    ├── DataError          demonstrations that cannot be used as they are
-    ├── CheckpointError    a checkpoint that is truncated, foreign or does not fit
-    ├── TrainingError      a training that does not converge
-    ├── PolicyError        a policy that runs elsewhere and does not start
-    ├── RobotError         a robot that had to be stopped
-    ├── WireError          a message from a peer that is not accepted
-    ├── RemoteError        a policy server that is not there, silent, or refuses
-    ├── UnknownNameError        a task, method, network ... that does not exist
-    └── MissingExtraError       an optional dependency is not installed
-
-Every message says what was got, what was expected, and what to change.
-"""
+"""The exceptions of Segue. Every message says what was got, what was expected, and what to change."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -125,11 +109,7 @@ _EXTRAS = {
 
 @contextmanager
 def said_what_to_install(purpose: str) -> Iterator[None]:
-    """Raise `MissingExtraError` for a package of an extra that cannot be imported, whoever imports it.
-
-    Args:
-        purpose: What needs the package, for the message.
-    """
+    """Raise `MissingExtraError` for a package of an extra that cannot be imported; ``purpose`` needs it."""
     try:
         yield
     except ModuleNotFoundError as error:

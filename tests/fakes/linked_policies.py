@@ -14,8 +14,8 @@ import numpy as np
 
 from segue.core.chunk import Array, Continuation, Past
 from segue.core.spec import PolicySpec
-from segue.links.link import Answer
-from segue.links.process import Backoff, ProcessLink
+from segue.links.link import Answer, Backoff
+from segue.links.process import ProcessLink
 from segue.methods import policy_process
 from segue.plan.plan import Handover, Request
 

@@ -14,9 +14,8 @@ from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.observation import Observation
 from segue.data.resample import linear
 from segue.errors import RemoteError, SpecError
-from segue.links import client as client_module
 from segue.links.address import Address
-from segue.links.client import RemotePolicy, pause
+from segue.links.client import RemotePolicy
 from segue.links.server import PolicyServer, running
 from segue.methods.methods import METHODS
 from segue.policies.chunk_policy import ContinuingPolicy
@@ -138,10 +137,3 @@ def test_pictures_go_along(quality: int | None) -> None:
 def test_a_url_that_is_none_is_said(url: str) -> None:
     with pytest.raises(SpecError, match="ws://host:port"):
         RemotePolicy(url)
-
-
-def test_pauses_double_up_to_a_limit_and_are_spread() -> None:
-    whole = [pause(failures, 1) for failures in range(1, 9)]
-    assert whole == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-    assert [pause(failures, 0) for failures in range(1, 9)] == [each / 2 for each in whole]
-    assert pause(10**6, 1) == client_module.LONGEST_PAUSE

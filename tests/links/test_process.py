@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from fakes.linked_policies import PATIENCE, SPEC, Echo, ask, request, running, until
 from segue.core.chunk import Array, Continuation, Past
 from segue.errors import PolicyError
-from segue.links.link import LinkState
-from segue.links.process import Backoff, ProcessLink, hello_from_line
+from segue.links.link import Backoff, LinkState
+from segue.links.process import ProcessLink, hello_from_line
 from segue.links.worker import warm_up
 from segue.plan.plan import Handover
 

@@ -5,7 +5,7 @@ import pytest
 
 from segue.plan import handover as module
 from segue.plan.delay import WindowQuantile
-from segue.plan.handover import TAKEOVERS, Handover
+from segue.plan.handover import Handover
 from segue.plan.plan import Delivery, Plan, Request
 
 HORIZON, S, D = 8, 6, 2
@@ -39,7 +39,7 @@ def test_the_drawing_is_what_a_plan_does(handover: Handover) -> None:
         first = tick.chunk == 2 and "|" not in shown
         shown += ("|" if first else " ") + ("." if tick.index is None else str(tick.index))
     assert request is not None
-    assert drawn()[type(TAKEOVERS[handover]).__name__] == (shown.strip(), request.step)
+    assert drawn()[handover.value.capitalize()] == (shown.strip(), request.step)
 
 
 def test_a_chunk_that_was_waited_for_is_executed_from_its_first_action_also_if_s_was_raised_meanwhile() -> None:

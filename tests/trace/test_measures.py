@@ -1,6 +1,7 @@
 """A recorded run measured like a simulated one: the same numbers, from the file alone."""
 
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def test_a_trace_gives_the_measures_of_the_rollout_that_it_recorded(
         for _ in range(len(record.commands)):
             run.step(2, sends_holds=sends_holds)
     run.writer.close()
-    for found, record in zip(measured.trace_metrics(read(tmp_path / "t")), references, strict=True):
+    for run_record, record in zip(measured.episode_records(read(tmp_path / "t")), references, strict=True):
+        found = episode_metrics(run_record)
         # The trace measures before each command, so that it knows nothing of what the last one did.
         seams = tuple(seam for seam in record.seams if seam.step < len(record.commands) - 1)
         same = replace(
@@ -66,7 +68,6 @@ def test_a_trace_gives_the_measures_of_the_rollout_that_it_recorded(
         for name in METRICS.keys() - {*measured.OF_THE_TASK, "inference_time", "inference_calls"}:
             assert found[name] == pytest.approx(expected[name], rel=1e-5, nan_ok=True), name
         assert 0 <= record.inference_calls - found["inference_calls"] <= 1  # one may be on its way at the end
-        assert not found.keys() & set(measured.OF_THE_TASK)
 
 
 def recorded(path: Path, delays: list[int], **settings: Any) -> Trace:
@@ -145,7 +146,7 @@ def test_the_pose_comes_from_the_observations_when_it_is_among_them(tmp_path: Pa
     unknown = Trace(
         {**trace.header, "robot": {**trace.header["robot"], "pose_names": ["q [rad]"]}}, ticks, trace.chunks, (0, 0)
     )
-    found = measured.trace_metrics(unknown)[0]
+    found = episode_metrics(one_episode(unknown))
     assert math.isnan(found["jerk_measured"])
     assert math.isnan(found["hesitation"])
     assert found["jerk_command"] > 0
@@ -198,3 +199,12 @@ def test_a_header_without_a_robot_is_refused(tmp_path: Path, robot: Any) -> None
     trace = recorded(tmp_path / "t", [2] * 10)
     with pytest.raises(DataError, match="says of its robot"):
         measured.episode_records(Trace({**trace.header, "robot": robot}, trace.ticks, trace.chunks, (0, 0)))
+
+
+def test_limits_beyond_single_precision_are_refused_without_a_warning(tmp_path: Path) -> None:
+    trace = with_robot(recorded(tmp_path / "t", [2] * 3), action_high=[1e300, 1.0])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(DataError, match="finite numbers of 32 bits"):
+            measured.robot_spec(trace)
+    assert not told

@@ -41,27 +41,26 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """First absolute step that the chunk says nothing about."""
+        """First absolute step behind the chunk."""
         return self.start + len(self.actions)
 
     def covers(self, step: int) -> bool:
-        """Whether the chunk has an action for the absolute control step."""
+        """Tell whether the chunk has an action for the absolute control step."""
         return self.start <= step < self.end
 
     def since(self, step: int) -> Array:
-        """Actions from an absolute step on, re-indexed to it. Shape (known, action)."""
+        """Return the actions from an absolute step on, re-indexed to it. Shape (known, action)."""
         return self.actions[max(step - self.start, 0) :] if step < self.end else self.actions[:0]
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What was seen at the last request, and what was executed since: evidence of how well this robot is predicted.
+    """The state at the last request and the actions since: they show how well this robot is predicted.
 
     Attributes:
         state: Shape (observation,), robot units.
-        executed: Shape (steps, action), robot units: the plan's actions of all steps from that request to this one, at
-            most as many as a chunk has. What limits made of them counts as what the robot did: the next prediction is
-            made with the plan's, too.
+        executed: Shape (steps, action), robot units: the plan's actions, before limits, of all steps from that request
+            to this one, at most as many as a chunk has. The next prediction is made with the plan's actions, too.
     """
 
     state: Array
@@ -70,7 +69,7 @@ class Past:
 
 @dataclass(frozen=True, eq=False)
 class Continuation:
-    """What a policy is told about the chunk that it is to continue.
+    """Tells a policy about the chunk that it is to continue.
 
     Attributes:
         start: Absolute control step of the new chunk's position 0.
@@ -79,10 +78,10 @@ class Continuation:
         delay: d, the positions that will have been executed from the prefix when the new chunk takes over [steps].
         execution_horizon: s, steps executed from a chunk before the next takes over, at least d [steps].
         votes: Shape (known,): how many chunks have already spoken about each position of the prefix.
-        previous: Shape (action,), robot units: the last action that was executed before ``start``, as limits have let
-            it through; None at the start of an episode, or where whoever asks does not say.
+        previous: Shape (action,), robot units: the last action executed before ``start``, after limits; None at the
+            start of an episode, or where it is not known.
         episode: Number of the episode: noise that is carried on through one episode begins anew in the next.
-        past: What led here from the last request; None for a first one, after a pause, or where nobody says.
+        past: What led here from the last request; None for a first one, after a pause, or where it is not known.
     """
 
     start: int
@@ -105,11 +104,7 @@ class Continuation:
         return min(self.delay, self.known)
 
     def ahead(self, steps: int) -> "Continuation":
-        """The same continuation, so many steps of the prefix later.
-
-        Args:
-            steps: At most `known`.
-        """
+        """Return the same continuation some steps of the prefix later, at most `known` steps."""
         if steps == 0:
             return self
         return replace(
@@ -124,7 +119,7 @@ class Continuation:
 
 
 def nothing_to_continue(start: int, action: int, execution_horizon: int) -> Continuation:
-    """The continuation of an episode's first chunk."""
+    """Return the continuation of an episode's first chunk."""
     return Continuation(start, np.zeros((0, action), np.float32), 0, execution_horizon)
 
 
@@ -133,15 +128,15 @@ class ChunkPolicy(Protocol):
 
     @property
     def spec(self) -> PolicySpec:
-        """What it sees and answers."""
+        """Says what it sees and answers."""
         ...
 
     def next_chunk(self, observation: Any, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units.
+        """Answer with actions in robot units. Shape (horizon, action).
 
         Args:
             observation: `Observed`: the state, shape (observation,), or for a policy with cameras an `Observation`.
-            continuation: What is to be continued.
+            continuation: The chunk before, and how it is to be continued.
         """
         ...
 
@@ -150,7 +145,7 @@ class ChunkPolicy(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what is held."""
+        """Release processes, connections and files."""
         ...
 
 
@@ -160,7 +155,7 @@ class Predicting(Protocol):
 
     @property
     def surprises(self) -> NDArray[np.float64]:
-        """Of the last call, one per robot: above 1, nothing was predicted; NaN where there was nothing to compare."""
+        """Surprise of each robot at the last call: above 1, nothing was predicted; NaN: nothing to compare with."""
         ...
 
 
@@ -170,26 +165,26 @@ class Remembering(Protocol):
 
     @property
     def stateless(self) -> bool:
-        """Whether what it answers depends on nothing but what it is asked, so that many robots may share it."""
+        """Tells whether answers depend on nothing but the question, so that many robots may share it."""
         ...
 
 
 def is_stateless(policy: ChunkPolicy) -> bool:
-    """Whether a policy says that it has no memory, see `Remembering`."""
+    """Tell whether a policy says that it has no memory, see `Remembering`."""
     return isinstance(policy, Remembering) and policy.stateless is True
 
 
 def surprise_of(policy: ChunkPolicy) -> float:
-    """How surprising the one robot of the last call was, see `Predicting`; NaN too for a policy that predicts nothing.
+    """Return the surprise of the one robot of the last call, see `Predicting`.
 
-    An answer is worth more than what is said about it: a policy that says something else than one number is NaN.
+    NaN where the policy predicts nothing or says something else than one number: the answer itself is worth more.
     """
     surprises = np.asarray(policy.surprises, np.float64) if isinstance(policy, Predicting) else np.zeros(0)
     return float(surprises[0]) if surprises.shape == (1,) else float("nan")
 
 
 def hold_last(prefix: Array, horizon: int) -> Array:
-    """Reference for all positions: the prefix, then its last action held. Shape (horizon, action).
+    """Extend a prefix to all positions by holding its last action. Shape (horizon, action).
 
     Beyond the prefix the weight is 0, so the padding steers nothing; holding rather than zeros keeps it in
     distribution (a zero in normalised units is the mean action: a kick).
@@ -201,12 +196,12 @@ def hold_last(prefix: Array, horizon: int) -> Array:
 
 
 def are_real(actions: Any) -> bool:
-    """Whether all of these are real numbers; words, complex numbers and objects are not."""
+    """Tell whether all of these are real numbers, and not words, complex numbers or objects."""
     return np.asarray(actions).dtype.kind in "fiub"
 
 
 def check_whole(name: str, steps: Any) -> None:
-    """Raise `SpecError` unless this is a whole number; what is too small is said where it matters."""
+    """Raise `SpecError` unless this is a whole number, of any size."""
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool):
         raise SpecError(f"{name} {steps!r}", "a whole number", "count in whole control steps")
 

@@ -33,8 +33,7 @@ KindName = Literal[
 ]
 _UNIT = re.compile(r"[A-Za-z%][A-Za-z0-9%/^]{0,15}")
 _PERIODS = {2 * pi: "rad", 360.0: "deg"}
-_ALIKE = ("linear", "gripper", "constant")
-"""Kinds that a robot takes in one way."""
+_ALIKE = ("linear", "gripper", "constant")  # kinds that a robot takes in the same way
 SIZES: dict[KindName, int] = {"quaternion": 4, "rotation-6d": 6}
 """Kinds that take several dimensions, and how many."""
 Values = TypeVar("Values", bound=Any)
@@ -43,12 +42,12 @@ Values = TypeVar("Values", bound=Any)
 
 @dataclass(frozen=True)
 class Kind:
-    """What a dimension is.
+    """The kind of a dimension.
 
     Attributes:
         name: See the top of this module.
-        period: What an angle wraps at, in its own unit; 0 for every other kind.
-        unit: Of its numbers, in a word; empty where it is not said, and for an angle.
+        period: Period of an angle, in its own unit; 0 for every other kind.
+        unit: Unit of its numbers, in a word; empty where it is not said, and for an angle.
 
     Raises:
         SpecError: There is no such kind, the period is not one, or the unit is no word.
@@ -76,24 +75,23 @@ class Kind:
             )
 
     def __str__(self) -> str:
-        """The word for it, with the period where it is not 2 pi; `kind` reads it."""
         if self.unit:
             return f"{self.name}:{self.unit}"
         return f"angle:{self.period!r}" if self.name == "angle" and self.period != 2 * pi else self.name
 
     @property
     def measure(self) -> str:
-        """The unit that it says, an angle by its period, whatever the time that a velocity is per; empty for none."""
+        """Its unit, of an angle as the period says it, of a velocity without the time; empty where there is none."""
         return _PERIODS.get(self.period, "") if self.name == "angle" else self.unit.removesuffix("/s")
 
     @property
     def rests_at_zero(self) -> bool:
-        """Whether it moves something for as long as it is not zero."""
+        """Tells whether it is at rest at zero, as velocities and displacements are."""
         return self.name in ("velocity", "displacement")
 
 
 def kind(text: str) -> Kind:
-    """The kind of a word: ``angle`` in radians, ``angle:deg`` or ``angle:PERIOD`` in another unit, ``linear:mm``.
+    """Read a kind: ``angle`` in radians, ``angle:deg`` or ``angle:PERIOD`` in other units, ``linear:mm``; `str` writes.
 
     Raises:
         SpecError: There is no such kind.
@@ -113,7 +111,7 @@ def kind(text: str) -> Kind:
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The kinds of the dimensions of a vector, and what is done with such vectors.
+    """The kinds of the dimensions of a vector, and the arithmetic of such vectors.
 
     Attributes:
         kinds: One per dimension; empty where all are linear, of any number. Dimensions of one rotation follow one
@@ -132,12 +130,12 @@ class Dimensions:
 
     @classmethod
     def of(cls, *words: str) -> "Dimensions":
-        """The dimensions of words such as ``"linear", "angle:360", "gripper"``, one per dimension."""
+        """Read words such as ``"linear", "angle:360", "gripper"``, one per dimension."""
         return cls(tuple(map(kind, words)))
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The way back of `of`; empty where all are linear."""
+        """Words that `of` reads; empty where all are linear."""
         return tuple(map(str, self.kinds))
 
     def check(self, what: str, names: Sequence[str]) -> None:
@@ -150,28 +148,24 @@ class Dimensions:
             )
 
     def each(self, size: int) -> tuple[Kind, ...]:
-        """One kind per dimension of a vector of this size."""
+        """Return one kind per dimension of a vector of this size."""
         return self.kinds or (Kind(),) * size
 
     def part(self, indices: Iterable[int]) -> "Dimensions":
-        """The kinds of some of the dimensions, in this order.
-
-        Raises:
-            SpecError: A rotation would be cut into pieces.
-        """
+        """Pick the kinds of some dimensions, in this order; raises `SpecError` where that cuts a rotation."""
         return Dimensions(tuple(self.kinds[index] for index in indices)) if self.kinds else self
 
     def scaled(self, scale: Sequence[float]) -> "Dimensions":
-        """The kinds of the same vector divided by a scale per dimension: what wraps, wraps at another period."""
+        """Return the kinds of the same vector divided by a scale per dimension, which divides periods, too."""
         pairs = zip(self.kinds, scale, strict=True) if self.kinds else ()
         return Dimensions(tuple(Kind(each.name, each.period / by) for each, by in pairs))
 
     def without_rotations(self) -> "Dimensions":
-        """The same with rotations taken as plain numbers: in units in which they are no rotations any more."""
+        """Return the same with linear dimensions for rotations, as in units in which they are none any more."""
         return Dimensions(tuple(Kind() if each.name in SIZES else each for each in self.kinds))
 
     def named(self, *names: KindName) -> tuple[int, ...]:
-        """Indices of the dimensions of these kinds."""
+        """Return the indices of the dimensions of these kinds."""
         return tuple(index for index, each in enumerate(self.kinds) if each.name in names)
 
     @cached_property
@@ -186,17 +180,17 @@ class Dimensions:
 
     @cached_property
     def steps(self) -> tuple[int, ...]:
-        """Dimensions that nothing lies between two values of: binary and constant ones."""
+        """Dimensions whose values have nothing between them: binary and constant ones."""
         return self.named("binary", "constant")
 
     @cached_property
     def quaternions(self) -> tuple[slice, ...]:
-        """Where the quaternions are."""
+        """Slices of the quaternions."""
         return self._groups("quaternion")
 
     @cached_property
     def rotations(self) -> tuple[slice, ...]:
-        """Where the rotations in six numbers are."""
+        """Slices of the rotations in six numbers."""
         return self._groups("rotation-6d")
 
     def _groups(self, name: KindName) -> tuple[slice, ...]:
@@ -217,11 +211,11 @@ class Dimensions:
 
     @property
     def plain(self) -> bool:
-        """Whether the arithmetic of all dimensions is that of plain numbers."""
+        """Tells whether the arithmetic of all dimensions is that of plain numbers."""
         return not (self.angles or self.steps or self.quaternions or self.rotations)
 
     def near(self, a: Values, b: Any) -> Values:
-        """What means the same as ``a`` and is the nearest to ``b``: whole periods and signs of quaternions are free."""
+        """Return the nearest to ``b`` that means the same as ``a``: whole periods and signs of quaternions are free."""
         if not (self.angles or self.quaternions):
             return a
         a = _copied(a)
@@ -233,19 +227,19 @@ class Dimensions:
         return a
 
     def about_mean(self, values: np.ndarray) -> np.ndarray:
-        """Values that mean the same, each the nearest to the mean of all. (n, dimension)."""
+        """Bring each value near to the mean of all, see `near`. Shape (n, dimension)."""
         return self.near(values, self.mean(values)) if self.angles or self.quaternions else values
 
     def difference(self, a: Values, b: Any) -> Values:
-        """``a - b``, the shorter way round where there are two ways."""
+        """Compute ``a - b``, the shorter way round where there are two ways."""
         return self.near(a, b) - b
 
     def add(self, x: Values, change: Any) -> Values:
-        """``x + change``: a rotation of the length that it has to have, binary and constant dimensions as they are."""
+        """Compute ``x + change``, with rotations made proper and binary and constant dimensions kept."""
         return self.proper(self.stepped(x + change, x))
 
     def stepped(self, x: Values, like: Values) -> Values:
-        """The same, with the binary and constant dimensions of another, of the same shape."""
+        """Replace the binary and constant dimensions of ``x`` by those of ``like``, of the same shape."""
         if not self.steps:
             return x
         x = _copied(x)
@@ -253,7 +247,7 @@ class Dimensions:
         return x
 
     def blend(self, old: Values, new: Values, of_old: Any, of_new: Any) -> Values:
-        """``of_old old + of_new new``, two shares of 1 in all.
+        """Compute ``of_old old + of_new new``, two shares that are 1 in all.
 
         Angles and rotations are mixed the shorter way round, and near the new one. Of two binary or constant values the
         new one is taken wherever it has a share.
@@ -275,10 +269,7 @@ class Dimensions:
         return self.proper(mixed)
 
     def proper(self, x: Values) -> Values:
-        """The same rotations as quaternions of length 1 and as orthonormal columns; all else as it is.
-
-        A rotation that the numbers do not tell of, such as a quaternion of zeros, is left as it is.
-        """
+        """Bring quaternions to length 1 and make the columns of rotations orthonormal; zeros stay zeros."""
         if not (self.quaternions or self.rotations):
             return x
         found = _copied(x)
@@ -292,11 +283,11 @@ class Dimensions:
         return found
 
     def continuous(self, path: Values, start: Any = None) -> Values:
-        """A path that means the same and goes on from point to point without a turn or a change of sign.
+        """Return a path that means the same and goes from point to point without a turn or a change of sign.
 
         Args:
             path: Shape (..., points, dimension).
-            start: Shape (..., dimension): what the first point is brought near to; the first one itself if not given.
+            start: Shape (..., dimension): what the first point is brought near to; the point itself if not given.
         """
         if not (self.angles or self.quaternions):
             return path
@@ -314,7 +305,7 @@ class Dimensions:
         return path
 
     def path(self, commands: Values, dt: float) -> Values:
-        """Where commands lead to: positions go on without a jump, displacements and velocities are added up.
+        """Return where commands lead: positions go on without a jump, displacements and velocities are added up.
 
         Args:
             commands: Shape (..., steps, dimension).
@@ -323,12 +314,12 @@ class Dimensions:
         return self.added_up(self.continuous(commands), dt)
 
     def motion(self, size: int) -> tuple[int, ...]:
-        """Dimensions of a vector of this size that make up a path: all but grippers and what does not move."""
+        """Return the dimensions of a vector of this size that make up a path: no grippers, no constants."""
         still = self.named("gripper", "binary", "constant")
         return tuple(index for index in range(size) if index not in still)
 
     def added_up(self, path: Values, dt: float) -> Values:
-        """The same, its displacements and velocities added up to where they lead; in any unit, see `path`."""
+        """Add up displacements and velocities to where they lead, in any unit; see `path`."""
         if not self.moves:
             return path
         path = _copied(path)
@@ -341,10 +332,10 @@ class Dimensions:
         self, other: "Dimensions", names: Sequence[str], *, does: str = "a policy that commands",
         as_said: str = "as the robot takes it",
     ) -> None:  # fmt: skip
-        """Raise `SpecError` where these, such as a policy's actions, are not what others are, such as a robot's.
+        """Raise `SpecError` where these kinds, such as a policy's, do not fit others, such as a robot's.
 
-        What these say nothing of fits anything, and units are compared where both say them. ``does`` says before a name
-        whose these are, ``as_said`` where the others come from.
+        A linear one of these fits anything, and units are compared where both say them. ``does`` and ``as_said`` say
+        for the error whose these are and where the others come from.
         """
         for name, ours, theirs in zip(names, self.each(len(names)), other.each(len(names)), strict=True):
             units = {ours.measure, theirs.measure} - {""}
@@ -358,7 +349,7 @@ class Dimensions:
                 )
 
     def held(self, last: Values) -> Values:
-        """What a hold commands after a command: the same, and no velocity or displacement."""
+        """Return what a hold commands after a command: the same, but no velocity or displacement."""
         if not self.moves:
             return last
         last = _copied(last)
@@ -366,7 +357,7 @@ class Dimensions:
         return last
 
     def wrapped(self, x: Values, low: Any) -> Values:
-        """The same with every angle from its lowest value on, below a period more. ``low`` has shape (dimension,)."""
+        """Turn every angle into the period that begins at its lowest value. ``low`` has shape (dimension,)."""
         if not self.angles:
             return x
         x = _copied(x)
@@ -375,11 +366,11 @@ class Dimensions:
         return x
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Mean over the first axis, of angles on their circle and of rotations as rotations. (n, dimension)."""
+        """Average over the first axis, angles on their circle and rotations as rotations. Shape (n, dimension)."""
         values = np.asarray(values, np.float64)
         if self.plain:
             return values.mean(0)
-        mean = self.near(values, values[:1]).mean(0)
+        mean = self.near(values, values[:1]).mean(0)  # of signs that agree, so that rotations do not cancel
         for index, period in self.angles:
             turned = values[:, index] * (2 * pi / period)
             mean[index] = np.arctan2(np.sin(turned).mean(), np.cos(turned).mean()) * period / (2 * pi)

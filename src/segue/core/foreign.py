@@ -17,26 +17,19 @@ from segue.errors import DataError, SegueError
 
 LARGEST = 64 * 2**20
 """Bytes of a text that is read whole."""
-_DEEPEST = 32
-"""Levels of a text; whoever walks through it may then do so by calling itself."""
-_ROOM, _DENSEST = 2**30, 64
-"""Bytes that anything may take, unpacked, and beyond them so many times its bytes in the file."""
+_DEEPEST = 32  # levels of a text; whoever walks through it may then do so by calling itself
+_ROOM, _DENSEST = 2**30, 64  # bytes that anything may take unpacked, and beyond them so many times those in the file
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""How a file begins that stands for another one, which Git LFS has not brought yet."""
+"""Beginning of a file that stands for another one, which Git LFS has not brought yet."""
 _WHOLE, _AGAIN = "the whole file as it was written", "copy or download it again"
 
 
 def regular(file: Path, kind: type[SegueError] = DataError, largest: int | None = None) -> int:
-    """Bytes of an ordinary file, or of what a link leads to.
-
-    Args:
-        file: Where it is.
-        kind: Of the errors.
-        largest: Bytes that it may have; None for any number.
+    """Return the bytes of an ordinary file, or of what a link leads to.
 
     Raises:
-        SegueError: It is missing, too large, is something else, such as a folder, a device or a pipe, or stands for a
-            file that was not downloaded.
+        SegueError: Of class ``kind``: it is missing, has more than ``largest`` bytes, is a folder, a device or a pipe,
+            or stands for a file that was not downloaded.
     """
     try:
         found = file.stat()
@@ -56,14 +49,9 @@ def regular(file: Path, kind: type[SegueError] = DataError, largest: int | None 
 
 
 def check_claim(what: str, claimed: int, stored: int) -> None:
-    """Raise `DataError` where a few bytes of a file are to become memory without end.
+    """Raise `DataError` where ``stored`` bytes of a file claim to be far more when unpacked than a recording can be.
 
     Recordings do not shrink so far; what does is small, such as a dimension that stands still.
-
-    Args:
-        what: Is said to be so large, for the error.
-        claimed: Bytes that it says it takes, unpacked.
-        stored: Bytes that it takes in the file.
     """
     if claimed > _ROOM and claimed > _DENSEST * stored:
         raise DataError(
@@ -74,7 +62,7 @@ def check_claim(what: str, claimed: int, stored: int) -> None:
 
 
 def begins(file: Path, count: int, kind: type[SegueError] = DataError) -> bytes:
-    """The first bytes of a file; none of what is no ordinary file, which might keep its reader waiting."""
+    """Read the first bytes of an ordinary file, and none of any other, which might keep its reader waiting."""
     try:
         with open(file, "rb", opener=_at_once) as content:
             found = os.fstat(content.fileno())
@@ -89,21 +77,13 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def content(file: Path, largest: int = LARGEST, kind: type[SegueError] = DataError) -> bytes:
-    """All bytes of an ordinary file.
-
-    Raises:
-        SegueError: As `regular`.
-    """
+    """Read all bytes of an ordinary file; raises what `regular` raises."""
     regular(file, kind, largest)
     return begins(file, largest, kind)
 
 
 def text(file: Path, largest: int = LARGEST, kind: type[SegueError] = DataError) -> str:
-    """A text, with or without a byte-order mark.
-
-    Raises:
-        SegueError: As `regular`; it is larger than ``largest`` bytes, or no UTF-8.
-    """
+    """Read a text, with or without a byte-order mark; raises what `regular` raises, also where it is no UTF-8."""
     try:
         return content(file, largest, kind).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -111,16 +91,12 @@ def text(file: Path, largest: int = LARGEST, kind: type[SegueError] = DataError)
 
 
 def parsed(line: str | bytes) -> Any:
-    """A text as JSON.
-
-    Raises:
-        ValueError: It is none, is nested beyond what is read, or has a number beyond what is read.
-    """
+    """Parse JSON; raises `ValueError` where it is none, is nested too deeply, or has a number that is too long."""
     try:
         found = json.loads(line)
     except RecursionError:
         raise ValueError(f"nested deeper than {_DEEPEST} levels") from None
-    level = [found]
+    level = [found]  # one level at a time: a walk that calls itself could itself go too deep
     for _ in range(_DEEPEST):
         parts = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
         level = [inner for part in parts for inner in part]
@@ -130,11 +106,7 @@ def parsed(line: str | bytes) -> Any:
 
 
 def read_json(file: Path, kind: type[SegueError] = DataError) -> Any:
-    """Content of a file of JSON.
-
-    Raises:
-        SegueError: As `text`, or as `parsed`.
-    """
+    """Read a file of JSON; raises an error of class ``kind`` where `text` or `parsed` refuses it."""
     try:
         return parsed(text(file, kind=kind))
     except ValueError as error:
@@ -142,11 +114,7 @@ def read_json(file: Path, kind: type[SegueError] = DataError) -> Any:
 
 
 def read_json_lines(file: Path) -> list[Any]:
-    """Content of a file with JSON on each line; empty lines are nothing.
-
-    Raises:
-        DataError: As `text`, or as `parsed`.
-    """
+    """Read a file with JSON on each line, skipping empty ones; raises `DataError` where `text` or `parsed` refuses."""
     try:
         return [parsed(line) for line in text(file).split("\n") if line.strip()]
     except ValueError as error:
@@ -154,7 +122,7 @@ def read_json_lines(file: Path) -> list[Any]:
 
 
 def unreadable(file: Path, error: Exception, kind: type[SegueError] = DataError) -> SegueError:
-    """What is said of a file that is damaged."""
+    """Make the error that says that a file is damaged."""
     return kind(
         got=f"{file} cannot be read: {' '.join(str(error).split())[:200]}",
         expected=_WHOLE,

@@ -32,13 +32,13 @@ HESITATION = 0.1
 
 @dataclass(frozen=True)
 class Metric:
-    """What a measure means.
+    """Describes a measure.
 
     Attributes:
         name: Key in results.
         label: For people.
-        unit: Empty for numbers without one; "std" is the standard deviation of the demonstrations' actions
-            (`scale_of_motion`), for a prediction of their observations.
+        unit: Empty for none; "std" is the standard deviation of the demonstrations' actions (`scale_of_motion`), for a
+            prediction of their observations.
         better: Direction of improvement; "none" for a quantity that is only reported.
         formula: One line.
         source: Paper, "the task", or "Segue" for our own.
@@ -88,7 +88,7 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True, eq=False)
 class EpisodeRecord:
-    """What one episode left behind.
+    """Record of one episode.
 
     Attributes:
         spec: The robot.
@@ -102,8 +102,8 @@ class EpisodeRecord:
         max_steps: Steps that the episode was allowed.
         inference_calls: Chunks asked for.
         inference_seconds: Time that all calls took together [s].
-        prediction_errors: Shape (predictions,): of each observation that a chunk was made for, see `prediction_error`.
-        surprises: Shape (requests,): of each request, see `segue.core.chunk.Predicting`.
+        prediction_errors: Shape (predictions,), one per chunk, see `prediction_error`.
+        surprises: Shape (requests,), see `segue.core.chunk.Predicting`.
     """
 
     spec: RobotSpec
@@ -136,7 +136,7 @@ class EpisodeRecord:
 
 
 def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
-    """Every measure of `METRICS` for one episode, in their order; NaN where one is undefined.
+    """Compute every measure of `METRICS` for one episode, in their order; NaN where one is undefined.
 
     Measures of seams are means over the seams at which they are defined, except ``mode_switches``, a count (NaN when
     no seam has a free overlap). Those of predictions are NaN where nothing was predicted, or nothing was checked.
@@ -166,7 +166,7 @@ def episode_metrics(record: EpisodeRecord) -> dict[str, float]:
 
 
 def path_metrics(path: Array, dt: float) -> dict[str, float]:
-    """The measures of a commanded path, which episodes and demonstrations share."""
+    """Compute the measures of a commanded path, which episodes and demonstrations share."""
     profile = speed(path, dt)
     return {
         "nsparc": nsparc(profile, dt),
@@ -177,7 +177,7 @@ def path_metrics(path: Array, dt: float) -> dict[str, float]:
 
 
 def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
-    """The measures at seams. ``path`` is the commanded path, one point per command."""
+    """Compute the measures at seams. ``path`` is the commanded path, one point per command."""
     seams, scale, dt, kinds = record.seams, record.scale, record.spec.dt, record.spec.kinds
 
     def mean(measure: Callable[[Seam], float]) -> float:
@@ -196,28 +196,23 @@ def _seam_metrics(record: EpisodeRecord, path: Array) -> dict[str, float]:
 
 
 def mean_of_defined(values: Real | list[float]) -> float:
-    """Mean of what is defined, NaN when nothing is."""
+    """Average the values that are not NaN; NaN when all are."""
     array = np.asarray(values, np.float64)
     array = array[~np.isnan(array)]
     return float(array.mean()) if array.size else float("nan")
 
 
 def commanded_path(commands: Real, scale: Real, spec: RobotSpec) -> Array:
-    """The path that the commands describe, one point per command. Shape (steps, motion), normalised units."""
+    """Compute the path of commands, one point per command. Shape (steps, motion), normalised units."""
     actions = normalised(spec.kinds.continuous(commands), scale)
     return spec.kinds.added_up(actions, spec.dt)[:, spec.motion]
 
 
 def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
-    """Share of the control steps during which the measured speed is below 10 % of the cruise speed.
+    """Return the share of control steps whose measured speed is below 10 % of the cruise speed [pose unit / s].
 
-    Args:
-        measured: Shape (steps + 1, pose), up to completion, angles without a jump.
-        dt: Control period [s].
-        cruise_speed: [pose unit / s].
-
-    Returns:
-        NaN without a cruise speed above 0 or without a step.
+    ``measured`` has shape (steps + 1, pose), up to completion, and angles without a jump. NaN without a cruise speed
+    above 0 or without a step.
     """
     if not cruise_speed > 0 or len(measured) < 2:
         return float("nan")
@@ -225,20 +220,15 @@ def hesitation(measured: Real, dt: float, cruise_speed: float) -> float:
 
 
 def spread(values: Real, kinds: Dimensions) -> Array:
-    """Standard deviation per dimension, of angles about their mean on the circle. (frames, dimension)."""
+    """Return the standard deviation per dimension, of angles about their mean on the circle. (frames, dimension)."""
     return np.std(kinds.about_mean(values), axis=0, dtype=np.float64)
 
 
 def prediction_error(predicted: Real, observed: Real, scale: Real, kinds: Dimensions = LINEAR) -> float:
-    """Mean over dimensions of the distance between two states, in standard deviations of the demonstrations.
+    """Average the distance between two states over dimensions, in standard deviations of the demonstrations, ``scale``.
 
-    Dimensions that never move there have no such unit and are left out; NaN when none moves.
-
-    Args:
-        predicted: Shape (observation,), robot units.
-        observed: Same shape.
-        scale: Same shape: the standard deviations.
-        kinds: What each dimension is: an angle is off by the shorter way round.
+    All have shape (observation,); an angle is off by the shorter way round. Dimensions that never move in the
+    demonstrations have no such unit and are left out; NaN when none moves.
     """
     scale = np.asarray(scale, np.float64)
     moves = scale > NEVER_MOVES

@@ -39,7 +39,7 @@ class Observation(Generic[Numbers]):
     Attributes:
         state: Shape (observation,) or (batch, observation), robot units.
         pictures: By camera, shape (height, width, 3) or (batch, height, width, 3), uint8.
-        prompt: What is to be done, for policies that are told; of a batch, the same for all.
+        prompt: Task in words, for policies that are told; the same for all of a batch.
         ages: How old each picture was when it was handed over, by camera [s]; of one robot, where its driver says so.
     """
 
@@ -49,11 +49,9 @@ class Observation(Generic[Numbers]):
     ages: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Size of the batch."""
         return len(self.state)
 
     def __getitem__(self, index: Any) -> "Observation[Numbers]":
-        """Rows of a batch."""
         return Observation(
             self.state[index], {name: picture[index] for name, picture in self.pictures.items()}, self.prompt
         )
@@ -61,7 +59,7 @@ class Observation(Generic[Numbers]):
 
 @dataclass(frozen=True, eq=False)
 class Encoded(Generic[Numbers]):
-    """What a policy's units have made of an observation, or would make of one that is predicted; no robot shows it.
+    """The context that a policy's units make of an observation, seen or predicted; no robot shows it.
 
     `units.encode` takes it in the place of an observation and hands the context on.
 
@@ -74,24 +72,19 @@ class Encoded(Generic[Numbers]):
     state: Numbers
 
     def __len__(self) -> int:
-        """Size of the batch."""
         return len(self.context)
 
     def __getitem__(self, index: Any) -> "Encoded[Numbers]":
-        """Rows of a batch."""
         return Encoded(self.context[index], self.state[index])
 
 
 Observed = Array | Observation[Any]
-"""What is observed: a state, or a state with pictures."""
-
-
-_AROUND_A_STATE = (Observation, Encoded)
+"""A state, or a state with pictures."""
 
 
 def state_of(observed: Any) -> Any:
-    """The state of what is observed, or encoded; array or tensor."""
-    return observed.state if isinstance(observed, _AROUND_A_STATE) else observed
+    """Return the state, an array or tensor, of what is observed or encoded."""
+    return observed.state if isinstance(observed, Observation | Encoded) else observed
 
 
 def ages_of(observed: Any) -> NDArray[np.float64] | None:
@@ -101,15 +94,15 @@ def ages_of(observed: Any) -> NDArray[np.float64] | None:
 
 
 def with_state(observed: Any, state: Any) -> Any:
-    """What is observed, with another state; pictures and prompt as they are."""
+    """Replace the state of what is observed; pictures and prompt stay."""
     return replace(observed, state=state) if isinstance(observed, Observation) else state
 
 
 def stacked(observed: Sequence[Observed | Encoded[Any]]) -> Observed | Encoded[Any]:
-    """What several robots see, as a batch; encoded where it is encoded already.
+    """Make a batch of what several robots see; encoded where all of it is.
 
     Raises:
-        SpecError: They see different things, or are told different things, or some are encoded and others not.
+        SpecError: Cameras or prompts differ, or some are encoded and others not.
     """
     encoded = [each for each in observed if isinstance(each, Encoded)]
     if encoded and len(encoded) == len(observed):
@@ -129,7 +122,7 @@ def stacked(observed: Sequence[Observed | Encoded[Any]]) -> Observed | Encoded[A
 
 
 def check_pictures(observed: Any, cameras: Cameras) -> None:
-    """Raise `SpecError` unless what is observed has the pictures of all cameras, in their sizes; others are let be."""
+    """Raise `SpecError` unless the pictures of all cameras are there, in their sizes; further ones are ignored."""
     pictures = observed.pictures if isinstance(observed, Observation) else {}
     for name, size in cameras.items():
         if name not in pictures:
@@ -148,11 +141,11 @@ def check_pictures(observed: Any, cameras: Cameras) -> None:
 
 
 def seen(state: Any, pictures: Mapping[str, Any]) -> Any:
-    """The state itself where there are no pictures, else both together."""
+    """Join a state and its pictures; without pictures, return the state itself."""
     return Observation(state, pictures) if pictures else state
 
 
 def blank(size: int, cameras: Cameras) -> Observed:
-    """What is seen in the dark: zeros, to warm up with."""
+    """Return an observation of zeros, to warm up with: a state of this size and black pictures."""
     pictures = {name: np.zeros((*each, 3), np.uint8) for name, each in cameras.items()}
     return seen(np.zeros(size, np.float32), pictures)

@@ -1,4 +1,4 @@
-"""What Segue needs of a robot, and a check that a driver keeps to it.
+"""The methods that Segue calls on a robot, and a check that a driver keeps to them.
 
 A robot takes one action per control step and clips it to its own limits. A simulator is a robot that can start over
 and knows how the task went. Everything above this module works with these two, whatever stands behind them.
@@ -21,7 +21,7 @@ Real = TypeVar("Real", np.float32, np.float64)
 
 @dataclass(frozen=True, eq=False)
 class RobotSpec:
-    """What a robot measures and takes.
+    """Says what a robot measures and takes.
 
     Attributes:
         name: For people and for reports.
@@ -30,7 +30,7 @@ class RobotSpec:
         action_names: One per action dimension.
         action_low: Shape (action,), robot units.
         action_high: Shape (action,), robot units.
-        command: What an action commands where its kind does not say it: a target position, or a displacement per step.
+        command: Meaning of an action whose kind does not say it: a target position, or a displacement per step.
         pose_names: One per dimension of the measured motion, unit included.
         cameras: Pictures that it sees beside the state; without any, it observes plain arrays.
         action_kinds: What each action dimension is; all the same, as ``command`` says, where nothing is said.
@@ -89,25 +89,22 @@ class RobotSpec:
 
     @property
     def kinds(self) -> Dimensions:
-        """What each action dimension is, whichever way it was said."""
+        """Kinds of the action dimensions, as ``action_kinds`` or ``command`` says them."""
         if self.action_kinds.kinds or self.command == "position":
             return self.action_kinds
         return Dimensions((Kind("displacement"),) * len(self.action_names))
 
     @property
     def motion(self) -> tuple[int, ...]:
-        """Action dimensions that make up the commanded path.
-
-        A gripper is none of them: its command is a force or an opening, and its sum over time is no position.
-        """
+        """Action dimensions that make up the commanded path: not a gripper, whose force or opening is no position."""
         return self.kinds.motion(len(self.action_names))
 
     def held(self, last: NDArray[Real]) -> NDArray[Real]:
-        """What a hold commands after a command (..., action): the same targets, and no displacement or velocity."""
+        """Return what a hold commands after a command (..., action): the same targets, no displacement or velocity."""
         return self.kinds.held(np.array(last))
 
     def clip(self, action: NDArray) -> Array:
-        """The action inside the limits, angles turned into them. Shape (action,).
+        """Bring an action inside the limits, turning angles into them. Shape (action,).
 
         Raises:
             SpecError: The action has another shape or is not finite; neither can be repaired by clipping.
@@ -129,7 +126,7 @@ class RobotSpec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an episode went so far.
+    """Result of an episode so far.
 
     Attributes:
         success: The task's own rule has held at least once.
@@ -143,22 +140,22 @@ class Outcome:
 
 
 class Driver(Protocol):
-    """What a control loop asks of a robot. A call may raise, and should not block.
+    """The methods that a control loop calls. A call may raise, and should not block.
 
     One that waits for hardware has to release Python's interpreter lock, as `time.sleep`, sockets, files and `ctypes`
     do: otherwise nothing in this process runs meanwhile, the watchdog included.
     """
 
     def observe(self) -> Observed:
-        """What is measured now: the state, shape (observation,), float32; with cameras, an `Observation`."""
+        """Measure the state now, shape (observation,), float32; with cameras, return an `Observation`."""
         ...
 
     def send(self, action: NDArray) -> None:
-        """One control step towards an action, shape (action,); the robot clips it to its limits."""
+        """Move one control step towards an action, shape (action,), clipped to the robot's limits."""
         ...
 
     def stop(self) -> None:
-        """End the motion and release what is held; may be called twice, and by another thread when a call hangs."""
+        """End the motion and release the hardware; may be called twice, and by another thread when a call hangs."""
         ...
 
 
@@ -168,14 +165,13 @@ class Robot(Driver, Protocol):
 
     @property
     def spec(self) -> RobotSpec:
-        """What it measures and takes."""
+        """Says what it measures and takes."""
         ...
 
     def hold(self) -> None:
-        """One control step for which no action is due.
+        """Pass a control step without an action: command `RobotSpec.held` of the last action.
 
-        What moves something for as long as it is not zero, velocities and displacements, is zero; all else, such as
-        position targets and a gripper, stays as commanded. `RobotSpec.held` says it.
+        Velocities and displacements are zero; position targets, a gripper and the like stay as commanded.
         """
         ...
 
@@ -189,15 +185,15 @@ class Simulator(Robot, Protocol):
         ...
 
     def pose(self) -> NDArray[np.float64]:
-        """Measured motion, see `RobotSpec.pose_names`. Shape (pose,)."""
+        """Measure the motion, see `RobotSpec.pose_names`. Shape (pose,)."""
         ...
 
     def outcome(self) -> Outcome:
-        """How the episode went so far."""
+        """Say how the episode went so far."""
         ...
 
     def frame(self) -> NDArray[np.uint8]:
-        """A picture. Shape (height, width, 3).
+        """Render a picture. Shape (height, width, 3).
 
         Raises:
             SegueError: Nothing on this machine can render.
@@ -210,7 +206,7 @@ class Resting(Protocol):
     """A robot that knows where it is in the units of its actions, so that it can go on from there after a stop."""
 
     def rest(self) -> NDArray[np.float64]:
-        """The action that would keep it where it is. Shape (action,)."""
+        """Return the action that would keep it where it is. Shape (action,)."""
         ...
 
 
@@ -222,21 +218,14 @@ class Disturbable(Simulator, Protocol):
     """
 
     def push(self, size: NDArray[np.float64]) -> None:
-        """Push the hand during the next control step, whatever it is commanded.
-
-        Args:
-            size: Shape (3,), direction and strength.
-        """
+        """Push the hand during the next control step, whatever it is commanded: direction and strength, shape (3,)."""
         ...
 
     def shift(self, size: NDArray[np.float64]) -> bool:
-        """Move what the task is about, at once; it stays where an episode could begin.
+        """Move the object of the task at once, and tell whether it moved: it does not while the hand touches it.
 
         Args:
-            size: Shape (3,), direction and distance.
-
-        Returns:
-            Whether it was moved: nothing is while the hand touches it.
+            size: Shape (3,), direction and distance; it stays where an episode could begin.
 
         Raises:
             SpecError: There is nothing loose in this task.
@@ -245,10 +234,10 @@ class Disturbable(Simulator, Protocol):
 
 
 def check_robot(robot: Robot) -> None:
-    """Check that a driver or simulator keeps to this module; it moves the robot, so give it room.
+    """Check that a driver or simulator keeps to this module; this moves the robot, so give it room.
 
-    A real robot is only asked to hold. A simulator is also checked for repeatable resets, clipping, holding and its
-    outcome, each by comparing two episodes that must not differ.
+    A real robot is only asked to hold. Of a simulator resets, clipping and holding are checked, too, each by comparing
+    two episodes that must not differ, and its outcome.
 
     Raises:
         SpecError: What is wrong.
@@ -264,7 +253,7 @@ def check_robot(robot: Robot) -> None:
 
 
 def _check_observation(robot: Robot) -> Array:
-    """The observed state, looked at; the pictures are looked at too."""
+    """Observe, check state and pictures, and return the state."""
     observed, names = robot.observe(), robot.spec.observation_names
     check_pictures(observed, robot.spec.cameras)
     observation = state_of(observed)

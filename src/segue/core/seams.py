@@ -1,4 +1,4 @@
-"""What happens where one chunk takes over from another.
+"""Measures of the seam where one chunk takes over from another.
 
     step               start            k = step            start + known
     old chunk    ... ----|------------------|- - - - - - - - - -|
@@ -24,7 +24,7 @@ MODE_SWITCH = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Seam:
-    """Where one chunk took over from another.
+    """Place at which one chunk took over from another.
 
     Attributes:
         step: First absolute step executed from the new chunk, also its index into the executed commands.
@@ -45,12 +45,12 @@ class Seam:
 
 
 def rms(difference: Real) -> float:
-    """Root mean square over all axes; NaN when there is nothing."""
+    """Return the root mean square over all axes; NaN of an empty array."""
     return float(np.sqrt(np.mean(np.square(difference)))) if difference.size else float("nan")
 
 
 def overlap_rmse(seam: Seam, scale: Real, first: int, kinds: Dimensions = LINEAR) -> float:
-    """How far the new chunk is from the old plan where both speak [standard deviations].
+    """Measure how far the new chunk is from the old plan where both speak [standard deviations].
 
         sqrt( mean over positions j in [first, known) and dimensions of ((new[j] - old[j]) / scale)^2 )
 
@@ -68,7 +68,7 @@ def overlap_rmse(seam: Seam, scale: Real, first: int, kinds: Dimensions = LINEAR
 
 
 def mode_switch(seam: Seam, scale: Real, threshold: float = MODE_SWITCH, kinds: Dimensions = LINEAR) -> bool:
-    """Whether the new chunk follows another plan than the old one.
+    """Tell whether the new chunk follows another plan than the old one.
 
     True when `overlap_rmse` over the free overlap exceeds ``threshold`` standard deviations of the demonstrations.
     The threshold is a convention: one plan sampled twice can pass it where the demonstrations themselves scatter,
@@ -78,7 +78,7 @@ def mode_switch(seam: Seam, scale: Real, threshold: float = MODE_SWITCH, kinds: 
 
 
 def seam_jump(commands: Real, step: int, scale: Real, kinds: Dimensions = LINEAR) -> float:
-    """The step across a seam, net of the step that was to be expected there [standard deviations].
+    """Measure the step across a seam, net of the step that was to be expected there [standard deviations].
 
         jump = a[k] - a[k-1] - ((a[k-1] - a[k-2]) + (a[k+1] - a[k])) / 2
 
@@ -102,20 +102,14 @@ def seam_jump(commands: Real, step: int, scale: Real, kinds: Dimensions = LINEAR
 
 
 def velocity_jump(path: Real, step: int, dt: float) -> float:
-    """Change of velocity from before to after a seam [unit of the path / s].
+    """Measure the change of velocity from before to after a seam [unit of the path / s].
 
         ((p[k+1] - p[k]) - (p[k-1] - p[k-2])) / dt,  root mean square over dimensions
 
     One-sided differences: the step across the seam itself belongs to `seam_jump`, so that an offset between parallel
-    lines gives 0 here and a kink gives its change of slope.
+    lines gives 0 here and a kink gives its change of slope. NaN unless two points lie on each side.
 
-    Args:
-        path: Shape (steps, dimension), in normalised units.
-        step: k.
-        dt: Control period [s].
-
-    Returns:
-        NaN unless two points lie on each side.
+    ``path`` has shape (steps, dimension) and normalised units.
     """
     if step < 2 or step + 2 > len(path):
         return float("nan")
@@ -124,7 +118,7 @@ def velocity_jump(path: Real, step: int, dt: float) -> float:
 
 
 def acceleration_jump(path: Real, step: int, dt: float) -> float:
-    """Change of acceleration from before to after a seam [unit of the path / s^2].
+    """Measure the change of acceleration from before to after a seam [unit of the path / s^2].
 
         ((p[k+2] - 2 p[k+1] + p[k]) - (p[k-1] - 2 p[k-2] + p[k-3])) / dt^2,  root mean square over dimensions
 
@@ -137,17 +131,11 @@ def acceleration_jump(path: Real, step: int, dt: float) -> float:
 
 
 def seam_ratio(path: Real, steps: Sequence[int]) -> float:
-    """Jerk at the seams over jerk inside chunks: 1 when a seam is a step like any other.
+    """Divide the jerk at the seams by that inside chunks: 1 when a seam is a step like any other.
 
-    Median norm of the third differences that straddle a seam over the median of those that do not.
-
-    Args:
-        path: Shape (steps, dimension).
-        steps: First step executed from each new chunk.
-
-    Returns:
-        NaN without a seam, without interior (chunks of three steps or fewer are all seam) or when the interior has no
-        jerk at all.
+    Median norm of the third differences of a path (steps, dimension) that straddle a seam, before one of ``steps``, the
+    first executed from each new chunk, over the median of those that do not. NaN without a seam, without interior
+    (chunks of three steps or fewer are all seam) or when the interior has no jerk at all.
     """
     magnitude: Array = jerk(path)
     at_seam = straddling(len(magnitude), steps)

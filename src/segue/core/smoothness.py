@@ -33,7 +33,7 @@ HARDLY = 1.5
 
 
 def still(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Dimensions that stand still beside the others. Shape (dimension,).
+    """Find the dimensions that stand still beside the others. Shape (dimension,).
 
     With the standard deviation ``s`` of a dimension, the largest one ``s_max``, and its steps inside of episodes:
 
@@ -58,13 +58,13 @@ def still(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> NDArray[np.b
 
 
 def _step(path: Array, episode: NDArray[np.int64], steps: int) -> Array:
-    """Root mean square of what some steps lead to, inside of episodes. Shape (dimension,), NaN where there is none."""
+    """Return the root mean square of differences over some steps, inside of episodes. Shape (dimension,), or NaN."""
     inside = (path[steps:] - path[:-steps])[episode[steps:] == episode[:-steps]]
     return np.sqrt(np.mean(inside**2, axis=0)) if len(inside) else np.full(path.shape[1], np.nan)
 
 
 def scale_of_motion(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> Array:
-    """Unit of each dimension, shape (dimension,): its standard deviation, but for one that stands still (`still`).
+    """Return the unit of each dimension, shape (dimension,): its standard deviation unless it stands still (`still`).
 
     Noise is no unit. What stands still has ``5e-3 s_max``, so that it counts where something else, such as a policy,
     moves it, and does not decide where nothing does.
@@ -74,7 +74,7 @@ def scale_of_motion(path: Real, ends: Sequence[int] | NDArray[np.integer]) -> Ar
 
 
 def normalised(actions: Real, scale: Real) -> Array:
-    """Actions in units of the demonstrations' standard deviation. Shape of ``actions``, last axis action.
+    """Divide actions, dimensions last, by the demonstrations' standard deviation.
 
     The unit is that of `scale_of_motion`. Where nothing moves at all, actions keep their robot units.
     """
@@ -83,22 +83,20 @@ def normalised(actions: Real, scale: Real) -> Array:
 
 
 def speed(path: Real, dt: float) -> Array:
-    """Euclidean norm of the first difference [unit of the path / s]. Shape (steps - 1,), empty below two points."""
+    """Return the norm of the first difference [unit of the path / s]. Shape (steps - 1,), empty below two points."""
     return np.linalg.norm(np.diff(np.asarray(path, np.float64), axis=0), axis=1) / dt
 
 
 def jerk(path: Real, dt: float = 1.0) -> Array:
-    """Euclidean norm of the third difference. Shape (steps - 3,), empty below four points.
+    """Return the norm of the third difference of a path (steps, dimension), per s^3, or per step^3 where dt is 1.
 
-    Args:
-        path: Shape (steps, dimension).
-        dt: Control period [s], for a jerk per s^3; 1 for a jerk per step^3.
+    Shape (steps - 3,), empty below four points.
     """
     return np.linalg.norm(np.diff(np.asarray(path, np.float64), n=3, axis=0), axis=1) / dt**3
 
 
 def sparc(speed: Real, dt: float) -> float:
-    """Spectral arc length of a speed profile (Balasubramanian et al. 2015), below 0, higher is smoother.
+    """Return the spectral arc length of a speed profile (Balasubramanian et al. 2015), below 0, higher is smoother.
 
     The magnitude spectrum of the profile, zero-padded to ``2^(ceil(log2 n) + 4)`` samples and divided by its maximum,
     is kept up to 10 Hz (or to half the control rate, if that is lower) and cut to the band between the first and the
@@ -106,14 +104,8 @@ def sparc(speed: Real, dt: float) -> float:
 
         SPARC = - sum sqrt((df / (f_last - f_first))^2 + dM^2)
 
-    It does not depend on the amplitude of the motion, nor on its duration while the band stays below 10 Hz.
-
-    Args:
-        speed: Shape (samples,).
-        dt: Control period [s].
-
-    Returns:
-        NaN with fewer than four samples or without motion.
+    It does not depend on the amplitude of the motion, nor on its duration while the band stays below 10 Hz. NaN with
+    fewer than four samples, shape (samples,), or without motion.
     """
     profile = np.asarray(speed, np.float64)
     if len(profile) < 4 or not np.max(np.abs(profile)) > 0:
@@ -131,18 +123,14 @@ def sparc(speed: Real, dt: float) -> float:
 
 
 def nsparc(speed: Real, dt: float) -> float:
-    """Negated `sparc`, lower is smoother (arXiv 2602.12978); about 1.406 for a minimum-jerk reach."""
+    """Negate `sparc`: lower is smoother (arXiv 2602.12978), about 1.406 for a minimum-jerk reach."""
     return -sparc(speed, dt)
 
 
 def straddling(samples: int, steps: Sequence[int]) -> NDArray[np.bool_]:
-    """Which third differences of a path use points on both sides of a joint. Shape (samples,).
+    """Mark the third differences of a path, three fewer than points, that use points on both sides of a joint.
 
     A joint at step k lies between the points k - 1 and k; the differences k - 3, k - 2 and k - 1 straddle it.
-
-    Args:
-        samples: Number of third differences, three fewer than the path has points.
-        steps: First step after each joint.
     """
     mask = np.zeros(samples, bool)
     for k in steps:
@@ -151,7 +139,7 @@ def straddling(samples: int, steps: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def nldlj(speed: Real, dt: float, leave_out: Sequence[int] = ()) -> float:
-    """Negated log dimensionless jerk, lower is smoother (Balasubramanian et al. 2015; arXiv 2602.12978).
+    """Return the negated log dimensionless jerk: lower is smoother (Balasubramanian et al. 2015; arXiv 2602.12978).
 
         NLDLJ = ln( T^3 / v_peak^2 * integral |d^2 v / dt^2|^2 dt ),  T = samples * dt
 

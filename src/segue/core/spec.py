@@ -1,4 +1,4 @@
-"""What a policy sees and answers, in one place: compared with robots, and written and read as plain JSON.
+"""The specification of a policy: compared with robots, and written and read as plain JSON.
 
     policy.spec --said--> JSON --of--> policy.spec     a server's greeting, a policy process's hello, a checkpoint
     policy.spec --check_fits--> robot.spec             before a policy drives a robot or a simulator
@@ -20,9 +20,9 @@ from segue.core.robot import RobotSpec
 from segue.errors import SpecError
 
 LARGEST: Final = 4096
-"""Of horizons, numbers of names, and heights and widths of pictures."""
+"""Bound of horizons, numbers of names, and heights and widths of pictures."""
 LONGEST_NAME: Final = 256
-"""Characters; whatever a peer calls itself or its joints ends up on somebody's terminal."""
+"""Bound of the characters of names: what a peer calls itself or its joints ends up on somebody's terminal."""
 SHORTEST_PERIOD: Final = 1e-6
 LONGEST_PERIOD: Final = 3600.0
 _MOST_CAMERAS: Final = 64
@@ -32,7 +32,7 @@ _CORRECT: Final = "correct what the policy says of itself: fewer or shorter name
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a chunk policy sees and answers.
+    """Says what a chunk policy sees and answers.
 
     Attributes:
         horizon: H, actions per chunk.
@@ -44,9 +44,8 @@ class PolicySpec:
         observation_kinds: What each observation dimension is.
 
     Raises:
-        SpecError: A size, a period or a name that is out of range, or not one kind per dimension. A specification comes
-            from files and peers: whoever is told it makes room for it, and what is no number would be equal to every
-            other in a comparison.
+        SpecError: A size, a period or a name that is out of range, or not one kind per dimension. Specifications come
+            from files and peers, and whoever reads one makes room for what it says.
     """
 
     horizon: int
@@ -78,21 +77,21 @@ class PolicySpec:
 
     @property
     def chunk_shape(self) -> tuple[int, int]:
-        """Steps and dimensions of its chunks, (horizon, action)."""
+        """Shape of its chunks, (horizon, action)."""
         return self.horizon, len(self.action_names)
 
     @property
     def picture_bytes(self) -> int:
-        """Of the pictures of all cameras."""
+        """Bytes of one picture of each camera together."""
         return sum(3 * height * width for height, width in self.cameras.values())
 
     def said(self) -> dict[str, Any]:
-        """Its fields as plain JSON, kinds of dimensions as their words; `of` reads it."""
+        """Return its fields as plain JSON, kinds of dimensions as their words; `of` reads it."""
         return {name: value.words if isinstance(value, Dimensions) else value for name, value in vars(self).items()}
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> "PolicySpec":
-        """What somebody said with `said`; kinds that are left out are linear, and what is said beside is not looked at.
+        """Read what `said` has written; kinds that are left out are linear, and other entries are ignored.
 
         Raises:
             SpecError: A field is missing, is of another type, or is out of range.
@@ -109,17 +108,15 @@ class PolicySpec:
             ) from error
 
     def check_fits(self, robot: RobotSpec, change: str) -> None:
-        """Raise `SpecError` unless it was made for this robot.
+        """Raise `SpecError` unless names and their order, kinds, cameras and period are this robot's.
 
-        Args:
-            robot: Whose names and their order, kinds of dimensions, cameras and period are compared.
-            change: What to do.
+        ``change`` is what the errors of these checks advise.
         """
         self.check_dimensions(robot, change)
         self.check_period(robot.dt, robot.name, change)
 
     def check_dimensions(self, robot: RobotSpec, change: str) -> None:
-        """`check_fits` without the period."""
+        """Check everything that `check_fits` checks but the period."""
         check_names("observation", self.observation_names, robot.observation_names, "a policy", robot.name, change)
         check_names("action", self.action_names, robot.action_names, "a policy", robot.name, change)
         if self.cameras != robot.cameras:
@@ -132,12 +129,12 @@ class PolicySpec:
         )  # fmt: skip
 
     def check_period(self, dt: float, whose: str, change: str) -> None:
-        """Raise `SpecError` unless it is for this control period [s]."""
+        """Raise `SpecError` unless it was made for this control period [s]."""
         if not abs(self.dt - dt) <= _SAME_PERIOD:  # so written, what is no number does not fit
             raise SpecError(f"a policy for {1 / self.dt:g} Hz", f"{1 / dt:g} Hz, as {whose}", change)
 
     def check_same(self, expected: "PolicySpec", change: str) -> None:
-        """Raise `SpecError` unless a server's is what its client expects, in every field, naming what is not."""
+        """Raise `SpecError` naming the first field of a server's specification that differs from its client's."""
         for kind in ("observation", "action"):
             theirs, ours = (getattr(each, f"{kind}_names") for each in (self, expected))
             check_names(kind, theirs, ours, "a server", "the client", change)
@@ -149,16 +146,7 @@ class PolicySpec:
 
 
 def check_names(kind: str, theirs: Sequence[str], ours: Sequence[str], of: str, whose: str, change: str) -> None:
-    """Raise `SpecError` unless both name the same dimensions in the same order.
-
-    Args:
-        kind: Of dimension, in one word.
-        theirs: Names that are compared.
-        ours: What they should be.
-        of: Who has the first.
-        whose: Who has the second.
-        change: What to do.
-    """
+    """Raise `SpecError` unless ``theirs``, the names that ``of`` has, are ``ours``, of ``whose``, in the same order."""
     if tuple(theirs) == tuple(ours):
         return
     at = next((i for i, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1]), None)

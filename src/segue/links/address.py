@@ -13,13 +13,13 @@ SHORTEST_TOKEN: Final = 16
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens, and who may connect.
+    """Says where a server listens, and who may connect.
 
     Attributes:
         host: Name or address of the interface.
         port: 0 takes a free one.
         unix: Path of a Unix socket to listen on instead, for processes of the same user.
-        token: What clients must present (``Authorization: Api-Key ...``).
+        token: Token that clients must present (``Authorization: Api-Key ...``).
         tls: Certificate and key.
         insecure: Let anybody connect from other machines.
 
@@ -50,7 +50,7 @@ class Address:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address can only be reached from this machine."""
+    """Tell whether a name or address can only be reached from this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a policy server says of itself when a client connects, and whether a client can live with it.
+"""The card that a policy server shows when a client connects, and its checks.
 
     {..., "segue": {protocol, horizon, dt, observation_names, action_names, model, hash, cameras, handover,
                     revision, action_kinds, observation_kinds}}
@@ -21,9 +21,9 @@ from segue.links import frames
 from segue.plan.plan import Handover
 
 PROTOCOL: Final = 1
-"""Raised when messages change so that the other side must know."""
+"""Number that grows when messages change so that the other side must know."""
 REVISION: Final = 1
-"""Raised when a request may say more than before; a client tells an older server only what that one knows."""
+"""Number that grows when a request may say more; a client tells an older server only what that one knows."""
 _VALUES: Final = 4 * frames.MAX_DIMENSION
 _SMALLER: Final = "serve a policy for smaller pictures, fewer names, shorter chunks"
 _Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
@@ -38,14 +38,14 @@ _VERSION, _SAID = Decoder(_Version), Decoder(dict[str, Any])
 
 @dataclass(frozen=True)
 class Card:
-    """What a server says of itself when a client connects.
+    """Describes a server to a client that connects.
 
     Attributes:
-        spec: Of its policy.
+        spec: Specification of its policy.
         model: Its name, for people.
-        hash: Of its weights; equal for equal policies.
+        hash: Hash of its weights; equal for equal policies.
         handover: How its chunks take over; a server that does not say it means chunks that are joined.
-        revision: Of what it understands; a server that does not say it is of revision 0.
+        revision: Revision that it understands; a server that does not say it is of revision 0.
 
     Raises:
         SpecError: Chunks or pictures that do not fit a frame.
@@ -66,13 +66,13 @@ class Card:
 
 
 def encode_card(card: Card) -> bytes:
-    """The frame that greets a client."""
+    """Make the frame that greets a client."""
     about = {name: msgspec.to_builtins(value) for name, value in vars(card).items() if name != "spec"}
     return frames.encode({"segue": {"protocol": PROTOCOL, **card.spec.said(), **about}}, checksum=True)
 
 
 def decode_card(frame: bytes | str) -> Card | None:
-    """Who a server is, or None: it does not speak of Segue, a plain openpi server.
+    """Read the card of a server, or None: a plain openpi server does not speak of Segue.
 
     Raises:
         SpecError: It speaks another version, or of a policy that there cannot be or that nobody could send.

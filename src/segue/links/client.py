@@ -24,20 +24,21 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Predicting, nothing_to_continue
 from segue.core.observation import Observation, Observed, Picture, check_pictures, state_of
 from segue.core.spec import PolicySpec
 from segue.errors import RemoteError, SpecError
 from segue.links import frames, jpeg, messages
 from segue.links.card import Card, decode_card
 from segue.links.layouts import Layout
+from segue.links.link import Backoff
 from segue.links.messages import STATES, Answer, Question
 
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 2.0
+_PAUSES: Final = Backoff(first=0.05, most=2.0, jitter=0.5)
 _CLOSING: Final = 0.1
 # From websockets 17 on, `connect` may return an iterator of connections; Python 3.10 has no such version.
 _ONE: Final = {"legacy": True} if "legacy" in inspect.signature(connect).parameters else {}
@@ -45,31 +46,21 @@ _connections = logging.getLogger("segue.client.connections")
 _connections.setLevel(logging.CRITICAL)  # what becomes of a connection is said once, in an error of ours
 
 
-def pause(failures: int, share: float) -> float:
-    """How long to wait before connecting again [s]: doubled each time up to a limit, by chance between half and whole.
-
-    Args:
-        failures: In a row, 1 or more.
-        share: Drawn from [0, 1], so that clients of one server do not come back all at once.
-    """
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * share)
-
-
-class RemotePolicy:
-    """A chunk policy at the other end of a websocket. For one thread.
+class RemotePolicy(ChunkPolicy, Predicting):
+    """Asks a chunk policy at the other end of a websocket. For one thread.
 
     Args:
         url: ``ws://host:port``, ``wss://host:port`` or ``unix:/path``.
         spec: What the policy must see and answer. A Segue server is compared with it, and says it if it is left out; an
             openpi server says nothing, so that it must be given, with its cameras.
         model_hash: Hash of the weights that the server must have.
-        token: What the server asks clients to present.
+        token: Token that the server asks clients to present.
         tls: Trusted certificates for ``wss``, unless the system's.
         deadline: Longest time for an answer, connecting included [s].
         patience: Longest time for the first connection [s].
         state: Key of the observation, for openpi servers that have another.
         layout: How an openpi server is told what is seen, where that is more than one vector and pictures by our names.
-        prompt: What is to be done, for policies that are told, unless an observation says it.
+        prompt: Task in words, for policies that are told, unless an observation says it.
         jpeg_quality: 1 to 100 to send pictures as JPEG, for networks; None sends them raw, for the same machine.
         checksum: Whether frames to and from a Segue server carry a CRC-32; raw pictures are most of its cost.
 
@@ -80,21 +71,10 @@ class RemotePolicy:
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        spec: PolicySpec | None = None,
-        model_hash: str | None = None,
-        token: str | None = None,
-        tls: SSLContext | None = None,
-        deadline: float = 2.0,
-        patience: float = 10.0,
-        state: str = STATES[0],
-        layout: Layout | None = None,
-        prompt: str = "",
-        jpeg_quality: int | None = None,
-        checksum: bool = True,
-    ) -> None:
+        self, url: str, *, spec: PolicySpec | None = None, model_hash: str | None = None, token: str | None = None,
+        tls: SSLContext | None = None, deadline: float = 2.0, patience: float = 10.0, state: str = STATES[0],
+        layout: Layout | None = None, prompt: str = "", jpeg_quality: int | None = None, checksum: bool = True,
+    ) -> None:  # fmt: skip
         self.url, self.deadline, self.prompt = url, deadline, prompt
         self.jpeg_quality, self.checksum = jpeg_quality, checksum
         self._state, self._layout, self._model_hash, self._tls = state, layout, model_hash, tls
@@ -102,7 +82,7 @@ class RemotePolicy:
         self._spec = spec
         self._connection: ClientConnection | None = None
         self._number = self._failures = 0
-        self._not_before = 0.0
+        self._rng, self._not_before = random.Random(), 0.0
         self._problem: Exception | None = None
         self.timing: Mapping[str, float] = {}
         self._surprise = nan
@@ -111,22 +91,19 @@ class RemotePolicy:
         self._connected(time.monotonic() + patience)
 
     @property
+    @override
     def spec(self) -> PolicySpec:
-        """What it sees and answers."""
         assert self._spec is not None
         return self._spec
 
     @property
+    @override
     def surprises(self) -> NDArray[np.float64]:
-        """What the server says of its last answer, one number, see `segue.core.chunk.Predicting`."""
         return np.array([self._surprise])
 
+    @override
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
-        """Actions (horizon, action). `timing` then says where the time went [ms].
-
-        Args:
-            observation: The state, shape (observation,), or where `spec` names cameras an `Observation`.
-            continuation: What is to be continued.
+        """Ask the server; `timing` then says where the time went [ms].
 
         Raises:
             RemoteError: No answer within the deadline, or the server refuses to give one.
@@ -197,7 +174,7 @@ class RemotePolicy:
     def _await(
         self, connection: ClientConnection, ends: float, plain: bool, shape: tuple[int | None, int | None]
     ) -> Answer:
-        """The answer with the number that was asked for; others are dropped."""
+        """Wait for the answer with the number that was asked for, and drop others."""
         while True:
             frame = connection.recv(timeout=max(ends - time.monotonic(), 0.0))
             if frame == messages.RESET:
@@ -214,7 +191,7 @@ class RemotePolicy:
                 return answer
 
     def _connected(self, ends: float) -> ClientConnection:
-        """The connection; a new one if there is none, trying until a time of the monotonic clock."""
+        """Return the connection; make a new one if there is none, trying until a time of the monotonic clock."""
         while self._connection is None:
             wait = max(self._not_before - time.monotonic(), 0.0)
             if time.monotonic() + wait >= ends:
@@ -303,7 +280,7 @@ class RemotePolicy:
         if self._problem is None or not isinstance(problem, TimeoutError):  # the last attempt has the least time
             self._problem = problem
         self._failures += 1
-        self._not_before = time.monotonic() + pause(self._failures, random.random())
+        self._not_before = time.monotonic() + _PAUSES.seconds(self._failures, self._rng)
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -317,6 +294,7 @@ class RemotePolicy:
             "look into the log of the server, or wait longer",
         )
 
+    @override
     def reset(self) -> None:
         """Tell a Segue server, if one is connected, that an episode is over; nothing depends on it here."""
         if self._connection is None or self.card is None:
@@ -327,8 +305,8 @@ class RemotePolicy:
         except (WebSocketException, OSError) as error:
             self._failed(error)
 
+    @override
     def close(self) -> None:
-        """Close the connection."""
         self._drop()
 
 
@@ -355,7 +333,7 @@ def _check_same(url: str, card: Card, before: Card | None) -> None:
 
 
 def _cause(problem: Exception) -> str:
-    """Why there is no connection, for people: no control characters of a peer."""
+    """Say why there is no connection, without a peer's control characters."""
     if isinstance(problem, TimeoutError):
         return "no answer in time"
     if isinstance(problem, InvalidStatus) and problem.response.body:

@@ -1,4 +1,4 @@
-"""What a client of a server can cost that sends as fast as it can: little time, and few lines in the log."""
+"""Bounds on what a client that sends as fast as it can costs a server: little time, and few lines in the log."""
 
 import logging
 import math
@@ -7,25 +7,21 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from typing_extensions import override
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import DATA_OPCODES, Frame
 
 _MOST_FRAMES: Final = 256
-"""Messages at once, or pings, pongs and pieces of messages in a second; no client has use for more."""
+"""Bound of messages at once, and of pings, pongs and pieces of messages in a second; no client has use for more."""
 _SLICE: Final = 2048
 """Bytes after which the frames in them are counted: some hundred of the smallest; more in the middle of a large one."""
-_QUIET: Final = 1.0
-"""Between two lines in the log about the same [s]."""
+_QUIET: Final = 1.0  # seconds between two lines in the log about the same
 
 
 class Sparing:
-    """A log, once in `_QUIET` seconds about each thing, with how often it has happened since it was last told.
+    """Logs each thing at most once in `_QUIET` seconds, with how often it has happened since.
 
     A line costs as much as many messages do, and whoever sends a message decides whether there is one.
-
-    Args:
-        log: Where it is told.
-        now: Time [s].
     """
 
     def __init__(self, log: logging.Logger, now: Callable[[], float] = time.monotonic) -> None:
@@ -34,13 +30,7 @@ class Sparing:
         self._since: Counter[str] = Counter()
 
     def tell(self, what: str, which: str = "", *, traceback: bool = False) -> None:
-        """Note that something has happened.
-
-        Args:
-            what: Out of a short list.
-            which: This one.
-            traceback: Of the exception that is being handled.
-        """
+        """Note that something of a short list has happened, which one, and the exception that is being handled."""
         self._since[what] += 1
         now = self._now()
         if now - self._told.get(what, -math.inf) < _QUIET:
@@ -63,8 +53,8 @@ class BoundedConnection(ServerConnection):
         self._say = say
         self._messages = self._pieces = self._second = self._frames = 0
 
+    @override
     def data_received(self, data: bytes) -> None:
-        """Of asyncio: bytes have come."""
         self._messages = 0
         start, size = 0, _SLICE
         while start < len(data) and not self.transport.is_closing():
@@ -72,8 +62,8 @@ class BoundedConnection(ServerConnection):
             super().data_received(data[start : start + size])
             start, size = start + size, 2 * size if self._frames == before else _SLICE
 
+    @override
     def process_event(self, event: Any) -> None:
-        """Of websockets: a frame has come."""
         super().process_event(event)
         if not isinstance(event, Frame):
             return

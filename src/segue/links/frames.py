@@ -27,11 +27,11 @@ from segue.core.spec import LARGEST
 from segue.errors import WireError
 
 MAX_FRAME: Final = 16 * 2**20
-"""Bytes of a frame, unless told otherwise."""
+"""Bound of the bytes of a frame, unless told otherwise."""
 LARGEST_FRAME: Final = 64 * 2**20
-"""Bytes that nobody can raise `MAX_FRAME` beyond."""
+"""Bound beyond which nobody can raise `MAX_FRAME` [bytes]."""
 MAX_VALUES: Final = 512
-"""Keys, values and elements in a frame; the content of an array is one of them."""
+"""Bound of the keys, values and elements in a frame; the content of an array is one of them."""
 MAX_DEPTH: Final = 6
 MAX_RANK: Final = 4
 MAX_DIMENSION: Final = LARGEST
@@ -66,7 +66,7 @@ _ENCODER = Encoder()
 
 
 def _layouts() -> list[tuple[int, int, int] | None]:
-    """What each first byte of a msgpack value announces: (bytes of its length, length, values per unit of length)."""
+    """Tabulate what the first byte of a msgpack value announces: bytes of its length, length, values per unit of it."""
     found: list[tuple[int, int, int] | None] = [None] * 256
     for low in range(16):
         found[0x80 + low], found[0x90 + low] = (0, low, 2), (0, low, 1)
@@ -91,13 +91,11 @@ _LAYOUTS: Final = _layouts()
 def check_structure(frame: bytes, values: int = MAX_VALUES) -> None:
     """Walk over a frame without decoding it.
 
-    Args:
-        frame: What came.
-        values: Keys, values and elements that it may have.
-
     Raises:
-        WireError: Truncated, not msgpack, more than one value, extension types, too deep, or too many values.
+        WireError: Truncated, not msgpack, more than one value, extension types, too deep, or more than ``values`` keys,
+            values and elements.
     """
+    # Values still to come at each open level: a recursion could be made as deep by a peer as it likes
     at, end, open_ = 0, len(frame), [1]
     while open_:
         if not open_[-1]:
@@ -111,7 +109,7 @@ def check_structure(frame: bytes, values: int = MAX_VALUES) -> None:
         at += 1 + width
         if width:
             length = int.from_bytes(frame[at - width : at], "big")
-        if not per_unit:
+        if not per_unit:  # what has no values inside is skipped, however many bytes it says: the end is compared below
             at += length
             continue
         values -= length * per_unit
@@ -131,7 +129,7 @@ def _malformed(got: str) -> WireError:
 
 
 def entries(frame: bytes | str, *, limit: int = MAX_FRAME, values: int = MAX_VALUES) -> dict[str, Raw]:
-    """The entries of a frame, each still undecoded; its checksum has been compared if it has one.
+    """Split a frame into its entries, each still undecoded, after a look at its checksum if it has one.
 
     Raises:
         WireError: Too long, text, malformed, not a map with text keys, or damaged.
@@ -150,16 +148,14 @@ def entries(frame: bytes | str, *, limit: int = MAX_FRAME, values: int = MAX_VAL
 def _check_seal(frame: bytes) -> None:
     if frame[-15:-4] != _SEAL or zlib.crc32(memoryview(frame)[:-4]) != int.from_bytes(frame[-4:], "big"):
         raise WireError(
-            "checksum",
-            CHECKSUM,
-            "a frame that is not what its checksum says",
+            "checksum", CHECKSUM, "a frame that is not what its checksum says",
             "the CRC-32 of all bytes before it, as the last four bytes of the frame",
             "ask again; if it happens again, suspect the network",
-        )
+        )  # fmt: skip
 
 
 def encode(message: Mapping[str, Any], *, checksum: bool) -> bytes:
-    """A message as a frame; arrays in it become markers.
+    """Write a message as a frame; arrays in it become markers.
 
     With a checksum the frame's last entry is ``segue/crc``: the CRC-32 of all bytes before its own four.
 
@@ -174,11 +170,7 @@ def encode(message: Mapping[str, Any], *, checksum: bool) -> bytes:
 
 
 def marker(array: NDArray[Any]) -> dict[bytes, Any]:
-    """An array as openpi writes it.
-
-    Raises:
-        WireError: Of another type than the six that are sent.
-    """
+    """Write an array as openpi does; raises `WireError` for another type than the six that are sent."""
     if array.dtype not in _WRITTEN:
         names = ", ".join(str(each) for each in sorted(_WRITTEN, key=str))
         raise WireError("dtype", "", f"an array of {array.dtype}", f"one of {names}", "convert it")
@@ -187,11 +179,7 @@ def marker(array: NDArray[Any]) -> dict[bytes, Any]:
 
 
 def read(decoder: "Decoder[T]", raw: Raw | bytes | memoryview, field: str) -> T:
-    """Decode a value of a known type.
-
-    Raises:
-        WireError: It is of another.
-    """
+    """Decode a value of a known type; raises `WireError` where it is of another."""
     try:
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -199,21 +187,17 @@ def read(decoder: "Decoder[T]", raw: Raw | bytes | memoryview, field: str) -> T:
 
 
 def fields_of(raw: Raw, field: str) -> dict[str, Raw]:
-    """The entries of a marker, with keys of text or bytes.
-
-    Raises:
-        WireError: Not a map of up to 15 entries with keys of one kind.
-    """
+    """Decode a marker, with keys of text or bytes; raises `WireError` unless it is a map of at most 15 entries."""
     head = bytes(memoryview(raw)[:2])
     if len(head) < 2 or head[0] & 0xF0 != 0x80:
         raise WireError("type", field, "no array", "a map that marks one", "pack it as openpi's msgpack_numpy does")
-    if head[1] != 0xC4:
+    if head[1] != 0xC4:  # the first key is not of bytes
         return read(_TEXT_KEYS, raw, field)
     return {key.decode("latin-1"): value for key, value in read(_BYTE_KEYS, raw, field).items()}
 
 
 def array(raw: Raw, field: str) -> NDArray[Any]:
-    """An array from its marker: a view of the frame that cannot be written to.
+    """Read an array from its marker: a view of the frame that cannot be written to.
 
     Raises:
         WireError: No marker, a type that is not read, a shape that is not plausible, or not as many bytes as it says.
@@ -231,18 +215,13 @@ def array(raw: Raw, field: str) -> NDArray[Any]:
         raise WireError("shape", field, str(error), expected, "send it in the shape that it has") from error
     content = data(fields["data"], field)
     if len(content) != math.prod(shape) * dtype.itemsize:
-        raise WireError(
-            "size",
-            field,
-            f"{len(content)} bytes for {dtype} of shape {shape}",
-            "as many as that has",
-            "send whole arrays",
-        )
+        got = f"{len(content)} bytes for {dtype} of shape {shape}"
+        raise WireError("size", field, got, "as many as that has", "send whole arrays")
     return np.frombuffer(content, dtype).reshape(shape) if len(content) else np.zeros(shape, dtype)
 
 
 def data(raw: Raw, field: str) -> memoryview:
-    """Bytes, as a view of the frame."""
+    """Return bytes as a view of the frame."""
     return read(_DATA, raw, field)
 
 
@@ -256,12 +235,7 @@ def _text(fields: Mapping[str, Raw], key: str, field: str) -> str:
 
 
 def floats(raw: Raw, field: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-    """A finite array of floating point, as 32 bits.
-
-    Args:
-        raw: Its marker.
-        field: For the complaint.
-        shape: That it must have; None fits any size.
+    """Read a finite array of floating point of a shape, in which None fits any size, as 32 bits.
 
     Raises:
         WireError: As `array`; not of floating point; of another shape; or not finite, also once it has 32 bits.
@@ -286,11 +260,7 @@ def check_shape(found: NDArray[Any], field: str, shape: tuple[int | None, ...]) 
 
 
 def number(raw: Raw, field: str) -> int | float:
-    """A number, plain or as NumPy's.
-
-    Raises:
-        WireError: Something else.
-    """
+    """Read a number, plain or as NumPy's; raises `WireError` for anything else."""
     if memoryview(raw)[0] & 0xF0 == 0x80:
         fields = fields_of(raw, field)
         if "data" not in fields or _text(fields, "dtype" if "__npgeneric__" in fields else "type", field) not in _TYPES:

@@ -28,7 +28,7 @@ _MOST_FILL: Final = 64
 
 
 def jpeg_size(data: bytes | memoryview, field: str) -> tuple[int, int]:
-    """Height and width that a JPEG file announces [pixels].
+    """Read the height and width that a JPEG file announces [pixels].
 
     Raises:
         WireError: No JPEG, no baseline coding, not three components of 8 bits in one scan, or other than one frame
@@ -61,7 +61,7 @@ def jpeg_size(data: bytes | memoryview, field: str) -> tuple[int, int]:
 
 
 def _marker(data: bytes | memoryview, at: int, field: str) -> tuple[int, int]:
-    """The marker at a place of a file, and where what belongs to it begins.
+    """Read the marker at a place of a file, and where what belongs to it begins.
 
     Bytes FF may stand before it to fill up: the decoder skips them, and so do we, as long as they are few.
     """
@@ -84,7 +84,7 @@ def check_jpeg(data: bytes | memoryview, field: str, size: tuple[int, int]) -> N
 
 
 def decode_jpeg(data: bytes | memoryview, field: str, size: tuple[int, int]) -> Picture:
-    """Picture of a file that is checked first. Shape (height, width, 3).
+    """Check a file and decode it. Shape (height, width, 3).
 
     Raises:
         WireError: As `check_jpeg`, or the file is damaged.
@@ -109,7 +109,7 @@ def decode_jpeg(data: bytes | memoryview, field: str, size: tuple[int, int]) -> 
 
 
 def decoded(pictures: Mapping[str, Picture | memoryview], cameras: Cameras) -> dict[str, Picture]:
-    """Pictures of which some are files. Raises as `decode_jpeg`."""
+    """Decode those pictures that are files; raises what `decode_jpeg` raises."""
     return {
         name: picture if isinstance(picture, np.ndarray) else decode_jpeg(picture, name, cameras[name])
         for name, picture in pictures.items()
@@ -117,7 +117,7 @@ def decoded(pictures: Mapping[str, Picture | memoryview], cameras: Cameras) -> d
 
 
 def encode_jpeg(picture: Picture, quality: int) -> bytes:
-    """A picture (height, width, 3) as a baseline JPEG file.
+    """Write a picture (height, width, 3) as a baseline JPEG file.
 
     Colour has half the resolution of brightness (4:2:0), as in videos and in most cameras' own files: that halves the
     time at both ends.

@@ -1,4 +1,4 @@
-"""The control loop's end of a policy that runs elsewhere: send, poll, and never wait.
+"""The control loop's end of a policy that runs elsewhere: it sends, polls, and never waits.
 
     control process                                policy process
     send(request, observation)  -- newest wins -->  next_chunk(observation, continuation)
@@ -8,6 +8,7 @@ Every request that is not overtaken by a newer one is answered exactly once: by 
 error; or by the link, with an error, when the policy died, hung or was never there.
 """
 
+import random
 from dataclasses import dataclass
 from enum import Enum
 from math import nan
@@ -21,8 +22,28 @@ from segue.core.spec import LONGEST_PERIOD, PolicySpec
 from segue.plan.plan import Handover, Request
 
 
+@dataclass(frozen=True)
+class Backoff:
+    """Pauses before the next start or connection: doubling, capped, and never in step with anybody else.
+
+    Attributes:
+        first: After the first failure [s].
+        most: Never more [s].
+        jitter: Share that is random.
+    """
+
+    first: float = 0.1
+    most: float = 5.0
+    jitter: float = 0.25
+
+    def seconds(self, failures: int, rng: random.Random) -> float:
+        """Return the pause after so many failures in a row, at least one [s]."""
+        pause = min(self.first * 2.0 ** min(failures - 1, 60), self.most)
+        return pause * (1 - self.jitter * rng.random())
+
+
 class LinkState(Enum):
-    """Whether a policy can be asked."""
+    """Says whether a policy can be asked."""
 
     STARTING = "starting"
     """It is being started and warmed up."""
@@ -33,7 +54,7 @@ class LinkState(Enum):
 
 @dataclass(frozen=True)
 class Hello:
-    """What a policy says of itself once it is warm.
+    """Describes a policy that is warm.
 
     Attributes:
         spec: What it sees and answers.
@@ -47,14 +68,12 @@ class Hello:
 
 
 class Answer(msgspec.Struct, frozen=True, eq=False):
-    """What came back for a request.
+    """Answers the request of this epoch and number.
 
     Attributes:
-        epoch: Of the request.
-        number: Of the request.
         actions: Shape (horizon, action), robot units; None where there is an error.
-        seconds: From sending the request to the end of the inference [s].
-        error: What went wrong, in one line; empty where there are actions.
+        seconds: Time from sending the request to the end of the inference [s].
+        error: Error in one line; empty where there are actions.
         surprise: How far the robot was from what was predicted of it, 1 being the bound of what is usual; above it the
             chunk was made of the observation as it was. NaN where there was nothing to compare.
     """
@@ -72,47 +91,36 @@ class PolicyLink(Protocol):
 
     Calls take some microseconds; but `send` copies pictures, which takes a millisecond or two with two cameras of
     640 x 480 pixels.
+
+    Attributes:
+        state: Whether it can be asked.
+        restarts: How often it has been started again.
+        reason: Why it was last lost; empty while it never was.
+        spec: What the policy says that it sees and answers; None as long as it has not said so.
+        epoch: The number of the newest episode, -1 before the first.
     """
 
-    @property
-    def state(self) -> LinkState:
-        """Whether it can be asked."""
-        ...
-
-    @property
-    def restarts(self) -> int:
-        """How often it has been started again."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it was last lost; empty while it never was."""
-        ...
-
-    @property
-    def spec(self) -> PolicySpec | None:
-        """What the policy says that it sees and answers; None as long as it has not said so."""
-        ...
-
-    @property
-    def epoch(self) -> int:
-        """The number of the newest episode, -1 before the first."""
-        ...
+    state: LinkState
+    restarts: int
+    reason: str
+    spec: PolicySpec | None
+    epoch: int
 
     def new_epoch(self) -> int:
-        """A number for an episode that none of this link has had: 0, 1, 2, ...
+        """Return a number for an episode that none of this link has had: 0, 1, 2, ...
 
         Requests are named by epoch and number, so that an answer to one episode is never taken for another's, whoever
         asks: a new plan begins at the same number as the last one did.
         """
-        ...
+        self.epoch += 1
+        return self.epoch
 
     def send(self, request: Request, observation: Any) -> None:
-        """Ask; an unanswered earlier request may be dropped. The observation is `Observed`."""
+        """Ask, with an `Observed`; an unanswered earlier request may be dropped."""
         ...
 
     def poll(self) -> Answer | None:
-        """An answer that has come, if one has."""
+        """Return an answer that has come, if one has."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a policy server and its clients say to each other: openpi's messages, with fields of our own beside them.
+"""The messages of a policy server and its clients: those of openpi, with fields of our own beside them.
 
     server -> client, once     what it is, see `segue.links.card`
     client -> server           {"observation/state" or "state": array, "prompt": text, camera: picture, "segue/id": ...}
@@ -50,7 +50,7 @@ STATES: Final = ("observation/state", "state")
 """Keys under which an observation is looked for."""
 _LARGEST: Final = 2**53
 RESET: Final = frames.encode({"endpoint": "reset"}, checksum=False)
-"""Asks to forget the episode, and says that it was forgotten."""
+"""Frame that asks to forget the episode, and that says that it was forgotten."""
 _OURS: Final = frozenset(
     "segue/" + name
     for name in (
@@ -60,8 +60,7 @@ _OURS: Final = frozenset(
 )
 
 
-_TELLS_THE_PAST: Final = 1
-"""Revision from which servers know of episodes and of what led to a request."""
+_TELLS_THE_PAST: Final = 1  # revision from which servers know of episodes and of what led to a request
 _TEXT, _TIMING = Decoder(str), Decoder(dict[str, float])
 
 
@@ -71,11 +70,11 @@ class Question:
 
     Attributes:
         observation: Shape (observation,), robot units.
-        continuation: What is to be continued.
+        continuation: The chunk before, and how it is to be continued.
         id: Number of the request, or None from a client that has none.
         deadline: After this long the answer is of no use [s].
         captured: When the observation was made, by the client's clock [s].
-        prompt: What is to be done.
+        prompt: Task in words.
         pictures: By camera; bytes are a JPEG file whose header was checked.
         checksum: Whether the answer is to have one, as the request has.
     """
@@ -93,13 +92,10 @@ class Question:
 def encode_question(
     question: Question, state: str = STATES[0], *, plain: bool = False, revision: int = REVISION
 ) -> bytes:
-    """A request as a frame.
+    """Write a request as a frame, the observation under the key ``state``.
 
-    Args:
-        question: The request.
-        state: Key of the observation.
-        plain: Leave out what only a Segue server understands.
-        revision: Of the server, which refuses names that it does not know.
+    ``plain`` leaves out what only a Segue server understands, and ``revision`` is that of the server, which refuses
+    names that it does not know.
     """
     message: dict[str, Any] = {state: question.observation}
     message |= {
@@ -129,11 +125,7 @@ def encode_question(
 
 
 def is_reset(found: Mapping[str, Raw]) -> bool:
-    """Whether a message asks to forget the episode rather than for a chunk.
-
-    Raises:
-        WireError: It asks for something that does not exist.
-    """
+    """Tell whether a message asks to forget the episode; raises `WireError` unless it does, or asks for a chunk."""
     if "endpoint" not in found:
         return False
     endpoint = frames.read(_TEXT, found["endpoint"], "endpoint")
@@ -143,10 +135,9 @@ def is_reset(found: Mapping[str, Raw]) -> bool:
 
 
 def decode_question(found: Mapping[str, Raw], card: Card) -> Question:
-    """A request for a chunk, checked against what the server said of itself; what it did not ask for is not looked at.
+    """Read a request for a chunk; raises `WireError` where it does not fit what the server said of itself.
 
-    Raises:
-        WireError: Anything about it that does not fit.
+    Entries that the server did not ask for are ignored, unless they begin with ``segue/``.
     """
     for name in found:
         if name.startswith("segue/") and name not in _OURS:
@@ -190,7 +181,7 @@ def _continuation(found: Mapping[str, Raw], spec: PolicySpec) -> Continuation:
 
 
 def _past(found: Mapping[str, Raw], spec: PolicySpec) -> Past | None:
-    """What led to a request: both of its fields, or neither."""
+    """Read what led to a request: both of its fields, or neither."""
     names = "segue/past_state", "segue/executed"
     missing = [name for name in names if name not in found]
     if len(missing) == 2:
@@ -248,7 +239,7 @@ class Answer:
     Attributes:
         actions: Shape (horizon, action), robot units, finite.
         id: Number of the request that it answers, or None from a server that does not say.
-        timing: What the server says about its time [ms].
+        timing: Times that the server says [ms].
         surprise: How far the robot was from what was predicted of it, see `segue.links.link.Answer`; NaN: not said.
     """
 
@@ -259,13 +250,10 @@ class Answer:
 
 
 def encode_answer(
-    actions: NDArray[np.floating],
-    question: Question,
-    spec: PolicySpec,
-    timing: Mapping[str, float],
+    actions: NDArray[np.floating], question: Question, spec: PolicySpec, timing: Mapping[str, float],
     surprise: float = nan,
-) -> bytes:
-    """An answer as a frame; a surprise that is not a number is left out.
+) -> bytes:  # fmt: skip
+    """Write an answer as a frame; a surprise that is not a number is left out.
 
     Raises:
         WireError: No numbers, of another shape than the policy says, or not finite.
@@ -292,14 +280,9 @@ def _no_actions(got: str) -> WireError:
 
 
 def decode_answer(frame: bytes | str, shape: tuple[int | None, int | None]) -> Answer:
-    """An answer of a Segue or openpi server.
+    """Read an answer of a Segue or openpi server; raises `WireError` unless it is of the shape agreed, and finite.
 
-    Args:
-        frame: What came.
-        shape: Of the chunk, as agreed; None fits any size.
-
-    Raises:
-        WireError: Not one, of another shape than agreed, or not finite.
+    Of ``shape``, None fits any size.
     """
     found = frames.entries(frame)
     if "actions" not in found:
@@ -323,20 +306,17 @@ def _surprise(found: Mapping[str, Raw]) -> float:
 
 
 def refusal(code: str, name: str = "", identity: int | None = None, cause: str = "") -> str:
-    """The text frame that says why there is no answer; like openpi's, whose client raises on any text frame.
+    """Write the text frame that says why there is no answer; openpi's client raises on any text frame.
 
-    Args:
-        code: One word.
-        name: The field that is meant.
-        identity: Number of the request.
-        cause: What is wrong with it, in words of ours: shapes and numbers, nothing of the server's machine.
+    It has one word, the field that is meant, the number of the request, and the cause in words of ours: shapes and
+    numbers, nothing of the server's machine.
     """
     content = {"error": code, "field": name, "id": identity, "cause": cause}
     return json.dumps({key: value for key, value in content.items() if value not in ("", None)})
 
 
 def reason(text: str) -> tuple[str, int | None]:
-    """What a text frame says, and to which request, if it says that; an openpi server sends a traceback."""
+    """Read from a text frame what it says, and to which request, if it does; an openpi server sends a traceback."""
     try:
         content = foreign.parsed(text[:1000])
         code, name, identity = content["error"], content.get("field", ""), content.get("id")

@@ -24,40 +24,21 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import msgspec
+from typing_extensions import override
 
 from segue.core import foreign
 from segue.core.observation import Observed
 from segue.core.spec import PolicySpec
 from segue.errors import PolicyError, SpecError
-from segue.links.link import Answer, Hello, LinkState
+from segue.links.link import Answer, Backoff, Hello, LinkState, PolicyLink
 from segue.links.shared_memory import Channel, anonymous_file, pack_request, unpack_answer
 from segue.plan.plan import Request
 
 ANSWER_TIMEOUT: Final = 2.0
-"""After which a policy is given up [s]; what a policy itself waits for should be given up clearly earlier."""
+"""Time after which a policy is given up [s]; it should itself give up clearly earlier what it waits for."""
 _HELLO_BYTES: Final = 1 << 20
 _GRACE: Final = 1.0  # [s]
 _SLOW: Final = 20.0
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long to wait before the next start: doubling, capped, and never in step with anybody else.
-
-    Attributes:
-        first: After the first failure [s].
-        most: Never more [s].
-        jitter: Share that is random.
-    """
-
-    first: float = 0.1
-    most: float = 5.0
-    jitter: float = 0.25
-
-    def seconds(self, failures: int, rng: random.Random) -> float:
-        """Pause after so many failures in a row, at least one."""
-        pause = min(self.first * 2.0 ** min(failures - 1, 60), self.most)
-        return pause * (1 - self.jitter * rng.random())
 
 
 @dataclass(eq=False)
@@ -76,7 +57,7 @@ class _Child:
     answered: bool = False
 
     def owes_since(self) -> float | None:
-        """Since when it owes an answer; not if one lies there that nobody has looked at, as between two runs."""
+        """Return since when it owes an answer; None if one lies there that nobody has read, as between two runs."""
         return None if self.channel is None or self.channel.answers.unread else self.waiting_since
 
     def wake(self) -> None:
@@ -85,14 +66,14 @@ class _Child:
             os.write(self.process.stdin.fileno(), b"\0")
 
     def ending(self) -> str:
-        """How it ended."""
+        """Say how it ended."""
         with suppress(subprocess.TimeoutExpired):
             code = self.process.wait(_GRACE)
             return f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
         return "hung up"
 
     def end(self) -> None:
-        """Let it end, or kill it, and release what it held."""
+        """Let it end, or kill it, and close its files."""
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.close()
@@ -109,21 +90,15 @@ ADVICE = "a policy that warms up", "see its output above"
 
 
 class _Lost(Exception):  # noqa: N818  # an event, not an error
-    """A policy process is not, or no longer, there.
-
-    Args:
-        reason: Why, in one line.
-        again: Whether another one may be started.
-        advice: What was expected, and what to change.
-    """
+    """A policy process is not, or no longer, there; `again` says whether another one may be started."""
 
     def __init__(self, reason: str, *, again: bool = True, advice: tuple[str, str] = ADVICE) -> None:
         self.reason, self.again, self.advice = reason, again, advice
         super().__init__(reason)
 
 
-class ProcessLink:
-    """A `PolicyLink` to a process.
+class ProcessLink(PolicyLink):
+    """Starts, asks, supervises and restarts a policy in a process of its own.
 
     Args:
         argv: Command of the process; the descriptors of shared memory and status pipe are appended to it. It is to call
@@ -132,18 +107,13 @@ class ProcessLink:
             was warm, hangs: it is killed and started again [s].
         start_timeout: The same for the time from start to hello [s].
         backoff: Pauses between starts.
-        seed: Of the pauses' jitter.
+        seed: Seed of the pauses' jitter.
     """
 
     def __init__(
-        self,
-        argv: Sequence[str],
-        *,
-        answer_timeout: float = ANSWER_TIMEOUT,
-        start_timeout: float = 300.0,
-        backoff: Backoff | None = None,
-        seed: int = 0,
-    ) -> None:
+        self, argv: Sequence[str], *, answer_timeout: float = ANSWER_TIMEOUT, start_timeout: float = 300.0,
+        backoff: Backoff | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
         self._argv = tuple(argv)
         self._answer_timeout, self._start_timeout = answer_timeout, start_timeout
         self._backoff, self._rng = backoff or Backoff(), random.Random(seed)
@@ -151,7 +121,7 @@ class ProcessLink:
         self._advice = ADVICE
         self._child: _Child | None = None
         self._hello: Hello | None = None
-        self.epoch = -1
+        self.spec, self.epoch = None, -1
         self._lost: deque[Answer] = deque(maxlen=8)
         self._lock = threading.Lock()  # held while a request or an answer is copied, never while anything is waited for
         self._settled = threading.Event()
@@ -160,11 +130,7 @@ class ProcessLink:
         self._thread.start()
 
     def hello(self, timeout: float | None = None) -> Hello:
-        """Wait for the first start; what the policy says of itself.
-
-        Raises:
-            PolicyError: It did not start.
-        """
+        """Wait for the first start and return what the policy says of itself; `PolicyError` if it did not start."""
         self._settled.wait(timeout)
         if self._hello is None:
             reason, advice = self.reason or f"nothing heard for {timeout} s", self._advice
@@ -174,22 +140,12 @@ class ProcessLink:
 
     @property
     def pid(self) -> int | None:
-        """Of the policy process that is being asked, if there is one."""
+        """Number of the policy process that is being asked, if there is one."""
         child = self._child
         return None if child is None else child.process.pid
 
-    @property
-    def spec(self) -> PolicySpec | None:
-        """See `PolicyLink.spec`."""
-        return None if self._hello is None else self._hello.spec
-
-    def new_epoch(self) -> int:
-        """See `PolicyLink.new_epoch`."""
-        self.epoch += 1
-        return self.epoch
-
+    @override
     def send(self, request: Request, observation: Observed) -> None:
-        """See `PolicyLink.send`."""
         now = time.monotonic()
         with self._lock:
             child = self._child
@@ -206,8 +162,8 @@ class ProcessLink:
             child.waiting_since = child.waiting_since or now
             child.wake()
 
+    @override
     def poll(self) -> Answer | None:
-        """See `PolicyLink.poll`."""
         with self._lock:  # with what is noted of it: the supervisor sees an answer lying there, or nothing owed
             child = self._child
             if child is None or child.channel is None or (message := child.channel.answers.read()) is None:
@@ -220,8 +176,8 @@ class ProcessLink:
                 child.waiting_since = time.monotonic()
         return answer
 
+    @override
     def close(self) -> None:
-        """See `PolicyLink.close`."""
         with self._lock:
             close, self._close = self._close, -1
         if close >= 0:
@@ -255,7 +211,7 @@ class ProcessLink:
                 return
 
     def _closed(self, seconds: float) -> bool:
-        """Whether the link is closed within so many seconds."""
+        """Tell whether the link is closed within so many seconds."""
         return bool(_readable([self._closing], seconds))
 
     def _start(self) -> _Child:
@@ -304,6 +260,7 @@ class ProcessLink:
         except SpecError as error:
             raise _Lost(error.got) from error
         self._hello, child.hello = known or hello, hello
+        self.spec = self._hello.spec
         with self._lock:
             self._child, self.state = child, LinkState.READY
         self._settled.set()
@@ -333,7 +290,7 @@ class ProcessLink:
 
 
 def _readable(descriptors: Sequence[int], seconds: float) -> list[int]:
-    """Which of these can be read, or have come to their end, after so many seconds at most."""
+    """Wait so many seconds at most; return which of these can be read, or have come to their end."""
     poll = select.poll()  # not `select.select`, which knows no descriptor above 1023
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -341,7 +298,7 @@ def _readable(descriptors: Sequence[int], seconds: float) -> list[int]:
 
 
 def hello_from_line(text: bytes) -> Hello:
-    """What a policy process said of itself; as `segue.links.worker` says it."""
+    """Read what a policy process says of itself, as `segue.links.worker` writes it."""
     try:
         value = foreign.parsed(text)
         if "error" in value:

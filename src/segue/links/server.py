@@ -51,7 +51,7 @@ from segue.plan.plan import Handover
 
 MAX_CLIENTS: Final = 16
 MOST_REFUSED: Final = 16
-"""Messages in a row that cannot be accepted; then the connection is closed."""
+"""Messages in a row that cannot be accepted, after which the connection is closed."""
 _OPEN_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 1.0
 
@@ -61,7 +61,7 @@ _connections.setLevel(logging.CRITICAL)  # that strangers send nonsense is no ne
 
 
 class _Newest:
-    """What a client waits for: at most one question, and whether to reset before it."""
+    """Holds what a client waits for: at most one question, and whether to reset before it."""
 
     def __init__(self) -> None:
         self.question: Question | None = None
@@ -70,19 +70,19 @@ class _Newest:
         self.something = asyncio.Event()
 
     def ask(self, question: Question) -> Question | None:
-        """Take a question; what it replaces."""
+        """Put a question in, and return the one that it replaces."""
         before, self.question, self.arrived = self.question, question, time.monotonic()
         self.something.set()
         return before
 
     def forget(self) -> Question | None:
-        """Take a reset; the question from before it."""
+        """Put a reset in, and return the question that it replaces."""
         before, self.question, self.reset = self.question, None, True
         self.something.set()
         return before
 
     def take(self) -> tuple[bool, Question | None, float]:
-        """What there is to do, and when the question arrived."""
+        """Take out whether to reset, the question, and when it arrived."""
         taken = self.reset, self.question, self.arrived
         self.reset, self.question = False, None
         self.something.clear()
@@ -90,7 +90,7 @@ class _Newest:
 
 
 def _is_served(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket; what a killed server left behind may be replaced."""
+    """Tell whether somebody listens on a Unix socket, other than one that a killed server left behind."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_CLOSE_TIMEOUT)
         return probe.connect_ex(str(path)) not in (errno.ENOENT, errno.ECONNREFUSED)
@@ -100,27 +100,20 @@ class PolicyServer:
     """Serves a policy, between ``async with``.
 
     Args:
-        policy: What answers; only ever called from one thread. One that does not say that it is stateless serves one
+        policy: Answers; only ever called from one thread. One that does not say that it is stateless serves one
             client at a time, and is reset for each.
         address: Where to listen.
         model: Its name, for people.
-        hash: Of its weights.
+        hash: Hash of its weights.
         handover: How its chunks take over; clients are told.
         max_clients: Connections at a time.
         max_frame: Bytes of a message.
     """
 
     def __init__(
-        self,
-        policy: ChunkPolicy,
-        address: Address | None = None,
-        *,
-        model: str = "",
-        hash: str = "",
-        handover: Handover = Handover.CONTINUE,
-        max_clients: int = MAX_CLIENTS,
-        max_frame: int = frames.MAX_FRAME,
-    ) -> None:
+        self, policy: ChunkPolicy, address: Address | None = None, *, model: str = "", hash: str = "",
+        handover: Handover = Handover.CONTINUE, max_clients: int = MAX_CLIENTS, max_frame: int = frames.MAX_FRAME,
+    ) -> None:  # fmt: skip
         self.policy, self.address = policy, address or Address()
         self.card = Card(policy.spec, model, hash, handover)
         self.max_frame = min(max_frame, frames.LARGEST_FRAME)
@@ -168,7 +161,7 @@ class PolicyServer:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """Address at which clients find it."""
         assert self._server is not None
         if self.address.unix is not None:
             return f"unix:{self.address.unix}"
@@ -190,7 +183,7 @@ class PolicyServer:
         return None
 
     async def _client(self, connection: ServerConnection) -> None:
-        """One client, from its greeting until it is gone."""
+        """Serve one client, from its greeting until it is gone."""
         newest, refused = _Newest(), 0
         if not self.stateless:  # forget whoever was here before
             async with self._turn:
@@ -215,7 +208,7 @@ class PolicyServer:
             await asyncio.gather(answering, return_exceptions=True)
 
     def _take(self, frame: bytes | str, newest: _Newest) -> tuple[bool, str | None]:
-        """Take a message: whether it can be accepted, and the refusal that the client is to be told, if any."""
+        """Take a message; return whether it can be accepted, and the refusal to tell the client, if any."""
         try:
             found = frames.entries(frame, limit=self.max_frame)
             if messages.is_reset(found):
@@ -249,7 +242,7 @@ class PolicyServer:
                     await connection.send(reply)
 
     def _reset(self) -> bool:
-        """Whether the policy has forgotten the last episode."""
+        """Let the policy forget the last episode, and tell whether it did."""
         try:
             self.policy.reset()
         except Exception:
@@ -258,7 +251,7 @@ class PolicyServer:
         return True
 
     def _infer(self, question: Question, arrived: float) -> bytes | str:
-        """An answer, or why there is none. In the thread of the policy."""
+        """Make an answer, or say why there is none. In the thread of the policy."""
         started = time.monotonic()
         if question.deadline is not None and started - arrived > question.deadline:
             return messages.refusal("expired", identity=question.id)
@@ -286,7 +279,7 @@ class PolicyServer:
 
 
 def _observed(question: Question, cameras: Cameras) -> Observed:
-    """What a question was asked on seeing; its files decoded."""
+    """Return the observation of a question, its files decoded."""
     if not cameras:
         return question.observation
     return Observation(question.observation, jpeg.decoded(question.pictures, cameras), question.prompt)
@@ -301,10 +294,7 @@ async def _serve(server: PolicyServer, stop: asyncio.Event, ready: Callable[[Pol
 def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[[PolicyServer], None]) -> None:
     """Serve until one of the signals arrives; an inference under way is waited for, unless another one arrives.
 
-    Args:
-        server: Not yet started.
-        signals: That end it, such as SIGINT.
-        ready: Called once it listens.
+    The server must not have been started; ``ready`` is called once it listens.
     """
 
     async def run() -> None:
@@ -325,7 +315,7 @@ def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[
 
 @contextlib.contextmanager
 def running(server: PolicyServer) -> Iterator[PolicyServer]:
-    """A server in a thread of this process, as long as the block lasts: for notebooks, tests and simulation."""
+    """Serve in a thread of this process as long as the block lasts: for notebooks, tests and simulation."""
     started, stop = threading.Event(), asyncio.Event()
     problem, loops = list[BaseException](), list[asyncio.AbstractEventLoop]()
 

@@ -41,13 +41,13 @@ _FLOAT: Final = np.dtype("<f4")
 
 
 def request_size(spec: PolicySpec) -> int:
-    """Bytes of the longest request: its head, votes, prefix, previous action, past, state and pictures."""
+    """Count the bytes of the longest request: its head, votes, prefix, previous action, past, state and pictures."""
     floats = (2 * spec.horizon + 1) * len(spec.action_names) + 2 * len(spec.observation_names)
     return REQUEST.size + 8 * spec.horizon + 4 * floats + spec.picture_bytes
 
 
 def answer_size(spec: PolicySpec) -> int:
-    """Bytes of the longest answer: its head, and the actions or an error."""
+    """Count the bytes of the longest answer: its head, and the actions or an error."""
     return ANSWER.size + max(4 * spec.horizon * len(spec.action_names), LONGEST_ERROR)
 
 
@@ -67,7 +67,7 @@ class Mailbox:
 
     @staticmethod
     def room(size: int) -> int:
-        """Bytes of memory that a mailbox needs."""
+        """Count the bytes of memory that a mailbox needs."""
         return 2 * _slot(size)
 
     def write(self, message: bytes | memoryview) -> None:
@@ -77,25 +77,27 @@ class Mailbox:
         self._generation += 1
         generation, which = self._generation, self._generation % 2
         slot, stored = self._slots[which], self._generations[which]
-        stored[0] = 0
+        stored[0] = 0  # a reader takes the other slot from here on, until the last store names this one
         slot[_HEAD.size : _HEAD.size + len(message)] = message
         _HEAD.pack_into(slot, 0, 0, _checksum(generation, message), len(message))
         stored[0] = generation
 
     @property
     def unread(self) -> bool:
-        """Whether there is a message that has not been read yet; for the reading end, from any thread."""
+        """Tell whether there is a message that has not been read yet; for the reading end, from any thread."""
         return max(generation[0] for generation in self._generations) > self._generation
 
     def read(self) -> bytes | None:
-        """The newest message if it has not been read yet; None also while one is being written."""
+        """Return the newest message if it has not been read yet; None also while one is being written."""
         even, odd = self._generations
-        even, odd = even[0], odd[0]
+        even, odd = even[0], odd[0]  # once each: the writer may store a newer one at any moment
         if even <= self._generation >= odd:
             return None
         for which, generation in ((0, even), (1, odd)) if even > odd else ((1, odd), (0, even)):
             if generation <= self._generation:
                 return None
+            # A copy first, and then its checksum: what is overwritten meanwhile does not pass, and the other slot is
+            # tried, whose message is whole while this one is written
             slot = self._slots[which]
             _, checksum, length = _HEAD.unpack_from(slot)
             if length > self.size:
@@ -112,7 +114,7 @@ def _slot(size: int) -> int:
 
 
 def _checksum(generation: int, message: bytes | memoryview) -> int:
-    """CRC-32 of a message that starts from its generation, folded to 32 bits, so that no other generation fits."""
+    """Compute the CRC-32 of a message from its generation, folded to 32 bits, so that no other generation fits."""
     return zlib.crc32(message, (generation ^ generation >> 32) & 0xFFFFFFFF)
 
 
@@ -147,13 +149,7 @@ class Channel:
 
 
 def pack_request(request: Request, observed: Observed, captured: float, cameras: Cameras | None = None) -> bytes:
-    """A request as it lies in the mailbox.
-
-    Args:
-        request: What is asked.
-        observed: What the robot sees.
-        captured: Monotonic time of the observation [s].
-        cameras: Whose pictures go along, in this order.
+    """Write a request, with the monotonic time of its observation [s] and the pictures of these cameras, in this order.
 
     Raises:
         SpecError: A picture is missing or of another size, or the past has a state of another size.
@@ -180,7 +176,7 @@ def pack_request(request: Request, observed: Observed, captured: float, cameras:
 
 
 def unpack_request(message: bytes, spec: PolicySpec) -> tuple[Request, Observed, float]:
-    """Request, observation and its time; the way back of `pack_request`."""
+    """Read request, observation and its time from what `pack_request` wrote."""
     epoch, number, step, episode, captured, delay, s, known, has_previous, executed = REQUEST.unpack_from(message)
     votes = np.frombuffer(message, "<i8", known, REQUEST.size)
     at, action = REQUEST.size + 8 * known, len(spec.action_names)
@@ -197,7 +193,7 @@ def unpack_request(message: bytes, spec: PolicySpec) -> tuple[Request, Observed,
 
 
 def _pictures(message: bytes, spec: PolicySpec) -> dict[str, Picture]:
-    """The pictures at the end of a request, by camera."""
+    """Read the pictures at the end of a request, by camera."""
     pictures, at = {}, len(message) - spec.picture_bytes
     for name, (height, width) in spec.cameras.items():
         pictures[name] = np.frombuffer(message, np.uint8, 3 * height * width, at).reshape(height, width, 3).copy()
@@ -208,13 +204,13 @@ def _pictures(message: bytes, spec: PolicySpec) -> dict[str, Picture]:
 def pack_answer(
     request: Request, actions: Array | None, error: str, *, captured: float, finished: float, surprise: float = nan
 ) -> bytes:
-    """An answer as it lies in the mailbox; see `segue.links.link.Answer`."""
+    """Write an answer; see `segue.links.link.Answer`."""
     head = ANSWER.pack(request.epoch, request.number, captured, finished, surprise, actions is not None)
     return head + (error.encode()[:LONGEST_ERROR] if actions is None else actions.astype("<f4").tobytes())
 
 
 def unpack_answer(message: bytes, spec: PolicySpec) -> Answer:
-    """The way back of `pack_answer`."""
+    """Read what `pack_answer` wrote."""
     epoch, number, captured, finished, surprise, good = ANSWER.unpack_from(message)
     seconds = max(finished - captured, 0.0)
     if not good:
@@ -224,7 +220,7 @@ def unpack_answer(message: bytes, spec: PolicySpec) -> Answer:
 
 
 def anonymous_file() -> int:
-    """Descriptor of a new file without a name, in memory where the system has such a place."""
+    """Open a new file without a name, in memory where the system has such a place, and return its descriptor."""
     folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.dup(file.fileno())

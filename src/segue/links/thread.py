@@ -12,18 +12,20 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
+from typing_extensions import override
+
 from segue.core.chunk import Array
-from segue.links.link import Answer, LinkState
+from segue.links.link import Answer, LinkState, PolicyLink
 from segue.plan.plan import Request
 
 logger = logging.getLogger(__name__)
 
 
-class ThreadLink:
-    """A `segue.links.link.PolicyLink` that asks a function; one that raises is logged, and answered with an error.
+class ThreadLink(PolicyLink):
+    """Asks a function; one that raises is logged, and answered with an error.
 
     Args:
-        answer: From a request and its observation to a chunk, shape (horizon, action); called in the worker.
+        answer: Makes a chunk, shape (horizon, action), of a request and its observation; called in the worker.
         worker: Makes one call after the other, and is closed with the link; a thread of its own by default.
     """
 
@@ -33,13 +35,8 @@ class ThreadLink:
         self._flight: Future[Answer] | None = None
         self.state, self.restarts, self.reason, self.spec, self.epoch = LinkState.READY, 0, "", None, -1
 
-    def new_epoch(self) -> int:
-        """Count one episode more. See `PolicyLink.new_epoch`."""
-        self.epoch += 1
-        return self.epoch
-
+    @override
     def send(self, request: Request, observation: Any) -> None:
-        """Ask the function, with whatever it takes for an observation."""
         self._flight = self._worker.submit(self._answered, request, observation, time.perf_counter())
 
     def _answered(self, request: Request, observation: Any, sent: float) -> Answer:
@@ -51,14 +48,14 @@ class ThreadLink:
             error = f"{type(raised).__name__}: {raised}"
         return Answer(request.epoch, request.number, actions, time.perf_counter() - sent, error)
 
+    @override
     def poll(self) -> Answer | None:
-        """Give back the answer if the worker is done."""
         if self._flight is None or not self._flight.done():
             return None
         flight, self._flight = self._flight, None
         return flight.result()
 
+    @override
     def close(self) -> None:
-        """Take no more answers; an inference under way ends by itself."""
-        self._flight = None
+        self._flight = None  # an inference under way ends by itself
         self._worker.shutdown(wait=False, cancel_futures=True)

@@ -34,15 +34,12 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status: int) -> int:
-    """The life of a policy process.
+    """Live as a policy process, and return its exit status.
 
     Args:
         build: Makes the policy, and says how its chunks take over.
         memory: Descriptor of the memory shared with the control process.
         status: Descriptor of a pipe to it.
-
-    Returns:
-        Exit status.
     """
     _die_with_parent()
     for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are for the control process,
@@ -66,16 +63,12 @@ def work(build: Callable[[], tuple[ChunkPolicy, Handover]], memory: int, status:
 
 
 def warm_up(policy: ChunkPolicy) -> float:
-    """Let everything happen that only happens at first; then the median time of an inference [s].
-
-    Raises:
-        SpecError: See `measure_latency`.
-    """
+    """Let everything happen that only happens at first; then return the median time of `measure_latency` [s]."""
     return float(np.median(measure_latency(policy, time.monotonic, 1 + _TIMED)[1:]))
 
 
 def measure_latency(policy: ChunkPolicy, now: Callable[[], float], calls: int) -> NDArray[np.float64]:
-    """Seconds of each inference after the first, which is left out. Shape (calls,).
+    """Measure the seconds of each inference after the first, which is left out. Shape (calls,).
 
     Observations are zeros, and every chunk continues the one before, as on a robot; what was executed since is there
     to be compared with what was predicted.
@@ -145,7 +138,7 @@ def _checked(actions: Array, size: tuple[int, int]) -> Array:
 
 
 def line(error: BaseException) -> str:
-    """An error in one line; those of Segue say what was got."""
+    """Write an error in one line; those of Segue say what was got."""
     text = error.got if isinstance(error, SegueError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split()) or type(error).__name__
 

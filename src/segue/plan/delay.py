@@ -1,4 +1,4 @@
-"""Estimating the inference delay in control steps."""
+"""An estimate of the inference delay in control steps."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class WindowQuantile:
         self._observed.append(delay)
 
     def estimate(self) -> int:
-        """Delay to plan for [steps]."""
+        """Return the delay to plan for [steps]."""
         if not self._observed:
             return self.initial
         return sorted(self._observed)[ceil(self.quantile * (len(self._observed) - 1))]

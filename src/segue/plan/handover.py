@@ -5,13 +5,10 @@
     Restart     0 1 2 3 4 5|0 1 2 3     asked for in step 4, to be there after s steps
     Wait        0 1 2 3 4 5 . .|0 1     asked for in step 6, waited for
 
-A plan asks its handover whether the next chunk is due, in which step a chunk starts that has come ``executed`` actions
-after its request, whether the robot holds in the place of its chunk's action ``index``, and by how many steps a request
-leads, of those that its inference takes. Only what joins continues the chunk before, and is asked for by a trigger.
+Only what joins continues the chunk before, and is asked for by a trigger.
 """
 
 from enum import Enum
-from typing import ClassVar, Final
 
 from segue.plan.delay import WindowQuantile
 from segue.plan.trigger import Progress, Trigger
@@ -28,71 +25,23 @@ class Handover(Enum):
     WAIT = "wait"
     """The robot waits during inference: synchronous execution."""
 
-
-class Continue:
-    """Joins a chunk at the step that has been reached."""
-
-    joins: ClassVar = True
-
-    def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
-        """As the trigger says."""
-        return trigger.due(progress)
-
-    def start(self, step: int, executed: int) -> int:
-        """Count from the request."""
-        return step - executed
-
-    def holds(self, index: int, execution_horizon: int) -> bool:
-        """Never."""
-        return False
+    def __init__(self, word: str) -> None:  # found once: these are asked in every control step
+        self.joins, self._waits = word == "continue", word == "wait"
 
     def lead(self, delay: int) -> int:
-        """All of them."""
-        return delay
-
-
-class Restart:
-    """Executes a chunk from its first action, whenever it comes."""
-
-    joins: ClassVar = False
+        """Return how many steps before its chunk is needed a request is made, if inference takes ``delay`` steps."""
+        return 0 if self._waits else delay
 
     def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
-        """As long before the end of the chunk's own s steps as the inference takes."""
-        return progress.index >= progress.execution_horizon - delay.estimate()
+        """Tell whether to ask: as the trigger says, or `lead` steps before the end of the chunk's own s steps."""
+        if self.joins:
+            return trigger.due(progress)
+        return progress.index >= progress.execution_horizon - self.lead(delay.estimate())
 
     def start(self, step: int, executed: int) -> int:
-        """Count from now."""
-        return step
+        """Return the step in which a chunk starts that has come ``executed`` actions after its request."""
+        return step - executed if self.joins else step
 
     def holds(self, index: int, execution_horizon: int) -> bool:
-        """Never."""
-        return False
-
-    def lead(self, delay: int) -> int:
-        """All of them."""
-        return delay
-
-
-class Wait:
-    """Lets the robot wait until its next chunk is there."""
-
-    joins: ClassVar = False
-
-    def due(self, progress: Progress, trigger: Trigger, delay: WindowQuantile) -> bool:
-        """At the end of the chunk's own s steps."""
-        return self.holds(progress.index, progress.execution_horizon)
-
-    def start(self, step: int, executed: int) -> int:
-        """Count from now."""
-        return step
-
-    def holds(self, index: int, execution_horizon: int) -> bool:
-        """From the end of the chunk's own s steps on."""
-        return index >= execution_horizon
-
-    def lead(self, delay: int) -> int:
-        """None."""
-        return 0
-
-
-TAKEOVERS: Final = {Handover.CONTINUE: Continue(), Handover.RESTART: Restart(), Handover.WAIT: Wait()}
+        """Tell whether the robot holds in the place of its chunk's action ``index``."""
+        return self._waits and index >= execution_horizon

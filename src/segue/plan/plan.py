@@ -1,11 +1,11 @@
-"""Which action now, whether to start inference, and what to do with a chunk that arrives: decisions without I/O.
+"""The plan says which action is due, when to ask for a chunk, and what becomes of one that arrives, without I/O.
 
 A control loop does three things in every control step, in this order; a simulation and the wall clock drive the same
 object:
 
     plan.deliver(request, actions)      # hand over the chunk that has arrived, if one has
     request = plan.request()            # start an inference? at most one is under way
-    tick = plan.tick()                  # the action of this step, and the truth about it
+    tick = plan.tick()                  # the action of this step, and where it comes from
 
 A chunk that takes less than a step (d = 0) is delivered between request and tick. Asking before delivering would make
 every chunk one step longer where d = s, and with d = s = H / 2 leave the robot without an action.
@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 from segue.core.chunk import Array, Chunk, Continuation, Past, are_real, check_whole
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
-from segue.plan.handover import TAKEOVERS, Handover
+from segue.plan.handover import Handover
 from segue.plan.trigger import FIXED_HORIZON, Progress, Trigger
 
 
 class Delivery(Enum):
-    """What became of a chunk that arrived."""
+    """Fates of a chunk that arrived."""
 
     TAKEN = "taken"
     STALE = "stale"
@@ -49,7 +49,7 @@ class Delivery(Enum):
 
 
 class Event(Enum):
-    """What happened in a tick."""
+    """Kinds of ticks."""
 
     CONTINUED = "continued"
     SWITCHED = "switched"
@@ -60,13 +60,10 @@ class Event(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An inference to start with the observation of this step.
+    """Asks for an inference with the observation of this step of this epoch, and for the policy a continuation.
 
     Attributes:
-        epoch: Of the plan.
         number: Counted on through all epochs.
-        step: Of the observation.
-        continuation: What the policy is told.
         continues: Number of the chunk that is executing, of which the prefix is what is left; None where there is none.
     """
 
@@ -83,7 +80,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step
     Attributes:
         step: Absolute control step.
         action: Shape (action,), or None: no action is due, hold.
-        event: What happened.
+        event: Kind of the tick.
         chunk: Number of the chunk that the action is from, or None.
         index: Position of the action in its chunk, or None.
         delay: Steps executed between request and takeover of this chunk, or None.
@@ -98,7 +95,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step
 
 
 def _copied(actions: NDArray) -> Array:
-    """Single precision, in memory of its own: the caller may receive the next chunk in the same memory."""
+    """Copy actions in single precision: the caller may receive the next chunk in the same memory."""
     if actions.dtype == np.float32:
         return actions.copy()
     with np.errstate(over="ignore"):  # what does not fit becomes infinite
@@ -106,7 +103,7 @@ def _copied(actions: NDArray) -> Array:
 
 
 def not_finite(actions: Array, request: Request) -> SpecError:
-    """What an evaluation says of a chunk that was refused: unlike a robot, it does not go on."""
+    """Make the error of an evaluation whose chunk was refused: unlike a robot, it does not go on."""
     given = np.asarray(actions)
     numbers = np.count_nonzero(~np.isfinite(_copied(given))) if are_real(given) else given.size
     return SpecError(
@@ -135,15 +132,10 @@ class Plan:
     """
 
     def __init__(
-        self,
-        horizon: int,
-        action: int,
-        execution_horizon: int,
-        delay: WindowQuantile,
-        handover: Handover = Handover.CONTINUE,
-        trigger: Trigger = FIXED_HORIZON,
-    ) -> None:
-        self._handover, self._takeover, self.delay = handover, TAKEOVERS[handover], delay
+        self, horizon: int, action: int, execution_horizon: int, delay: WindowQuantile,
+        handover: Handover = Handover.CONTINUE, trigger: Trigger = FIXED_HORIZON,
+    ) -> None:  # fmt: skip
+        self._handover, self.delay = handover, delay
         self._set(horizon, action, execution_horizon, trigger)
         self.epoch = 0
         self._number = 0
@@ -153,18 +145,18 @@ class Plan:
         """Take settings that fit to one another, or none."""
         for name, steps in (("horizon", horizon), ("action", action), ("execution horizon", execution_horizon)):
             check_whole(name, steps)
-        if not self._takeover.joins and trigger != FIXED_HORIZON:
+        if not self._handover.joins and trigger != FIXED_HORIZON:
             raise SpecError(
                 got=f"trigger {trigger} with handover {self._handover.value}",
                 expected="the trigger 'fixed': such chunks are executed for s steps from their first action on",
                 change="leave the trigger out, or use a method whose chunks are joined",
             )
-        trigger.check(horizon, self._takeover.lead(self.delay.estimate()), execution_horizon)
+        trigger.check(horizon, self._handover.lead(self.delay.estimate()), execution_horizon)
         self._horizon, self._action = horizon, action
         self._execution_horizon, self._trigger = execution_horizon, trigger
 
     def resize(self, horizon: int, action: int, execution_horizon: int) -> None:
-        """Expect chunks of another size, before the first one is there. Raises what making a plan raises."""
+        """Expect chunks of another size, before the first one is there; raises what making a plan raises."""
         self._set(horizon, action, execution_horizon, self._trigger)
 
     @property
@@ -179,12 +171,12 @@ class Plan:
 
     @property
     def handover(self) -> Handover:
-        """How chunks take over."""
+        """The way in which chunks take over."""
         return self._handover
 
     @property
     def execution_horizon(self) -> int:
-        """The s that was set [steps]. Setting it raises what making a plan raises, and then changes nothing."""
+        """The s that was set [steps]; setting it raises what making a plan raises, and then changes nothing."""
         return self._execution_horizon
 
     @execution_horizon.setter
@@ -193,7 +185,7 @@ class Plan:
 
     @property
     def trigger(self) -> Trigger:
-        """When the next chunk is asked for. Setting it raises what making a plan raises, and then changes nothing."""
+        """The rule for asking; setting it raises what making a plan raises, and then changes nothing."""
         return self._trigger
 
     @trigger.setter
@@ -219,15 +211,14 @@ class Plan:
     def reset(self, epoch: int | None = None) -> None:
         """Start a new episode at step 0; a chunk still under way will be stale.
 
-        Args:
-            epoch: Number of the episode, above that of the last; None: the next. Who asks a policy that other plans ask
-                too gives numbers that none of them has had (`segue.links.link.PolicyLink.new_epoch`).
+        ``epoch`` is its number, above that of the last; None: the next. Plans that share a policy need numbers that
+        none of them has had (`segue.links.link.PolicyLink.new_epoch`).
         """
         self.epoch = self.epoch + 1 if epoch is None else epoch
         self._clear()
 
     def request(self, state: Array | None = None) -> Request | None:
-        """An inference to start now, or None. Marks it as under way.
+        """Return an inference to start now, which is under way from then on, or None.
 
         Args:
             state: What is seen now, shape (observation,): the next request will say what came of it, so that a policy
@@ -245,7 +236,7 @@ class Plan:
 
     @property
     def due(self) -> bool:
-        """Whether `request` asks now: none is under way, and the next chunk is wanted."""
+        """Tell whether `request` asks now: none is under way, and the next chunk is wanted."""
         return self._pending is None and self._wanted()
 
     def _wanted(self) -> bool:
@@ -259,16 +250,16 @@ class Plan:
         if (passed := self.step - self._asked_at) - asked <= s:
             asked = passed
         progress = Progress(asked, left, s, index=self.step - self.chunk.start)
-        return self._takeover.due(progress, self._trigger, self.delay)
+        return self._handover.due(progress, self._trigger, self.delay)
 
     def _continuation(self) -> Continuation:
-        joins, prefix = self._takeover.joins, np.zeros((0, self._action), np.float32)
+        joins, prefix = self._handover.joins, np.zeros((0, self._action), np.float32)
         if self.chunk is not None and joins:
             prefix = self.chunk.since(self.step)
         # Chunks start in the order of their requests, none of them after this step, so that they fall silent in turn.
         ends = [start + self._horizon for start in self._starts]
         votes = len(ends) - np.searchsorted(ends, np.arange(self.step, self.step + len(prefix)), side="right")
-        lead = self._takeover.lead(self.delay.estimate())
+        lead = self._handover.lead(self.delay.estimate())
         # What will really pass until the next request: it waits for the answer to this one, however small s is.
         s = self._trigger.steps(self._horizon, self._execution_horizon)
         s = max(s, min(lead, len(prefix) if joins else self._horizon))
@@ -281,11 +272,7 @@ class Plan:
         )  # fmt: skip
 
     def deliver(self, request: Request, actions: Array) -> Delivery:
-        """Hand over a chunk; it is used from this step on if it still can be.
-
-        Args:
-            request: The request that it answers.
-            actions: Shape (horizon, action), robot units.
+        """Take a chunk, shape (horizon, action), robot units; it is used from this step on if it still can be.
 
         Raises:
             SpecError: Wrong shape, or not the answer to the request that is under way. The plan is unchanged.
@@ -312,7 +299,7 @@ class Plan:
             return Delivery.REFUSED
         executed = self._executed - self._executed_at_request
         first = self.chunk is None
-        start = self._takeover.start(self.step, executed)
+        start = self._handover.start(self.step, executed)
         if not first:
             self.delay.observe(executed)
         chunk = Chunk(numbers, start)
@@ -333,9 +320,9 @@ class Plan:
             self._asked_at = None
 
     def stand(self) -> Tick:
-        """A step in which the robot does not follow the plan, in the place of `tick`: its action is due in the next.
+        """Take the place of `tick` in a step in which the robot does not follow the plan.
 
-        A plan that has no action now holds, as in `tick`.
+        The action waits for the next step; a plan that has none now holds, as in `tick`.
         """
         tick = self._tick_now()
         if tick.action is not None and self.chunk is not None:
@@ -347,15 +334,11 @@ class Plan:
         return tick
 
     def sent(self, command: NDArray) -> None:
-        """What was really commanded in the step of the last tick, where limits made something else of its action.
-
-        Args:
-            command: Shape (action,), robot units.
-        """
+        """Note the command of the last tick, shape (action,), where limits made something else of its action."""
         self._last = np.array(command, np.float32)
 
     def tick(self) -> Tick:
-        """The action of this step; moves on to the next step."""
+        """Return the action of this step, and move on to the next step."""
         tick = self._tick_now()
         self._switched = False
         if tick.action is None:
@@ -371,7 +354,7 @@ class Plan:
         chunk = self.chunk
         if chunk is None or not chunk.covers(self.step):
             return Tick(self.step, None, Event.HELD)
-        if self._takeover.holds(index := self.step - chunk.start, self._execution_horizon):
+        if self._handover.holds(index := self.step - chunk.start, self._execution_horizon):
             return Tick(self.step, None, Event.HELD)
         event = Event.SWITCHED if self._switched else Event.CONTINUED
         return Tick(self.step, chunk.actions[index], event, self._chunk_number, index, self._chunk_delay)

@@ -1,4 +1,4 @@
-"""When the next chunk is asked for, while one is executed and no other is under way.
+"""Triggers decide when the next chunk is asked for, while one is executed and no other is under way.
 
     chunk           |0 1 2 3 4 5 6 7 8 9 . . . . H-1|
     FixedHorizon     s steps ->* ask                     counted from the last request
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
+from typing_extensions import override
 
 from segue.core.chunk import check_timing, check_whole
 from segue.errors import SpecError, TimingError
 
 
 class Progress(msgspec.Struct, frozen=True):  # made in every control step
-    """What a trigger sees.
+    """Tells a trigger how far the robot is.
 
     Attributes:
         asked: Steps since the last request, without those of a hold that was longer than s.
@@ -37,41 +38,32 @@ class Trigger(Protocol):
     """Decides whether the next chunk is due."""
 
     def check(self, horizon: int, delay: int, execution_horizon: int) -> None:
-        """Whether the robot gets its chunks in time.
-
-        Args:
-            horizon: H.
-            delay: d that is planned for.
-            execution_horizon: s that the plan is given.
-
-        Raises:
-            TimingError: A robot would run out of actions at every chunk.
-        """
+        """Raise `TimingError` where the robot would run out of actions at every chunk, with H, d and s of a plan."""
         ...
 
     def steps(self, horizon: int, execution_horizon: int) -> int:
-        """Steps from one request to the next where inference takes no longer than that, at least 1."""
+        """Return the steps from one request to the next if inference takes no longer than that, at least 1."""
         ...
 
     def due(self, progress: Progress) -> bool:
-        """Whether to ask now."""
+        """Tell whether to ask now."""
         ...
 
 
 @dataclass(frozen=True)
-class FixedHorizon:
+class FixedHorizon(Trigger):
     """Ask s steps after the last request (arXiv 2506.07339): each chunk is executed for s steps."""
 
+    @override
     def check(self, horizon: int, delay: int, execution_horizon: int) -> None:
-        """``d <= s <= H - d``."""
         check_timing(horizon, delay, execution_horizon)
 
+    @override
     def steps(self, horizon: int, execution_horizon: int) -> int:
-        """The plan's s."""
         return execution_horizon
 
+    @override
     def due(self, progress: Progress) -> bool:
-        """Whether s steps have passed."""
         return progress.asked >= progress.execution_horizon
 
     def __str__(self) -> str:
@@ -79,11 +71,11 @@ class FixedHorizon:
 
 
 FIXED_HORIZON: Final = FixedHorizon()
-"""What is used unless asked otherwise."""
+"""The default of a plan."""
 
 
 @dataclass(frozen=True)
-class QueueThreshold:
+class QueueThreshold(Trigger):
     """Ask when no more than so many actions are left (SmolVLA's asynchronous inference, arXiv 2506.01844).
 
     Attributes:
@@ -104,8 +96,9 @@ class QueueThreshold:
                 "give how many actions are left when the next chunk is asked for",
             )
 
+    @override
     def check(self, horizon: int, delay: int, execution_horizon: int) -> None:
-        """``d <= n < H``: fewer run out while the next chunk is inferred, more are never left."""
+        # Fewer run out while the next chunk is inferred, more are never left
         if not delay <= self.actions < horizon:
             raise TimingError(
                 got=f"a queue threshold of {self.actions} with a delay of {delay} and chunks of {horizon} steps",
@@ -113,12 +106,12 @@ class QueueThreshold:
                 change=f"ask with at least {delay} actions left" if self.actions < delay else "say continuous",
             )
 
+    @override
     def steps(self, horizon: int, execution_horizon: int) -> int:
-        """H - n: a chunk that is joined begins at its request."""
-        return max(horizon - self.actions, 1)
+        return max(horizon - self.actions, 1)  # a chunk that is joined begins at its request
 
+    @override
     def due(self, progress: Progress) -> bool:
-        """Whether the rest of the chunk is short."""
         return progress.left <= self.actions
 
     def __str__(self) -> str:
@@ -126,19 +119,19 @@ class QueueThreshold:
 
 
 @dataclass(frozen=True)
-class Continuously:
+class Continuously(Trigger):
     """Ask as soon as nothing is under way: the freshest chunks that the hardware can make, and the most seams."""
 
+    @override
     def check(self, horizon: int, delay: int, execution_horizon: int) -> None:
-        """``d <= H - d``: s is not used."""
-        check_timing(horizon, delay, max(delay, 1))
+        check_timing(horizon, delay, max(delay, 1))  # s is not used
 
+    @override
     def steps(self, horizon: int, execution_horizon: int) -> int:
-        """1: only inference takes time."""
         return 1
 
+    @override
     def due(self, progress: Progress) -> bool:
-        """Always."""
         return True
 
     def __str__(self) -> str:
@@ -146,11 +139,7 @@ class Continuously:
 
 
 def trigger(text: str) -> Trigger:
-    """A trigger from its text: ``fixed``, ``queue:<actions>`` or ``continuous``; ``str`` is the way back.
-
-    Raises:
-        SpecError: None of these.
-    """
+    """Read a trigger: ``fixed``, ``queue:<actions>`` or ``continuous``, else `SpecError`; `str` writes it."""
     kind, _, actions = text.partition(":")
     if text == "fixed":
         return FIXED_HORIZON

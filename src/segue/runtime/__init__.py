@@ -1,1 +1,1 @@
-"""Running chunks on a robot: decisions without I/O, numpy only. Importing this package imports no torch."""
+"""The control loop that runs chunks on a robot. NumPy only."""

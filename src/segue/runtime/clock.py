@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from typing_extensions import override
+
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Linux's `CLOCK_MONOTONIC` stands still while the machine is suspended; macOS's does not."""
 
@@ -20,7 +22,7 @@ class Clock(Protocol):
     """Tells the time and waits."""
 
     def now(self) -> float:
-        """Monotonic time [s]."""
+        """Return the monotonic time [s]."""
         ...
 
     def sleep_until(self, deadline: float) -> None:
@@ -29,8 +31,8 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True)
-class MonotonicClock:
-    """The operating system's monotonic clock that goes on while the machine is suspended.
+class MonotonicClock(Clock):
+    """The operating system's monotonic clock that goes on while the machine is suspended, the same in all processes.
 
     Attributes:
         spin: The last part of every wait, spent awake [s]: a sleep ends up to 0.1 ms late. On a machine whose cores
@@ -39,10 +41,11 @@ class MonotonicClock:
 
     spin: float = 0.0005
 
+    @override
     def now(self) -> float:
-        """Monotonic time [s], the same in all processes of this machine."""
         return time.clock_gettime(_CLOCK)
 
+    @override
     def sleep_until(self, deadline: float) -> None:
         """Sleep, then spin. Signals are handled meanwhile and do not shorten it."""
         if (left := deadline - time.clock_gettime(_CLOCK)) > self.spin:

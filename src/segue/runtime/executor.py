@@ -48,7 +48,7 @@ STATES, CAUSES = tuple(State), tuple(Cause)
 
 
 class _Due(msgspec.Struct, frozen=True, eq=False):
-    """A tick that has been decided, until the driver has taken its command."""
+    """Keeps a tick that has been decided until the driver has taken its command."""
 
     tick: Tick
     command: Command
@@ -59,18 +59,18 @@ class _Due(msgspec.Struct, frozen=True, eq=False):
 
 
 class Executor:
-    """One robot, one plan, one policy, one loop.
+    """Drives one robot with one plan and one policy, in one loop.
 
     Args:
-        robot: Is driven.
+        robot: Robot to drive.
         plan: Decides which action is due.
         ladder: Decides what is sent; its limiter knows the control period.
-        link: To the policy.
+        link: Link to the policy.
         clock: Paces the loop.
         position: Where the robot is, in the units of its actions. Shape (action,); where the ladder goes on after a
             pause.
-        sink: Is told everything.
-        tolerance: What is put up with.
+        sink: Takes all ticks and chunks.
+        tolerance: Bounds on faults.
         pose: Measured motion, for the trace. Shape (pose,). A tick in which it raises has none.
         state_age: How old the last observation is [s].
         policy_dt: Control period of the policy [s], where it is run at another rate than it was made for on purpose.
@@ -81,20 +81,11 @@ class Executor:
     """
 
     def __init__(
-        self,
-        robot: Driver,
-        plan: Plan,
-        ladder: Ladder,
-        link: PolicyLink,
-        *,
-        clock: Clock,
-        position: Callable[[], NDArray],
-        sink: Sink | None = None,
-        tolerance: Tolerance | None = None,
-        pose: Callable[[], NDArray] | None = None,
-        state_age: Callable[[], float] | None = None,
+        self, robot: Driver, plan: Plan, ladder: Ladder, link: PolicyLink, *, clock: Clock,
+        position: Callable[[], NDArray], sink: Sink | None = None, tolerance: Tolerance | None = None,
+        pose: Callable[[], NDArray] | None = None, state_age: Callable[[], float] | None = None,
         policy_dt: float | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.robot, self.plan, self.link = robot, plan, link
         self.dt, self.counts, self.slot = ladder.limiter.dt, Counts(), 0
         self._clock, self._position, self._pose, self._age = clock, position, pose, state_age
@@ -110,7 +101,7 @@ class Executor:
         self._begin(ladder)
 
     def _check(self, ladder: Ladder) -> None:
-        """Whether an episode can begin with this ladder."""
+        """Raise `SpecError` unless an episode can begin with this ladder."""
         if ladder.tick or ladder.limiter.dt != self.dt:
             raise SpecError(
                 got=f"a ladder of {1 / ladder.limiter.dt:g} Hz after {ladder.tick} steps",
@@ -125,7 +116,7 @@ class Executor:
     def _begin(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.fault = ""
-        """What led to a fault."""
+        """Words about what led to a fault."""
         self._operator.begin()
         self._stop = self._stop or has_come()
         self._why, self._over = Ending.STOPPED, None
@@ -135,13 +126,10 @@ class Executor:
         self._shape = None if self._policy is None else (len(self._policy.observation_names),)
 
     def begin(self, ladder: Ladder) -> None:
-        """A new episode: the robot has been put somewhere else, at rest, between two runs.
+        """Begin an episode with a new ladder: the robot has been put somewhere else, at rest, between two runs.
 
         Nothing of the last one is left, in plan, policy, ladder or texts; counts and estimated delay go on.
         A signal's stop stays in force, and so does a `stop` or `pause` of between the runs.
-
-        Args:
-            ladder: A new one, at rest where the robot is.
 
         Raises:
             SpecError: See `Executor`. The last episode is not over then.
@@ -168,7 +156,7 @@ class Executor:
 
     @property
     def kept_paused(self) -> str:
-        """Why the last `resume` has failed; empty when it has not."""
+        """Reason why the last `resume` has failed; empty when it has not."""
         return self._operator.refused
 
     def run(self, seconds: float = inf, done: Callable[[], bool] = never) -> Ending:
@@ -242,7 +230,7 @@ class Executor:
                 return Ending.DONE
 
     def _step(self, now: float, lateness: float) -> Ending | None:
-        """One slot; why the run is over, or None."""
+        """Do one slot; return why the run is over, or None."""
         if self._paused():
             self._fresh = now
             self.counts.paused += 1
@@ -292,7 +280,7 @@ class Executor:
         return _Due(tick, command, asked, request, observation, pose)
 
     def _meet_policy(self) -> None:
-        """A policy that was still being started when the episode began has said what it is, or not yet."""
+        """Check a policy that has started only after the episode began, as soon as it says what it is."""
         if (policy := self.link.spec) is None:
             return
         self._policy, self._shape = policy, (len(policy.observation_names),)
@@ -303,7 +291,7 @@ class Executor:
             self._stop, self._why = True, Ending.FAULT
 
     def _observe(self, now: float) -> Observed | None:
-        """What is measured, or None if it cannot be believed."""
+        """Measure; None if that cannot be believed."""
         try:
             observed = self.robot.observe()
             if self._clock.now() - now > self.dt:
@@ -326,14 +314,14 @@ class Executor:
         return None
 
     def _measured_pose(self) -> NDArray | None:
-        """For the trace alone, so that nothing ends because of it."""
+        """Measure the pose for the trace alone, so that nothing ends because of it."""
         try:
             return None if self._pose is None else self._pose()
         except Exception:
             return None
 
     def _send(self, command: Command) -> bool:
-        """Whether the driver took it; if not, the same command is due in the next slot."""
+        """Send a command, and tell whether the driver took it; if not, the same one is due in the next slot."""
         begun, earliest = self._clock.now(), self._sent_at + self.dt / 2
         if begun < earliest:  # the last one was sent late in its slot
             self._clock.sleep_until(earliest)
@@ -354,7 +342,7 @@ class Executor:
         return True
 
     def _paused(self) -> bool:
-        """Whether nothing is to be sent in this slot."""
+        """Heed pause and resume, and tell whether nothing is to be sent in this slot."""
         operator, had_let_go = self._operator, self._operator.has_let_go
         stage = operator.slot(at_rest=self.ladder.state is State.HOLD and self._unsent is None)
         if operator.has_let_go and not had_let_go:
@@ -388,7 +376,7 @@ class Executor:
         return None
 
     def _say_slow(self) -> None:
-        """Once, after the robot has been stopped, why commands came at a lower rate than was asked for."""
+        """Say once, after the robot has been stopped, why commands came at a lower rate than was asked for."""
         if not self._told_slow and (why := self.counts.slowness(self.dt)):
             self._told_slow = True
             logger.warning("%s", why)

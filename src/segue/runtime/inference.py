@@ -1,4 +1,4 @@
-"""What a plan and a policy behind a link say to each other: requests out, answers in, and nothing that is not due.
+"""The conversation of a plan with a policy behind a link: requests out, answers in, and nothing that is not due.
 
 plan.request(state) -> link.send        one request under way at most
 link.poll() -> plan.deliver            its answer, once; what else comes was asked before a reset, or is dropped
@@ -29,11 +29,11 @@ _MOST_ANSWERS: Final = 4  # looked at in one step
 
 @dataclass
 class Said:
-    """What has been said so far.
+    """Counts what has been said so far.
 
     Attributes:
         requests: Inferences asked for.
-        outcomes: What became of the chunks that came.
+        outcomes: Chunks that came by their fate.
         errors: Requests without a chunk.
         dropped: Answers that nobody waited for.
         root_cause: The first error or refusal since the last chunk that was taken, in this episode; empty when all is
@@ -50,14 +50,14 @@ class Said:
 
 
 class Conversation:
-    """A plan's requests and a policy's answers.
+    """Sends a plan's requests and takes a policy's answers.
 
     Args:
         plan: Decides.
-        link: To the policy.
-        sink: Is told about every answer.
+        link: Link to the policy.
+        sink: Takes every answer.
         dt: Control period, the first wait after a failure [s].
-        state: Of an observation, what the plan keeps for the next request; see `Plan.request`.
+        state: Makes of an observation the state that the plan keeps for the next request; see `Plan.request`.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Conversation:
 
     @property
     def lost(self) -> bool:
-        """Whether no fresh chunk is to be expected: nobody is there, or the last request failed."""
+        """Tell whether no fresh chunk is to be expected: nobody is there, or the last request failed."""
         return self.failures > 0 or self._link.state is not LinkState.READY
 
     def reset(self) -> None:
-        """A new episode, in plan and policy: what is under way, also for another plan, is not taken for its own."""
+        """Begin an episode, in plan and policy: what is under way, also for another plan, is not taken for its own."""
         self.plan.reset(self._link.new_epoch())
         self._before, self._asked = self._asked or self._before, None
         self.failures = 0
@@ -83,11 +83,11 @@ class Conversation:
         self._not_before, self.said.root_cause = float("-inf"), ""
 
     def ready(self, now: float) -> bool:
-        """Whether somebody is there to be asked, and the wait after a failure is over."""
+        """Tell whether somebody is there to be asked, and the wait after a failure is over."""
         return self._link.state is LinkState.READY and now >= self._not_before
 
     def request(self, observation: Any) -> int | None:
-        """Ask if it is due. The number of the request, None when it was not."""
+        """Ask if it is due, and return the number of the request, or None."""
         if not self.plan.due or (request := self.plan.request(self._state(observation))) is None:
             return None
         self._asked = request
@@ -135,7 +135,7 @@ class Conversation:
         )
 
     def _answered(self, answer: Answer) -> Request | None:
-        """The request that an answer is for, which waits for it no longer."""
+        """Return the request that an answer is for, which waits for it no longer."""
         name = answer.epoch, answer.number
         if self._asked is not None and name == (self._asked.epoch, self._asked.number):
             request, self._asked = self._asked, None

@@ -1,4 +1,4 @@
-"""Letting go of a robot and going on with it: what somebody beside it has asked for, decided without I/O.
+"""Pause and resume: decides, without I/O, when a robot is let go of and when it goes on, as somebody asks.
 
     stage        in each slot                                          the next stage
     RUNNING      commands are sent; a pause is asked for               LETTING_GO: chunk and prefix are to be forgotten
@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 
 class Stage(Enum):
-    """Whose the robot is."""
+    """Stages from running to paused and back."""
 
     RUNNING = auto()
     LETTING_GO = auto()
@@ -24,11 +24,10 @@ class Stage(Enum):
 
 
 class Operator:
-    """Knows at which stage a run is, from running to paused and back."""
+    """Keeps the stage of a run."""
 
     def __init__(self) -> None:
         self.wanted = False
-        """Whether a pause is asked for."""
         self.refused = ""
         """Why the last attempt to resume has failed; empty when it has not."""
         self.begin()
@@ -39,7 +38,7 @@ class Operator:
 
     @property
     def has_let_go(self) -> bool:
-        """Whether the robot is brought to rest, or is left alone."""
+        """Tell whether the robot is brought to rest, or is left alone."""
         return self.stage in (Stage.LETTING_GO, Stage.PAUSED)
 
     def let_go(self) -> None:
@@ -47,10 +46,9 @@ class Operator:
         self.stage = Stage.LETTING_GO
 
     def slot(self, at_rest: bool) -> Stage:
-        """The stage of this slot. One that is RESUMING is answered by `refuse` where the robot cannot go on.
+        """Return the stage of this slot; `refuse` answers a RESUMING where the robot cannot go on.
 
-        Args:
-            at_rest: Whether the robot is at rest, and has taken all of its commands.
+        ``at_rest`` says whether the robot is at rest, and has taken all of its commands.
         """
         wanted = self.wanted  # looked at once: another thread may change it meanwhile
         if not self.has_let_go:

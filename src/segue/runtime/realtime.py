@@ -1,4 +1,4 @@
-"""Asking the system for punctuality: priority, memory, timer and collector, each as far as it is granted.
+"""Asks the system for punctuality: priority, memory, timer and collector, each as far as it is granted.
 
 Nothing here is needed to run. What a machine refuses is reported with the reason, and the loop runs without it.
 """
@@ -13,20 +13,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 PRIORITY = 50
-"""Of `SCHED_FIFO`: above ordinary work, below the kernel's own threads."""
+"""Priority of `SCHED_FIFO`: above ordinary work, below the kernel's own threads."""
 _PR_SET_TIMERSLACK, _PR_GET_TIMERSLACK = 29, 30
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
 @dataclass(frozen=True)
 class Grant:
-    """One thing that was asked for.
-
-    Attributes:
-        name: What.
-        granted: Whether it is in force.
-        reason: Why not; empty when it is.
-    """
+    """Says whether one thing that was asked for is in force, and why not; the reason is empty when it is."""
 
     name: str
     granted: bool
@@ -43,9 +37,6 @@ def realtime(priority: int = PRIORITY) -> Iterator[tuple[Grant, ...]]:
     Priority and timer slack are of this thread, and children do not inherit the priority: a policy process stays an
     ordinary one. The collector rests, so that a loop must not leave reference cycles behind. One trace may stay: that
     children do not inherit is a flag of the thread, which only a privileged one may clear.
-
-    Args:
-        priority: Of `SCHED_FIFO`.
     """
     collecting = gc.isenabled()
     gc.collect()
@@ -78,7 +69,7 @@ def _schedule(priority: int) -> Grant:
 
 
 def _scheduling() -> tuple[int, int] | None:
-    """Scheduling policy and priority of this thread, where the system knows such things."""
+    """Return scheduling policy and priority of this thread, where the system knows such things."""
     return (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) if hasattr(os, "SCHED_FIFO") else None
 
 

@@ -1,4 +1,4 @@
-"""What a run is beside its loop: whom it drives, what is put up with, what is counted, why it ends."""
+"""The settings, counts and endings of a run."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +13,7 @@ _IMPATIENCE: Final = 3  # calls of a robot's stop, each ended by a signal, after
 
 
 class Ending(Enum):
-    """Why a run is over."""
+    """Reasons for the end of a run."""
 
     DONE = "done"
     """The caller's own condition holds; the robot has not been stopped."""
@@ -25,7 +25,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What is put up with before a run ends in a fault, or before a plan is made anew.
+    """Bounds on faults, beyond which a run ends or a plan is made anew.
 
     Attributes:
         failures: Failed calls of the driver in a row, or observations that are not finite or too old.
@@ -56,14 +56,14 @@ class Tolerance:
 
 
 def check_duration(seconds: float) -> None:
-    """Raise `SpecError` unless a run can last so long; infinitely long is possible."""
+    """Raise `SpecError` unless a run can last so long, or infinitely long."""
     if isnan(seconds) or seconds < 0:
         raise SpecError(f"a run of {seconds} s", "0 or more seconds", "math.inf is until it is stopped")
 
 
 @dataclass
 class Counts:
-    """What has happened so far in all episodes, in slots."""
+    """Counts of slots in all episodes so far."""
 
     ticks: int = 0
     skipped: int = 0
@@ -72,16 +72,16 @@ class Counts:
     """Ticks without an action, from the first action of an episode on."""
     bad_observations: int = 0
     slow_observations: int = 0
-    """Those that took longer than a control period."""
+    """Calls of observe that took longer than a control period."""
     failed_sends: int = 0
     slow_sends: int = 0
-    """As `slow_observations`."""
+    """Calls of send that took longer than a control period."""
     saturated: int = 0
     standstills: int = 0
     """Times that the plan was forgotten, see `Tolerance.standstill`."""
 
     def slowness(self, dt: float) -> str:
-        """In words, why the robot got fewer commands than one per control period dt [s]; empty where it did not."""
+        """Say why the robot got fewer commands than one per control period dt [s]; nothing where it did not."""
         slow, call, change = max(
             (self.slow_observations, "observe", "Read cameras and sensors in a thread of their own"),
             (self.slow_sends, "send", "Hand commands to a thread that waits for the bus"),
@@ -96,7 +96,7 @@ class Counts:
 
 
 def stop_robot(robot: Driver) -> str:
-    """Call the robot's stop, again where a signal has ended it; why it failed, or nothing."""
+    """Call the robot's stop, again where a signal has ended it; say why it failed, or nothing."""
     for _ in range(_IMPATIENCE):
         try:
             robot.stop()
@@ -109,5 +109,5 @@ def stop_robot(robot: Driver) -> str:
 
 
 def never() -> bool:
-    """The condition of a run without one."""
+    """End no run: the condition of one that has none."""
     return False

@@ -13,15 +13,14 @@ _HANG_UP: Final = getattr(signal, "SIGHUP", None)
 
 
 class Received:
-    """What has come so far."""
+    """Keeps the number of the first signal; 0 while none has come."""
 
     def __init__(self) -> None:
         self.number = 0
-        """Of the first signal; 0 while none has come."""
 
     @property
     def exit_status(self) -> int:
-        """As a shell gives it to a process that a signal has ended; 0 while none has come."""
+        """Exit status that a shell gives a process that a signal has ended; 0 while none has come."""
         return 128 + self.number if self.number else 0
 
 
@@ -29,12 +28,12 @@ _open: list[Received] = []
 
 
 def has_come() -> bool:
-    """Whether a signal has come inside of a block of `on_signals` that is not over: no new motion is to begin."""
+    """Tell whether a signal has come in a block of `on_signals` that is not over: no new motion is to begin."""
     return any(received.number for received in _open)
 
 
 def ends() -> tuple[int, ...]:
-    """Signals that are asked to end: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as under nohup."""
+    """List the signals that end a run: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as under nohup."""
     hang_up = () if _HANG_UP is None or signal.getsignal(_HANG_UP) is signal.SIG_IGN else (_HANG_UP,)
     return (signal.SIGINT, signal.SIGTERM, *hang_up)
 

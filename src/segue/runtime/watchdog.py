@@ -1,4 +1,4 @@
-"""Somebody to act when the control loop itself hangs, in a driver's call that does not return.
+"""A watchdog acts when the control loop itself hangs, in a driver's call that does not return.
 
 Python cannot end a call from outside, so that a watchdog acts beside it: from a thread of its own, once. That thread
 needs Python's interpreter lock: a call that holds it while it hangs cannot be told from a process that stood still, and
@@ -15,7 +15,7 @@ class Watchdog:
     """Acts when it has not been fed for too long; in a ``with`` block it looks by itself.
 
     Args:
-        act: What to do. Called in another thread than the loop's, at most once.
+        act: Is called in another thread than the loop's, at most once.
         limit: How long to wait for the next `feed` [s].
         now: Monotonic time [s].
     """
@@ -23,13 +23,12 @@ class Watchdog:
     def __init__(self, act: Callable[[], None], limit: float, now: Callable[[], float] = time.monotonic) -> None:
         self._act, self._limit, self._now = act, limit, now
         self.fired = False
-        """Whether it has acted."""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watchdog", daemon=True)
         self.feed()
 
     def feed(self) -> None:
-        """All is well."""
+        """Say that all is well."""
         self._fed = self._now()
 
     def check(self) -> None:

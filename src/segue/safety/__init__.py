@@ -1,1 +1,1 @@
-"""What may be sent to a robot: limits, braking within them, and what is done when there is nothing to send. NumPy."""
+"""Limits of a robot's commands, braking within them, and the ladder for when there is nothing to send. NumPy only."""

@@ -31,13 +31,13 @@ from math import ceil, floor, sqrt
 
 
 def release(acceleration: float) -> float:
-    """Velocity gained while an acceleration >= 0 is released by one unit of jerk per step."""
+    """Return the velocity gained while an acceleration >= 0 is released by one unit of jerk per step."""
     n = ceil(acceleration) - 1
     return n * acceleration - n * (n + 1) / 2 if n > 0 else 0.0
 
 
 def hold(velocity: float) -> float:
-    """Largest deceleration of a step at this velocity that can be released before the velocity is below zero.
+    """Return the largest deceleration at this velocity that can be released before the velocity is below zero.
 
     The inverse of ``a + release(a)``; zero for velocities below zero.
     """
@@ -48,33 +48,34 @@ def hold(velocity: float) -> float:
 
 
 def upwards(velocity: float, acceleration: float) -> bool:
-    """Whether releasing the acceleration leaves the joint moving upwards, or at rest."""
+    """Tell whether releasing the acceleration leaves the joint moving upwards, or at rest."""
     if acceleration > 0:
         return velocity + release(acceleration) >= 0
     return velocity - release(-acceleration) >= 0
 
 
 def brake(velocity: float, acceleration: float, most: float) -> float:
-    """The acceleration of the next step on the way to rest; ``most`` is the acceleration limit m."""
+    """Return the acceleration of the next step on the way to rest; ``most`` is the acceleration limit m."""
     if upwards(velocity, acceleration):
         return max(acceleration - 1, -most, -hold(velocity))
     return min(acceleration + 1, most, hold(-velocity))
 
 
 def distance(velocity: float, acceleration: float, most: float) -> float:
-    """Where braking ends, relative to where it starts."""
+    """Return where braking ends, relative to where it starts."""
     if upwards(velocity, acceleration):
         return _distance(velocity, acceleration, most)
     return -_distance(-velocity, -acceleration, most)
 
 
 def _distance(v: float, a: float, most: float) -> float:
-    """Sum of the velocities v + (a - 1), v + (a - 1) + (a - 2), ... of a joint that brakes downwards.
+    """Add up the velocities v + (a - 1), v + (a - 1) + (a - 2), ... of a joint that brakes downwards.
 
     Step k + 1 of the K steps with the whole jerk is allowed while the deceleration b = k + 1 - a that it leads to can
     be released, ``b + release(b) <= v - (1 - a) - ... - (k - a)``. With ``c = ceil(-a) + 1`` and the fraction
     ``f = 2 - a - c`` in (0, 1], this is ``(k + 1 - a)^2 <= v + (1 - a)^2 - c f - c (c - 1) / 2``.
     """
+    # Steps with the whole jerk, until the limit is met or what is left has to be released
     c = ceil(-a) + 1
     square = v + (1 - a) * (1 - a) - c * (2 - a - c) - c * (c - 1) / 2
     steps = floor(sqrt(square) + a) if square > 0 else 0
@@ -83,19 +84,19 @@ def _distance(v: float, a: float, most: float) -> float:
     moved = steps * v + (steps + 1) * steps * (a / 2 - (steps + 2) / 6)
     v += steps * (a - (steps + 1) / 2)
     if steps >= most_steps:
-        spare = v - most - release(most)
+        spare = v - most - release(most)  # steps at the limit, as long as it can still be released behind them
         if spare >= 0:
             steps = floor(spare / most) + 1
             moved += steps * (v - most * (steps + 1) / 2)
             v -= steps * most
     if v <= 1:
         return moved
-    n = ceil((sqrt(1 + 8 * v) - 1) / 2)
+    n = ceil((sqrt(1 + 8 * v) - 1) / 2)  # as in `hold`, whose deceleration falls by one per step to the end
     return moved + n * (n - 1) / 2 * (v / n + (n - 1) / 2 - (2 * n - 1) / 3)
 
 
 def lowest(velocity: float, acceleration: float, most: float) -> float:
-    """Lowest point of the braking path, relative to where it starts; <= 0."""
+    """Return the lowest point of the braking path, relative to where it starts; <= 0."""
     if not upwards(velocity, acceleration):
         return min(-_distance(-velocity, -acceleration, most), 0.0)
     if velocity >= 0:
@@ -106,5 +107,5 @@ def lowest(velocity: float, acceleration: float, most: float) -> float:
 
 
 def highest(velocity: float, acceleration: float, most: float) -> float:
-    """Highest point of the braking path, relative to where it starts; >= 0."""
+    """Return the highest point of the braking path, relative to where it starts; >= 0."""
     return -lowest(-velocity, -acceleration, most)

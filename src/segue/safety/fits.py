@@ -1,4 +1,4 @@
-"""Whether a policy, a robot and its limits speak of the same numbers, whatever way the robot is driven."""
+"""Checks that a policy, a robot and its limits mean the same numbers, whatever way the robot is driven."""
 
 from typing import Any
 
@@ -8,13 +8,7 @@ from segue.safety.limits import JointLimits
 
 
 def check_limits(limits: JointLimits, actions: int, robot: Any) -> None:
-    """Raise `SpecError` if limits are not those of a plan or a robot.
-
-    Args:
-        limits: Of the joints.
-        actions: Action dimensions of the plan.
-        robot: Says what it is, or does not (``spec``, as `segue.core.robot.Robot`).
-    """
+    """Raise `SpecError` unless limits fit a plan of so many actions, and a robot that has a ``spec``."""
     names = limits.names
     if actions != len(names):
         raise SpecError(f"a plan of {actions} actions", f"{len(names)}, as the limits", "plan for every joint")
@@ -25,15 +19,7 @@ def check_limits(limits: JointLimits, actions: int, robot: Any) -> None:
 
 
 def check_policy(policy: PolicySpec, limits: JointLimits, dt: float, horizon: int, robot: Any) -> None:
-    """Raise `SpecError` unless a policy was made for what it is to drive.
-
-    Args:
-        policy: What it says of itself.
-        limits: Of the joints.
-        dt: Control period that it is to have been made for [s].
-        horizon: H of the plan.
-        robot: Is asked for its observations and cameras, where it says them (``spec``).
-    """
+    """Raise `SpecError` unless a policy was made for these limits, dt [s], horizon, and a robot that has a ``spec``."""
     if policy.horizon != horizon:
         raise SpecError(f"a policy with chunks of {policy.horizon}", f"{horizon}, as the plan", "plan for its horizon")
     change = "run the policy of this robot, or name joints and limits in its order"

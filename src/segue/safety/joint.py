@@ -1,4 +1,4 @@
-"""One joint of a robot in control steps: what a command would violate, and the best one that violates nothing.
+"""One joint of a robot in control steps: the limit that a command would violate, the best one that violates none.
 
 Velocity v, acceleration a and jerk are differences of commands per step. Every state that is left behind is one from
 which braking keeps to the limits (`segue.safety.braking`), so that braking is always a possible next command.
@@ -18,7 +18,7 @@ _TURNS = 1000  # that an angle is expected to count to
 
 
 class Limit(Enum):
-    """What kept a command from being the wanted action."""
+    """Reasons for a command that is not the wanted action."""
 
     POSITION = "position"
     """Outside of the range, or no room would be left to brake inside of it."""
@@ -38,7 +38,7 @@ class Joint:
     change.
 
     Args:
-        limits: Of all joints.
+        limits: Limits of all joints.
         index: Which one this is.
         dt: Control period [s].
 
@@ -80,7 +80,7 @@ class Joint:
             )
 
     def obstacle(self, p: float, v: float, a: float, jerk: float) -> Limit | None:
-        """The limit that a command would violate which leads to the state (p, v, a) by this jerk."""
+        """Return the limit that a command would violate which leads to the state (p, v, a) by this jerk."""
         if not self.low <= p <= self.high:
             return Limit.POSITION
         if not self.floor <= v <= self.ceiling:
@@ -90,12 +90,13 @@ class Joint:
         if not -self.jerk <= jerk <= self.jerk:
             return Limit.JERK
         unit = self.jerk
+        # The acceleration has to be released, which changes the velocity further: still inside of its limits
         if not self.floor + unit * release(-a / unit) <= v <= self.ceiling - unit * release(a / unit):
             return Limit.VELOCITY
         return None if self.has_room(p, v, a) else Limit.POSITION
 
     def has_room(self, p: float, v: float, a: float) -> bool:
-        """Whether braking from this state stays inside of the range."""
+        """Tell whether braking from this state stays inside of the range."""
         peak = abs(v) + self.peak_weight * a * a
         room = peak * (self.room_weights[0] * peak + self.room_weights[1])
         if self.moves or self.low + room <= p <= self.high - room:
@@ -106,26 +107,26 @@ class Joint:
         return up and (below == 0 or p + unit * below >= self.low + margin)
 
     def _margin(self, v: float, a: float) -> float:
-        """Rounding of positions that can add up along the braking path: one unit in the last place per step."""
+        """Bound the rounding that adds up along the braking path: one unit in the last place per step."""
         steps = 2 * self.room_weights[0] * (abs(v) + self.peak_weight * a * a) + self.room_weights[1]
         return self.rounding * steps
 
     def follow(
         self, wanted: float, drift: float, p: float, v: float, a: float, behind: bool
     ) -> tuple[float, float, float, bool, Limit | None]:
-        """The command towards a wanted one that cannot, or may not, be had at once.
+        """Approach a wanted command, finite, from the last position, velocity and acceleration.
 
         Args:
-            wanted: Finite.
+            wanted: Wanted command of this step.
             drift: Change of the wanted command since the last step, taken to go on.
             p: Position that was commanded last; 0 where a command is a displacement or a velocity.
             v: Velocity of the last step.
             a: Acceleration of the last step.
-            behind: Whether the last command was not the wanted one.
+            behind: The last command was not the wanted one.
 
         Returns:
-            Position, velocity and acceleration of this step, whether the command is behind the wanted one, and which
-            limit the wanted one violates.
+            Position, velocity and acceleration of this step, whether the command is still behind the wanted one, and
+            which limit the wanted one violates.
         """
         low, high = self.range
         reachable = min(max(wanted, low), high)
@@ -134,14 +135,14 @@ class Joint:
         acceleration = velocity - v
         obstacle = self.obstacle(reachable, velocity, acceleration, acceleration - a)
         if limit or abs(drift) > min(-self.floor, self.ceiling):
-            drift = 0.0
+            drift = 0.0  # nobody can go along with that: what is wanted counts as standing still
         if obstacle is None and not (behind and self._overshoots(velocity, acceleration, drift)):
             return reachable, velocity, acceleration, False, limit
         acceleration = self.jerk * self._towards(reachable, drift, p, v, a)
         return *self._moved(p, v, acceleration), True, limit or obstacle or Limit.APPROACH
 
     def _moved(self, p: float, v: float, acceleration: float) -> tuple[float, float, float]:
-        """The state after a step; the velocity is not taken from rounded positions, where errors would add up."""
+        """Return the state after a step, its velocity not from rounded positions, where errors would add up."""
         velocity = v + acceleration
         if abs(velocity) < 1e-12 * self.jerk:
             velocity = 0.0
@@ -149,15 +150,16 @@ class Joint:
         return min(max(p + velocity, low), high), velocity, acceleration
 
     def _overshoots(self, velocity: float, acceleration: float, drift: float) -> bool:
-        """Whether being where it is wanted with this velocity does not allow to stay with it from the next step on."""
+        """Tell whether the joint, where it is wanted but at this velocity, could not go along from the next step on."""
         change = drift if self.moves else drift - velocity
         possible = abs(change) <= self.acceleration and abs(change - acceleration) <= self.jerk
         return not (possible and (self.moves or abs(change) <= self.jerk))
 
     def _towards(self, wanted: float, drift: float, p: float, v: float, a: float) -> float:
-        """Acceleration of this step, in units of the jerk, that approaches what is wanted and leaves room to brake."""
+        """Return the acceleration, in units of the jerk, that approaches what is wanted and leaves room to brake."""
         unit = self.jerk
         v, a = v / unit, a / unit
+        # Between these, every limit but the position's holds now, and while the acceleration is released later
         least = max(a - 1, -self.most, -hold(v - self.floor / unit))
         greatest = min(a + 1, self.most, hold(self.ceiling / unit - v))
         if self.moves:
@@ -166,6 +168,7 @@ class Joint:
         x = self._approach((p - wanted) / unit, drift / unit, v, a, least, greatest)
         if self._fits(p, v, x):
             return x
+        # That leaves no room to brake: approach the end of the range instead on whose side braking would end
         end = p + unit * distance(v, a, self.most)
         margin = 2 * self._margin(unit * v, unit * a)
         edge = self.high - margin if 2 * end > self.low + self.high else self.low + margin
@@ -178,21 +181,14 @@ class Joint:
         return self.low <= p <= self.high and self.has_room(p, unit * (v + x), unit * x)
 
     def _approach(self, gap: float, drift: float, v: float, a: float, least: float, greatest: float) -> float:
-        """The acceleration after which braking, relative to what moves with ``drift``, ends where that is.
+        """Return the acceleration after which braking, relative to what moves with ``drift``, ends where that is.
 
-        A root of a growing function by the Illinois method (M. Dowell and P. Jarratt, BIT 11, 1971). The result is on
-        braking's side of the root, where the end is not overshot.
-
-        Args:
-            gap: Last position relative to what is wanted now; this and all below in units of the jerk.
-            drift: Velocity of what is wanted.
-            v: Velocity of the last step.
-            a: Acceleration of the last step.
-            least: Smallest acceleration allowed.
-            greatest: Largest acceleration allowed.
+        A root of a growing function by the Illinois method (M. Dowell and P. Jarratt, BIT 11, 1971), from ``least`` to
+        ``greatest``. The result is on braking's side of the root, where the end is not overshot. ``gap`` is the last
+        position relative to what is wanted now; all are in units of the jerk.
         """
 
-        def end(x: float) -> float:
+        def end(x: float) -> float:  # where braking after x comes to rest, relative to what is wanted
             return gap + v + x + distance(v + x - drift, x, self.most)
 
         up = gap < 0
@@ -204,7 +200,7 @@ class Joint:
         near_end = end(near)
         if near_end == 0:
             return near
-        if (near_end < 0) != up:  # even braking does
+        if (near_end < 0) != up:  # even braking does: the root is beyond it
             far = least if up else greatest
             far_end = end(far)
             if far_end == 0 or (far_end < 0) != up:
@@ -212,6 +208,7 @@ class Joint:
         for _ in range(_ROOT_STEPS):
             x = far - far_end * (far - near) / (far_end - near_end)
             x_end = end(x)
+            # The value at the end that stays is halved: otherwise it could stay for ever, and steps become ever smaller
             if x_end * near_end >= 0:
                 near, near_end, far_end = x, x_end, far_end / 2
             else:
@@ -221,16 +218,14 @@ class Joint:
         return near
 
     def stop(self, p: float, v: float, a: float) -> tuple[float, float, float]:
-        """Position, velocity and acceleration of a step that brakes."""
+        """Return position, velocity and acceleration of a step that brakes."""
         return self._moved(p, v, self.jerk * brake(v / self.jerk, a / self.jerk, self.most))
 
     def enter(self, position: float) -> float:
-        """A measured start, at the limit if it is beyond it by no more than sensors and a robot at its end stops are.
+        """Take a measured start, moved to the limit if it is beyond it by no more than sensors and end stops allow.
 
         That is a step at the largest speed, and a hundredth of the range at most: the first command jumps by as much.
-
-        Raises:
-            SpecError: Further outside than that.
+        Raises `SpecError` where it is further outside.
         """
         low, high = self.range
         beyond = min(self.ceiling, _BEYOND * (high - low))
@@ -243,12 +238,12 @@ class Joint:
         return min(max(position, low), high)
 
     def stoppable(self, p: float, velocity: float) -> float:
-        """The velocity, or the largest in its direction from which the joint can stop inside of its range."""
+        """Return the velocity, or the largest in its direction from which the joint can stop inside of its range."""
         velocity = min(max(velocity, self.floor), self.ceiling)
         if self.has_room(p, velocity, 0.0):
             return velocity
         possible, impossible = 0.0, velocity
-        for _ in range(60):
+        for _ in range(60):  # bisection, until no float lies between them
             middle = (possible + impossible) / 2
             possible, impossible = (middle, impossible) if self.has_room(p, middle, 0.0) else (possible, middle)
         return possible

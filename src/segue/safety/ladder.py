@@ -1,4 +1,4 @@
-"""What a robot does when something is missing: the safety ladder, decisions without I/O.
+"""The safety ladder decides, without I/O, how a robot goes on when something is missing.
 
     RUN        follows the plan
     DEGRADED   plays out its chunk: no fresh one is coming
@@ -43,7 +43,7 @@ class State(Enum):
 
 
 class Cause(Enum):
-    """Why the ladder is where it is."""
+    """Reasons for a state."""
 
     START = "start"
     """Nothing has happened yet."""
@@ -62,7 +62,7 @@ class Cause(Enum):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What is known in a control step besides the action. The flags are true for as long as the condition holds.
+    """Tells the ladder in a control step what else is known. A flag is true for as long as its condition holds.
 
     Attributes:
         policy_lost: No fresh chunk is coming: the policy's process has died, or hangs, or cannot be reached.
@@ -94,7 +94,7 @@ class Transition(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True, eq=False):
-    """What to send in a control step.
+    """Says what to send in a control step.
 
     Attributes:
         tick: Control step, counted by the ladder.
@@ -129,7 +129,7 @@ class Ladder:
     Args:
         limits: What each joint may do.
         dt: Control period [s].
-        start: What the robot is at, at rest. Shape (action,), see `Limiter.restart`; displacements and
+        start: Commands at which the robot is, at rest. Shape (action,), see `Limiter.restart`; displacements and
             velocities are taken as zero.
 
     Raises:
@@ -143,12 +143,7 @@ class Ladder:
         self._finite = np.zeros(len(limits.names), bool)
 
     def step(self, action: NDArray | None, health: Health = WELL) -> Command:
-        """The command of this control step.
-
-        Args:
-            action: Shape (action,), robot units, or None if no action is due.
-            health: What else is known.
-        """
+        """Return the command of this control step for an action, shape (action,), or None if no action is due."""
         wanted = None if action is None else self._admitted(action)
         refused = wanted is None and action is not None
         before = self.state
@@ -162,13 +157,13 @@ class Ladder:
         return command
 
     def follows(self, health: Health = WELL) -> bool:
-        """Whether an action would be followed in this step; changes nothing."""
+        """Tell whether an action would be followed in this step; changes nothing."""
         if self.state in _FOLLOWING:  # most steps; then only what is said now ends it
             return not (health.stop or health.state_stale or health.robot_error)
         return self._next(True, False, health)[0] in _FOLLOWING
 
     def _admitted(self, action: NDArray) -> NDArray[np.float64] | None:
-        """The action in double precision, until the next one comes; None if it is none."""
+        """Return the action in double precision, in memory that the next one takes; None if it is none."""
         wanted = self._wanted
         if not isinstance(action, np.ndarray) or action.shape != wanted.shape or action.dtype.kind not in "fiu":
             return None
@@ -176,7 +171,7 @@ class Ladder:
         return wanted if np.count_nonzero(np.isfinite(wanted, self._finite)) == len(wanted) else None
 
     def _next(self, action: bool, refused: bool, health: Health) -> tuple[State, Cause]:
-        """State and cause of this step."""
+        """Decide state and cause of this step."""
         if self.state is State.FAULT:
             well = not (health.robot_error or health.state_stale)
             return (State.HOLD, Cause.ACKNOWLEDGED) if health.acknowledge and well else (State.FAULT, self.cause)
@@ -188,7 +183,7 @@ class Ladder:
         return (State.FAULT if stop in _FAULTS else State.HOLD), stop
 
     def _stop_cause(self, action: bool, refused: bool, health: Health) -> Cause | None:
-        """Why the robot is to stop or stay at rest, the gravest cause first; None if it is to move."""
+        """Find why the robot is to stop or stay at rest, the gravest cause first; None if it is to move."""
         if health.robot_error or (self.cause is Cause.ROBOT_ERROR):
             return Cause.ROBOT_ERROR
         if health.state_stale or (self.cause is Cause.STATE_STALE):
@@ -207,10 +202,7 @@ class Ladder:
         return self.cause if self.state is State.STOPPING else Cause.STARVED
 
     def rebase(self, pose: Sequence[float]) -> None:
-        """Go on from a measured pose: after the robot was moved by hand, or has sagged.
-
-        Args:
-            pose: Shape (action,), as ``start``.
+        """Go on from a measured pose, shape (action,), as ``start``: after the robot was moved by hand, or has sagged.
 
         Raises:
             SpecError: The robot is not in HOLD or FAULT; or see `Limiter.restart`.
@@ -223,7 +215,7 @@ class Ladder:
 
 
 def _at_rest(limits: JointLimits, pose: Sequence[float]) -> Sequence[float]:
-    """The pose, and no displacement or velocity."""
+    """Set displacements and velocities of a pose to zero."""
     if len(pose) != len(limits.names):
         return pose  # refused by the limiter
     return [0.0 if index in limits.kinds.moves else value for index, value in enumerate(pose)]

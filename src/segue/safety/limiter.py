@@ -1,4 +1,4 @@
-"""From a wanted action to a command that keeps to every limit, in every control step.
+"""The limiter makes of a wanted action a command that keeps to every limit, in every control step.
 
 Velocity, acceleration and jerk are differences of the commands that were sent, whatever the time between them: a robot
 holds its command during a slot that was skipped, so a late command is not allowed a longer step than a punctual one.
@@ -24,8 +24,7 @@ from segue.safety.limits import JointLimits
 
 Numbers = Sequence[float] | NDArray[np.floating]
 
-_ROOM = 1 / 8
-"""Share of a range that the look at all joints at once keeps away from each of its ends."""
+_ROOM = 1 / 8  # share of a range that the look at all joints at once keeps away from each of its ends
 _ROUNDING = 1 - 1e-9
 
 
@@ -52,7 +51,7 @@ class Limiter:
     Args:
         limits: What each joint may do.
         dt: Control period [s].
-        start: What the robot is at, at rest. Shape (action,), see `restart`.
+        start: Commands at which the robot is, at rest. Shape (action,), see `restart`.
 
     Attributes:
         saturated: Which joints the last step has cut.
@@ -89,7 +88,7 @@ class Limiter:
         taken as the largest from which it can. The acceleration is taken as zero.
 
         Args:
-            start: Measured positions; for displacements and velocities, those of the last step. Shape (action,).
+            start: Measured positions; of a displacement or velocity, that of the last step. Shape (action,).
             velocity: Measured [unit/s], at rest if not given; not used for those. Shape (action,).
 
         Raises:
@@ -120,22 +119,16 @@ class Limiter:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """The last command. Shape (action,)."""
+        """Last command. Shape (action,)."""
         return self._sent(self._now.commands.copy())
 
     @property
     def at_rest(self) -> bool:
-        """Whether the last command has neither velocity nor acceleration."""
+        """Tell whether the last command has neither velocity nor acceleration."""
         return not np.count_nonzero(self._now.motion)
 
     def step(self, wanted: Numbers) -> NDArray[np.float64]:
-        """The command for a wanted action.
-
-        Args:
-            wanted: Shape (action,).
-
-        Returns:
-            Shape (action,), robot units.
+        """Return the command for a wanted action, both of shape (action,) and in robot units.
 
         Raises:
             SpecError: Wrong length or not finite. Nothing is changed.
@@ -151,6 +144,7 @@ class Limiter:
             new.velocities[self._binary] = 0.0
         np.subtract(new.velocities, now.velocities, new.accelerations)
         np.subtract(new.accelerations, now.accelerations, new.jerks)
+        # Bounds of all joints at once, which most actions keep; the others are looked at one by one
         np.less_equal(self._least, new.all, self._above)
         np.less_equal(new.all, self._greatest, self._below)
         if self._behind or np.count_nonzero(self._inside) < self._inside.size:
@@ -162,7 +156,7 @@ class Limiter:
         return self._sent(values) if self._within else values
 
     def _as_meant(self, wanted: NDArray[np.float64], last: NDArray[np.float64]) -> None:
-        """Wanted commands in the words that are the nearest to the last ones, written over what was wanted."""
+        """Write over wanted commands what means the same and is the nearest to the last ones."""
         for index, period in self._kinds.angles:
             turn = float(wanted[index] - last[index])
             if isfinite(turn) and abs(turn) > period / 2:
@@ -177,21 +171,21 @@ class Limiter:
                 wanted[index] = high if above > 0 else low if above < 0 else last[index]
 
     def _sent(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The same commands, angles in the range that they are to be given in."""
+        """Turn angles into the range that they are to be given in, in place."""
         for index in self._within:
             low, period = self.limits.low[index], self._joints[index].period
             values[index] = min(low + (values[index] - low) % period, self.limits.high[index])
         return values
 
     def _positions(self) -> NDArray[np.float64]:
-        """Where the joints were commanded to be last; 0 where that is not known. Not to be kept."""
+        """Return the last commanded positions, 0 where those are not known. Not to be kept."""
         if self._fixed is None:
             return self._now.commands
         np.copyto(self._origin, self._now.commands, where=self._fixed)
         return self._origin
 
     def _follow(self) -> None:
-        """Joint by joint, where the look at all at once does not say that the wanted action is the command."""
+        """Limit joint by joint where the look at all at once does not say that the wanted action is the command."""
         now, new = self._now, self._new
         wanted, before = new.commands.tolist(), self._wanted or now.commands.tolist()
         doubtful = self._behind.union(np.flatnonzero(~self._inside.all((0, 1))).tolist())
@@ -215,7 +209,7 @@ class Limiter:
         self._wanted, self._behind, self.saturated = wanted, behind, tuple(saturated)
 
     def stop(self) -> NDArray[np.float64]:
-        """The command that brakes all joints; at rest, the last command."""
+        """Return the command that brakes all joints; at rest, the last command."""
         if not self.at_rest:
             last = (self._positions(), *self._now.motion)
             states = zip(self._joints, *(each.tolist() for each in last), strict=True)
@@ -225,7 +219,7 @@ class Limiter:
 
 
 def _row(joint: Joint) -> tuple[float, float, float, float, float, float, float, float]:
-    """What `_is_free` needs, in the order of its use."""
+    """Gather the numbers that `_is_free` takes."""
     return (
         *(joint.low, joint.high, min(-joint.floor, joint.ceiling), joint.acceleration, joint.jerk),
         *(joint.peak_weight, *joint.room_weights),
@@ -233,7 +227,7 @@ def _row(joint: Joint) -> tuple[float, float, float, float, float, float, float,
 
 
 def _is_free(row: tuple[float, ...], w: float, p: float, v: float, a: float) -> bool:
-    """Whether a wanted action of a joint is its command: the quick and sufficient check of docs/limits.md."""
+    """Tell whether a wanted action of a joint is its command: the quick and sufficient check of docs/limits.md."""
     low, high, fastest, most, jerk, c0, c1, c2 = row
     speed = w - p
     acceleration = speed - v
@@ -248,7 +242,7 @@ def _is_free(row: tuple[float, ...], w: float, p: float, v: float, a: float) -> 
 
 
 def _box(joint: Joint) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Least and greatest command, velocity, acceleration and jerk between which `_is_free` holds in any case.
+    """Return least and greatest command, velocity, acceleration and jerk between which `_is_free` holds in any case.
 
     That is, for one u up to the largest speed: ``|v| <= u - c0 a_max^2`` bounds the peak by u, and ``low + Q(u) <= w <=
     high - Q(u)`` leaves the room that such a peak needs at most. A large u allows speed, a small one lets the joint

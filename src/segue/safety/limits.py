@@ -1,4 +1,4 @@
-"""What every joint of a robot may do: position, velocity, acceleration and jerk, in SI units.
+"""Limits of every joint of a robot: position, velocity, acceleration and jerk, in SI units.
 
     limits = JointLimits.uniform(names, low, high, unit="rad", velocity=2.0, acceleration=10.0, jerk=200.0)
 
@@ -31,8 +31,8 @@ class JointLimits:
     """Limits of a robot's commands, one value per action dimension.
 
     Attributes:
-        names: Of the dimensions, as in the robot's specification and in its order.
-        units: Of a command: "rad", "deg", "m", or "1" for one without a unit (a gripper opening, a normalised command).
+        names: Names of the dimensions, as in the robot's specification and in its order.
+        units: Unit of a command: "rad", "deg", "m", or "1" for none, as of a gripper opening or a normalised command.
         low: Lowest command [unit]; of a binary dimension, the lower one of its two values.
         high: Highest command [unit]; of a binary dimension, the higher one of its two values.
         velocity: Largest speed [unit/s].
@@ -79,44 +79,20 @@ class JointLimits:
 
     @classmethod
     def uniform(
-        cls,
-        names: Sequence[str],
-        low: Sequence[float],
-        high: Sequence[float],
-        *,
-        unit: Unit,
-        velocity: float,
-        acceleration: float,
-        jerk: float,
-        kinds: Dimensions = LINEAR,
-    ) -> "JointLimits":
-        """Ranges per joint, as a robot's specification has them, and everything else the same for all joints.
+        cls, names: Sequence[str], low: Sequence[float], high: Sequence[float], *, unit: Unit,
+        velocity: float, acceleration: float, jerk: float, kinds: Dimensions = LINEAR,
+    ) -> "JointLimits":  # fmt: skip
+        """Take ranges per joint, as a robot's specification has them, and everything else the same for all joints.
 
-        Args:
-            names: Of the dimensions.
-            low: Shape (action,): a sequence or an array.
-            high: Shape (action,).
-            unit: See `units`.
-            velocity: [unit/s]
-            acceleration: [unit/s^2]
-            jerk: [unit/s^3]
-            kinds: See `kinds`.
+        ``low`` and ``high`` are sequences or arrays of shape (action,); units are those of the class.
         """
-        n = len(names)
-        return cls(
-            names=tuple(names),
-            units=(unit,) * n,
-            low=tuple(float(value) for value in low),
-            high=tuple(float(value) for value in high),
-            velocity=(float(velocity),) * n,
-            acceleration=(float(acceleration),) * n,
-            jerk=(float(jerk),) * n,
-            kinds=kinds,
-        )
+        n, lows, highs = len(names), tuple(map(float, low)), tuple(map(float, high))
+        v, a, j = ((float(most),) * n for most in (velocity, acceleration, jerk))
+        return cls(tuple(names), (unit,) * n, lows, highs, v, a, j, kinds)
 
     @property
     def declared(self) -> Dimensions:
-        """What each dimension is, with its unit where that is one."""
+        """Kinds of the dimensions with the units of the limits, where there is one; an angle has none."""
         pairs = zip(self.kinds.each(len(self.names)), self.units, strict=True)
         return Dimensions(
             tuple(kind if unit == "1" or kind.name == "angle" else replace(kind, unit=unit) for kind, unit in pairs)
@@ -173,8 +149,7 @@ class JointLimits:
         if unit not in _PLAUSIBLE:
             return
         meant, largest, fastest = _PLAUSIBLE[unit]
-        widest = max(-self.low[joint], self.high[joint])
-        velocity = self.velocity[joint]
+        widest, velocity = max(-self.low[joint], self.high[joint]), self.velocity[joint]
         if isfinite(widest) and widest > largest:
             raise SpecError(
                 f"joint {name!r} reaches {widest:g} {unit}",

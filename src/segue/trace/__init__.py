@@ -1,1 +1,1 @@
-"""What happened in a run: recorded, read again, replayed, measured, and told in words. NumPy only."""
+"""Traces of runs: recorded, read again, replayed, measured, and told in words. NumPy only."""

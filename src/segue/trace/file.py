@@ -1,4 +1,4 @@
-"""What a run leaves behind: every tick and every chunk, in a folder that survives the process and that NumPy reads.
+"""Traces: every tick and every chunk of a run, in a folder that survives the process and that NumPy reads.
 
     header.json    what was run; sizes of a record; names of events and outcomes, by code
     ticks.npy      | tick | tick | tick | ... room ... |    records of `segue.trace.records`
@@ -42,24 +42,23 @@ from segue.trace.sink import Sink
 HEADER, TICKS, CHUNKS, DROPPED = "header.json", "ticks.npy", "chunks.npy", "dropped.npy"
 _BEGINS, _BEGAN = b'{"schema": "segue/trace/', b"SegueTr"  # header.json; the one file of earlier versions
 _WORD: Final = 0xFFFFFFFF
-_LARGEST: Final = 2**34
-"""Bytes of a file that is read whole: days."""
+_LARGEST: Final = 2**34  # bytes of a file that is read whole: days
 
 
 def plan_header(plan: Plan) -> dict[str, Any]:
-    """What a plan was made of, for the header's ``plan``: `segue replay` makes the same one again."""
+    """Describe a plan for the header's ``plan``, so that `segue replay` makes the same one again."""
     sizes = {name: getattr(plan, name) for name in ("horizon", "action", "execution_horizon")}
     delay = {name: getattr(plan.delay, name) for name in ("initial", "window", "quantile")}
     return sizes | {"handover": plan.handover.value, "trigger": str(plan.trigger), "delay": delay}
 
 
 def checked(count: int) -> int:
-    """A counter beside its complement, so that a damaged one is noticed. Stored in one piece."""
+    """Put a counter beside its complement, so that a damaged one is noticed; both are stored in one piece."""
     return count | (~count & _WORD) << 32
 
 
 class _Table:
-    """Records of one kind, which are stored one after the other into a new file; what does not fit is counted."""
+    """Stores records of one kind one after the other into a new file, and counts those that do not fit."""
 
     def __init__(
         self, file: Path, room: int, kind: np.dtype, head: struct.Struct, seed: int, dropped: NDArray[np.uint64]
@@ -119,7 +118,7 @@ class TraceWriter(Sink):
 
     Args:
         path: The folder; it must not exist yet.
-        header: What was run, JSON. Reports and replay read ``robot`` (`segue.trace.measures.robot_header`),
+        header: Description of the run, JSON. Reports and replay read ``robot`` (`segue.trace.measures.robot_header`),
             ``plan`` (`plan_header`), ``ladder`` and ``causes`` (names, by code), and show everything else.
         action: Action dimensions.
         observation: Observation dimensions.
@@ -135,18 +134,9 @@ class TraceWriter(Sink):
     """
 
     def __init__(
-        self,
-        path: Path | str,
-        header: Mapping[str, Any],
-        *,
-        action: int,
-        observation: int,
-        horizon: int,
-        pose: int = 0,
-        cameras: int = 0,
-        ticks: int = 360_000,
-        chunks: int = 36_000,
-    ) -> None:
+        self, path: Path | str, header: Mapping[str, Any], *, action: int, observation: int, horizon: int,
+        pose: int = 0, cameras: int = 0, ticks: int = 360_000, chunks: int = 36_000,
+    ) -> None:  # fmt: skip
         self.path = Path(path)
         sizes = {"action": action, "observation": observation, "pose": pose, "horizon": horizon}
         sizes |= {"cameras": cameras} if cameras else {}
@@ -199,7 +189,7 @@ class Trace:
     """A trace that was read.
 
     Attributes:
-        header: What was run.
+        header: Description of the run.
         ticks: One record per tick, fields as in `segue.trace.records`.
         chunks: One record per answered request, fields likewise.
         dropped: Ticks and chunks that there was no room for.
@@ -212,7 +202,7 @@ class Trace:
 
 
 def is_trace(path: Path) -> bool:
-    """Whether a folder is a trace, or a file one of an earlier version, which `read` names."""
+    """Tell whether a folder is a trace, or a file one of an earlier version, which `read` names."""
     return _begins(path / HEADER, _BEGINS) or _begins(path, _BEGAN)
 
 
@@ -253,7 +243,7 @@ def read(path: Path | str) -> Trace:
 
 
 def _whole(file: Path, kind: np.dtype, seed: int) -> NDArray[np.void]:
-    """A copy of the records that were finished, after a look at their checksums."""
+    """Copy the records that were finished, and compare their checksums."""
     mapped = _records(file, kind)
     finished = mapped[: np.count_nonzero(mapped["crc"])]  # counted first: more may come while they are copied
     rows = np.array(finished.view(np.uint8)).reshape(-1, kind.itemsize)  # with what is between the fields
@@ -265,15 +255,20 @@ def _whole(file: Path, kind: np.dtype, seed: int) -> NDArray[np.void]:
 
 
 def _records(file: Path, kind: np.dtype) -> NDArray[Any]:
-    """A .npy file that has these records and nothing else, mapped."""
+    """Map a .npy file that has these records and nothing else."""
     size = foreign.regular(file, largest=_LARGEST)
     try:
-        mapped = np.lib.format.open_memmap(file, mode="r")
-        if mapped.dtype != kind or mapped.ndim != 1 or mapped.offset + mapped.nbytes != size:
-            raise ValueError(f"{mapped.shape} of {mapped.dtype} in {size} bytes")
+        with file.open("rb") as content:
+            if np.lib.format.read_magic(content) != (1, 0):
+                raise ValueError("of another version")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+            begins = content.tell()
+        # Compared before it is mapped: sizes that nobody can have overflow there
+        if dtype != kind or len(shape) != 1 or begins + shape[0] * kind.itemsize != size:
+            raise ValueError(f"{shape} of {dtype} in {size} bytes")
+        return np.memmap(file, kind, "r", begins, shape)
     except Exception as error:  # NumPy's parser raises its own, too
         raise _damaged(file, f"other records than header.json says ({str(error)[:200]})") from error
-    return mapped
 
 
 def _damaged(file: Path, got: str) -> DataError:

@@ -1,6 +1,6 @@
-"""A run that was recorded, in the measures of an evaluation: one episode per epoch of its trace.
+"""The measures of an evaluation of a run that was recorded: one episode per epoch of its trace.
 
-What a trace does not say by itself follows from its ticks. A chunk starts where its first executed action puts it
+Some of them follow from the ticks alone. A chunk starts where its first executed action puts it
 (``step - index``), and the delay of an answer is the number of actions executed from its request to its arrival,
 whatever the clock said meanwhile.
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.dimensions import Dimensions
-from segue.core.metrics import METRICS, EpisodeRecord, episode_metrics
+from segue.core.metrics import EpisodeRecord
 from segue.core.robot import Outcome, RobotSpec
 from segue.core.seams import Seam
 from segue.core.smoothness import NEVER_MOVES, Array, Real, scale_of_motion
@@ -27,36 +27,29 @@ from segue.trace.records import DELIVERIES, EVENTS
 
 OF_THE_TASK = ("success", "score", "completion_time")
 """Measures that only a simulator can say."""
+_LIMITS = ("action_low", "action_high")
 TAKEN, SWITCHED = DELIVERIES.index(Delivery.TAKEN), EVENTS.index(Event.SWITCHED)
 
 
 def robot_header(spec: RobotSpec, scale: Real | None = None, cruise_speed: float | None = None) -> dict[str, Any]:
-    """What a robot is, for a trace header's ``robot``.
+    """Describe a robot for a trace header's ``robot``.
 
     Args:
         spec: The robot.
         scale: Shape (action,): standard deviation of the demonstrations' actions, robot units; None: not known.
         cruise_speed: Median measured speed of the demonstrations [pose unit / s]; None: not known.
     """
-    return {
-        "name": spec.name,
-        "dt": spec.dt,
-        "observation_names": list(spec.observation_names),
-        "action_names": list(spec.action_names),
-        "action_low": np.asarray(spec.action_low, float).tolist(),
-        "action_high": np.asarray(spec.action_high, float).tolist(),
-        "command": spec.command,
-        "action_kinds": list(spec.action_kinds.words),
-        "observation_kinds": list(spec.observation_kinds.words),
-        "pose_names": list(spec.pose_names),
-        "pose_kinds": list(spec.pose_kinds.words),
+    said = {name: value.words if isinstance(value, Dimensions) else value for name, value in vars(spec).items()}
+    said |= {name: np.asarray(said[name], float).tolist() for name in _LIMITS}
+    del said["cameras"]  # a trace has no pictures
+    return said | {
         "scale": None if scale is None else np.asarray(scale, float).tolist(),
         "cruise_speed": None if cruise_speed is None or not np.isfinite(cruise_speed) else float(cruise_speed),
     }
 
 
 def robot_spec(trace: Trace) -> RobotSpec:
-    """The robot of a trace, at the rate of the run: measures per second are those of the time that has passed.
+    """Read the robot of a trace, at the rate of the run: measures per second are those of the time that has passed.
 
     Raises:
         DataError: The header does not say.
@@ -65,19 +58,15 @@ def robot_spec(trace: Trace) -> RobotSpec:
     actions = trace.ticks["action"].shape[1]
     try:
         assert isinstance(robot, Mapping)
-        spec = RobotSpec(
-            name=str(robot["name"]),
-            dt=1 / float(trace.header["rate"]) if "rate" in trace.header else float(robot["dt"]),
-            observation_names=tuple(map(str, robot["observation_names"])),
-            action_names=tuple(map(str, robot["action_names"])),
-            action_low=np.asarray(robot["action_low"], np.float32),
-            action_high=np.asarray(robot["action_high"], np.float32),
-            command=robot["command"],
-            pose_names=tuple(map(str, robot["pose_names"])),
-            action_kinds=Dimensions.of(*robot.get("action_kinds", ())),
-            observation_kinds=Dimensions.of(*robot.get("observation_kinds", ())),
-            pose_kinds=Dimensions.of(*robot.get("pose_kinds", ())),
-        )
+        limits = np.array([robot[name] for name in _LIMITS], float)
+        if not np.all(np.abs(limits) <= np.finfo(np.float32).max):  # also refuses NaN
+            raise ValueError("limits that are no finite numbers of 32 bits")
+        said: dict[str, Any] = dict(zip(_LIMITS, limits.astype(np.float32), strict=True))
+        for each in ("observation", "action", "pose"):
+            said[f"{each}_names"] = tuple(map(str, robot[f"{each}_names"]))
+            said[f"{each}_kinds"] = Dimensions.of(*robot.get(f"{each}_kinds", ()))
+        dt = 1 / float(trace.header["rate"]) if "rate" in trace.header else float(robot["dt"])
+        spec = RobotSpec(str(robot["name"]), dt, command=robot["command"], **said)
         if len(spec.action_names) != actions:
             raise ValueError(f"{len(spec.action_names)} names for {actions} actions")
         if robot.get("scale") is not None and np.asarray(robot["scale"], float).shape != spec.action_low.shape:
@@ -93,16 +82,16 @@ def robot_spec(trace: Trace) -> RobotSpec:
 
 
 def latencies(trace: Trace) -> Array:
-    """Seconds from asking to the answer, without the first inference, which warms up. Shape (answers,)."""
+    """Return the seconds from asking to the answer, without the first inference, which warms up. Shape (answers,)."""
     answered = trace.chunks[trace.chunks["outcome"] != DELIVERIES.index(None)]
     return answered["seconds"][answered["number"] > 1].astype(np.float64)
 
 
 def delays(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Actions executed between request and arrival of each chunk, and the delay that it was planned for [steps].
+    """Count the actions executed between request and arrival of chunks, and return their planned delays, too [steps].
 
-    Of chunks that were asked for while one was executed, and were taken or came too late; not of those that were
-    refused, given up or from before a reset. Two arrays of shape (chunks,).
+    That is, of chunks that were asked for while one was executed, and were taken or came too late; not of those that
+    were refused, given up or from before a reset. Two arrays of shape (chunks,).
     """
     executed, planned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for ticks, chunks in epochs(trace):
@@ -115,7 +104,7 @@ def delays(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def epochs(trace: Trace) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
-    """Ticks and chunks of each episode that executed at least one action."""
+    """Yield ticks and chunks of each episode that executed at least one action."""
     for epoch in np.unique(trace.ticks["epoch"]):
         ticks = trace.ticks[trace.ticks["epoch"] == epoch]
         if np.any(ticks["index"] >= 0):
@@ -123,7 +112,7 @@ def epochs(trace: Trace) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
 
 
 def commands_of(ticks: NDArray[np.void], spec: RobotSpec) -> Array:
-    """What was executed in every tick. Shape (ticks, action), robot units.
+    """Return what was executed in every tick. Shape (ticks, action), robot units.
 
     A tick in which nothing was sent holds: position targets stay, displacements are none, a gripper stays as
     commanded. Before the first action of a chunk it counts as that command, as in `segue.lab.rollout`: how far
@@ -139,7 +128,7 @@ def commands_of(ticks: NDArray[np.void], spec: RobotSpec) -> Array:
 
 
 def seams_of(ticks: NDArray[np.void], chunks: NDArray[np.void]) -> list[Seam]:
-    """Where chunks took over from one another; steps count the ticks of the episode.
+    """Find where chunks took over from one another; steps count the ticks of the episode.
 
     Old and new plan are lined up where the robot is, as in `segue.lab.rollout`.
     """
@@ -157,7 +146,7 @@ def seams_of(ticks: NDArray[np.void], chunks: NDArray[np.void]) -> list[Seam]:
 
 
 def _poses(ticks: NDArray[np.void], spec: RobotSpec) -> Array | None:
-    """Measured pose in every tick, of its own or out of the observations. Shape (ticks, pose), None: not measured."""
+    """Return the measured pose in every tick, also out of the observations. Shape (ticks, pose), None: not measured."""
     names = [name.split(" [")[0] for name in spec.pose_names]  # without the unit
     if ticks["pose"].shape[1]:
         poses = ticks["pose"]
@@ -173,7 +162,7 @@ def _poses(ticks: NDArray[np.void], spec: RobotSpec) -> Array | None:
 
 
 def scale_of(trace: Trace, commands: Sequence[Array]) -> tuple[Array, bool]:
-    """Units of the actions, shape (action,), and whether they are the demonstrations'."""
+    """Return the units of the actions, shape (action,), and whether they are the demonstrations'."""
     stated = trace.header.get("robot", {}).get("scale")
     if stated is not None:
         return np.asarray(stated, np.float64), True
@@ -185,7 +174,7 @@ def scale_of(trace: Trace, commands: Sequence[Array]) -> tuple[Array, bool]:
 
 
 def episode_records(trace: Trace) -> list[EpisodeRecord]:
-    """One record per epoch with actions, for `segue.core.metrics.episode_metrics`.
+    """Make one record per epoch with actions, for `segue.core.metrics.episode_metrics`.
 
     A pose is measured before its tick's command, so that the last command, after which nothing was measured, is left
     out. Whether the task was solved a trace does not say: the outcome is no success.
@@ -216,9 +205,3 @@ def episode_records(trace: Trace) -> list[EpisodeRecord]:
             )
         )
     return records
-
-
-def trace_metrics(trace: Trace) -> list[dict[str, float]]:
-    """The measures of `METRICS` that need no task, for each episode of a trace."""
-    kept = [name for name in METRICS if name not in OF_THE_TASK]
-    return [{name: values[name] for name in kept} for values in map(episode_metrics, episode_records(trace))]

@@ -21,7 +21,7 @@ NAMES: Final = {
     "events": [event.value for event in EVENTS],
     "outcomes": ["given up" if outcome is None else outcome.value for outcome in DELIVERIES],
 }
-"""What header.json says of the codes."""
+"""The entries of header.json about codes."""
 _EVENT_CODES: Final = {event: code for code, event in enumerate(EVENTS)}
 _DELIVERY_CODES: Final = {outcome: code for code, outcome in enumerate(DELIVERIES)}
 _TICK_FIELDS: Final = (
@@ -43,7 +43,7 @@ class TickRecord(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         slot: Place in the schedule; slots that were skipped leave a gap.
-        tick: What the plan said.
+        tick: The plan's tick.
         epoch: The plan's.
         time: Monotonic clock when the command was sent [s].
         lateness: How much later than scheduled the tick began [s].
@@ -74,7 +74,7 @@ class TickRecord(msgspec.Struct, frozen=True, eq=False):
     ages: NDArray[np.floating] | None = None
 
     def row(self) -> Row:
-        """What is packed as `TICK`, and the arrays behind it; -1 for None."""
+        """Return the numbers that are packed as `TICK`, -1 for None, and the arrays behind them."""
         tick = self.tick
         numbers = (
             0, -1 if tick.chunk is None else tick.chunk, -1 if tick.index is None else tick.index,
@@ -89,13 +89,13 @@ class ChunkRecord(msgspec.Struct, frozen=True, eq=False):
     """An answer to a request, or that it was given up.
 
     Attributes:
-        request: What was asked.
-        outcome: What the plan said to it; None: given up, there is no answer.
+        request: The request.
+        outcome: Fate of the chunk; None: given up, there is no answer.
         actions: Shape (horizon, action), as delivered; None without an answer.
         arrived: The plan's step at the delivery.
         after_request: Whether the plan had already been asked for a request in that step.
-        seconds: From asking to the answer [s].
-        surprise: Of the robot at the request, see `segue.links.link.Answer`.
+        seconds: Time from asking to the answer [s].
+        surprise: Surprise of the robot at the request, see `segue.links.link.Answer`.
     """
 
     request: Request
@@ -107,7 +107,7 @@ class ChunkRecord(msgspec.Struct, frozen=True, eq=False):
     surprise: float = nan
 
     def row(self) -> Row:
-        """What is packed as `CHUNK`, and the array behind it."""
+        """Return the numbers that are packed as `CHUNK`, and the array behind them."""
         request = self.request
         numbers = (
             0, request.continuation.delay, request.number, request.epoch, request.step, self.arrived, self.seconds,
@@ -119,10 +119,9 @@ class ChunkRecord(msgspec.Struct, frozen=True, eq=False):
 def record_types(
     *, action: int, observation: int, pose: int, horizon: int, cameras: int = 0
 ) -> tuple[np.dtype, np.dtype]:
-    """Of ticks and of chunks; -1 and NaN where there is nothing to say. Without cameras there is no field for them.
+    """Return the types of the records of ticks and of chunks; raises `ValueError` for sizes that there cannot be.
 
-    Raises:
-        ValueError: Sizes of which there are no records.
+    -1 and NaN stand where there is nothing to say. Without cameras there is no field for them.
     """
     tick: Any = (("pose", "<f8", (pose,)), ("action", "<f8", (action,)), ("observation", "<f4", (observation,)))
     tick += (("ages", "<f4", (cameras,)),) if cameras else ()

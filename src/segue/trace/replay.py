@@ -25,13 +25,7 @@ from segue.trace.records import DELIVERIES, EVENTS
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the plan and the trace part.
-
-    Attributes:
-        place: Epoch and step.
-        recorded: What the trace says.
-        replayed: What the plan says.
-    """
+    """Names the epoch and step in which plan and trace first differ, and what each of them says."""
 
     place: str
     recorded: str
@@ -40,14 +34,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """What was driven again.
-
-    Attributes:
-        ticks: Ticks that agree.
-        requests: Requests that agree.
-        deliveries: Deliveries that agree.
-        difference: The first thing that does not, or None.
-    """
+    """Counts the ticks, requests and deliveries that agree, up to the first difference, or None."""
 
     ticks: int
     requests: int
@@ -60,21 +47,12 @@ class _Parted(Exception):  # noqa: N818  # it carries a finding, not an error
 
 
 def plan_of(header: Mapping[str, Any]) -> Plan:
-    """A fresh plan as the header's ``plan`` describes it (`segue.trace.file.plan_header`).
-
-    Raises:
-        DataError: The header describes none.
-    """
+    """Make a plan as the header's ``plan`` describes it (`plan_header`); raises `DataError` where it does not."""
     try:
         plan = header["plan"]
-        return Plan(
-            int(plan["horizon"]),
-            int(plan["action"]),
-            int(plan["execution_horizon"]),
-            WindowQuantile(**plan["delay"]),
-            Handover(plan["handover"]),
-            trigger(plan["trigger"]),
-        )
+        sizes = (int(plan[name]) for name in ("horizon", "action", "execution_horizon"))
+        delay, handover = WindowQuantile(**plan["delay"]), Handover(plan["handover"])
+        return Plan(*sizes, delay=delay, handover=handover, trigger=trigger(plan["trigger"]))
     except (KeyError, TypeError, ValueError, SpecError, TimingError) as error:
         raise DataError(
             got=f"a trace whose header describes no plan ({error!r})",
@@ -143,7 +121,7 @@ class _Driver:
 
 
 def _number(recorded: Any) -> int | None:
-    """A number that there may be none of, such as of a request."""
+    """Read a number, such as a request's, where below 0 means none."""
     return None if recorded < 0 else int(recorded)
 
 

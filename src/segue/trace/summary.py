@@ -1,4 +1,4 @@
-"""How punctual a recorded run was, what it starved of, and where its safety ladder stood."""
+"""A summary of a recorded run: its punctuality, gaps in its actions, and the states of its safety ladder."""
 
 import math
 from collections import Counter
@@ -14,20 +14,12 @@ from segue.trace.file import Trace
 from segue.trace.measures import delays, latencies, robot_spec
 from segue.trace.records import DELIVERIES, EVENTS
 
-STOOD = EVENTS.index(Event.STOOD)
-"""There was an action; it is the ladder that says why it was not followed."""
+STOOD = EVENTS.index(Event.STOOD)  # there was an action; the ladder says why it was not followed
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A change of the safety ladder's state.
-
-    Attributes:
-        time: Since the first tick [s].
-        before: State.
-        after: State.
-        cause: Why; empty when the trace does not say.
-    """
+    """A change of the safety ladder's state, at a time since the first tick [s]; no cause where the trace has none."""
 
     time: float
     before: str
@@ -37,12 +29,12 @@ class Rung:
 
 @dataclass(frozen=True, eq=False)
 class RunSummary:
-    """What the ticks and chunks of a trace come to.
+    """Sums up the ticks and chunks of a trace.
 
     Attributes:
         ticks: Control ticks.
         episodes: Epochs.
-        seconds: From the first tick to the end of the last.
+        seconds: Time from the first tick to the end of the last.
         rate: Ticks per second within episodes; NaN below two ticks [Hz].
         missed: Slots of the schedule without a tick.
         dropped: Ticks and chunks that the trace had no room for.
@@ -54,10 +46,10 @@ class RunSummary:
         ladder: Shape (ticks,), codes into ``states``.
         states: Names of the ladder's states.
         rungs: Changes of state.
-        outcomes: What became of the chunks, by name.
+        outcomes: Chunks by their fate.
         delays: Executed actions from request to arrival, per chunk [steps].
-        planned: What the chunks of ``delays`` were planned for [steps].
-        latencies: From asking to the answer, per chunk after the first [s].
+        planned: Delays that the chunks of ``delays`` were planned for [steps].
+        latencies: Times from asking to the answer, per chunk after the first [s].
         compared: Requests whose robot could be compared with what was predicted of it.
         doubted: Those of them that found it farther from its prediction than usual.
         ages: How old the pictures were that were seen, of all cameras [s].
@@ -86,11 +78,12 @@ class RunSummary:
     ages: Array
 
     def rows(self) -> list[tuple[str, str]]:
-        """Label and value of everything that fits in a line, for a table."""
+        """Return label and value of everything that fits in a line, for a table."""
         longest = max(self.starvations, default=0)
         shares = [
             (name, float(np.sum(self.ladder == code)) / max(self.ticks, 1)) for code, name in enumerate(self.states)
         ]
+        full = any(self.dropped)
         stood = ", ".join(f"{name} {share:.1%}" for name, share in shares if share > 0)
         return [
             ("ticks", f"{self.ticks:,} in {self.seconds:.1f} s, {_count(self.episodes, 'episode')}"),
@@ -110,9 +103,10 @@ class RunSummary:
             ("as planned", self.as_planned or "–"),
             ("prediction", self._prediction()),
             *([("age of pictures", quantiles(self.ages))] if len(self.ages) else []),
-            ("not recorded", f"{self.dropped[0]:,} ticks, {self.dropped[1]:,} chunks: the trace was full")
-            if any(self.dropped)
-            else ("not recorded", "nothing"),
+            (
+                "not recorded",
+                "{:,} ticks, {:,} chunks: the trace was full".format(*self.dropped) if full else "nothing",
+            ),
         ]
 
     @property
@@ -125,7 +119,6 @@ class RunSummary:
         return f"inference is {how} planned: delay {first} planned, {middle:g} median, {most} max"
 
     def _prediction(self) -> str:
-        """How often the robot did what was predicted of it."""
         if not self.compared:
             return "–"
         return (
@@ -139,7 +132,7 @@ def _count(number: int, of: str) -> str:
 
 
 def quantiles(seconds: Array) -> str:
-    """Median, 99th percentile and largest, in milliseconds."""
+    """Write median, 99th percentile and largest in milliseconds."""
     if len(seconds) == 0:
         return "–"
     values = 1e3 * np.quantile(seconds, (0.5, 0.99, 1.0))
@@ -153,11 +146,7 @@ def _steps(delays: NDArray[np.int64]) -> str:
 
 
 def summarise_run(trace: Trace) -> RunSummary:
-    """Summary of a trace.
-
-    Raises:
-        DataError: The header does not name the robot.
-    """
+    """Sum up a trace; raises `DataError` where its header does not name the robot."""
     ticks, dt = trace.ticks, robot_spec(trace).dt
     time = ticks["time"] - ticks["time"][0] if len(ticks) else np.zeros(0)
     states, causes = _names(trace, "ladder"), _names(trace, "causes")
@@ -171,7 +160,7 @@ def summarise_run(trace: Trace) -> RunSummary:
         episodes=len(np.unique(ticks["epoch"])),
         seconds=float(time[-1]) + dt if len(ticks) else 0.0,
         rate=_rate(ticks),
-        missed=int(ticks["slot"][-1] - ticks["slot"][0]) + 1 - len(ticks) if len(ticks) else 0,
+        missed=int(ticks["slot"][-1]) - int(ticks["slot"][0]) + 1 - len(ticks) if len(ticks) else 0,
         dropped=trace.dropped,
         lateness=ticks["lateness"].astype(np.float64),
         time=time,
@@ -198,20 +187,20 @@ def _ages(ticks: NDArray[np.void]) -> Array:
 
 
 def _names(trace: Trace, what: str) -> tuple[str, ...]:
-    """Names of codes, as the header has them."""
+    """Read the names of codes from the header."""
     names = trace.header.get(what)
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _rate(ticks: NDArray[np.void]) -> float:
-    """Ticks per second, without the time between episodes [Hz]."""
+    """Count ticks per second, without the time between episodes [Hz]."""
     same = np.diff(ticks["epoch"]) == 0
     seconds = float(np.diff(ticks["time"])[same].sum())
     return float(np.sum(same)) / seconds if seconds > 0 else math.nan
 
 
 def _gaps(ticks: NDArray[np.void]) -> tuple[int, list[int]]:
-    """Ticks without an action before each episode's first one, and lengths of the gaps after it."""
+    """Count ticks without an action before each episode's first one, and measure the gaps after it."""
     waiting, gaps = 0, []
     for epoch in np.unique(ticks["epoch"]):
         held = (ticks["index"] < 0)[ticks["epoch"] == epoch] & (ticks["event"] != STOOD)[ticks["epoch"] == epoch]
