@@ -1,4 +1,4 @@
-"""What policies of every family are configured with."""
+"""The configuration that policies of every family have in common."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from segue.core.observation import Cameras
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
+from segue.policies.networks import Network, build_network
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,15 @@ class FamilyConfig:
     network: str = "mlp"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
     vision: Vision | None = None
+
+    def built(self, context: int, width: int = 1) -> Network:
+        """Build the network with fresh weights, from torch's global generator.
+
+        Args:
+            context: Numbers that an observation is encoded to.
+            width: Numbers that come out per action dimension.
+        """
+        horizon, action = self.spec.horizon, len(self.spec.action_names)
+        return build_network(
+            self.network, self.network_settings, horizon=horizon, action=action, context=context, output=action * width
+        )

@@ -16,11 +16,11 @@ from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.errors import SpecError, UnknownNameError
-from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec
 from segue.policies.config import FamilyConfig, Vision
 from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
-from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
+from segue.policies.latent import LatentPolicy, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.processor import NormalizedUnits, demonstrated_chunks, described
@@ -71,7 +71,7 @@ def config_for(
     *,
     horizon: int,
     relative: bool = False,
-    autoencoder: NamedCodec | None = None,
+    autoencoder: Codec | None = None,
     vision: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> FamilyConfig:
@@ -105,7 +105,7 @@ def config_for(
         ) from error
 
 
-def _check_autoencoder(autoencoder: NamedCodec, episodes: Episodes, horizon: int, relative: bool) -> None:
+def _check_autoencoder(autoencoder: Codec, episodes: Episodes, horizon: int, relative: bool) -> None:
     names = autoencoder.config.action_names
     if names != tuple(episodes.action_names):
         raise SpecError(
@@ -127,7 +127,7 @@ def _check_autoencoder(autoencoder: NamedCodec, episodes: Episodes, horizon: int
         )
 
 
-def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: NamedCodec | None = None) -> Policy:
+def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: Codec | None = None) -> Policy:
     """Policy with fresh weights (from torch's global generator), statistics fitted to all windows.
 
     Args:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.core.chunk import Array
 from segue.core.dimensions import Dimensions, Kind
-from segue.core.observation import Encoded, Observation, state_of
+from segue.core.observation import Encoded, state_of
 from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
@@ -26,13 +27,14 @@ from segue.policies.config import FamilyConfig, Vision
 from segue.policies.encoders import settled
 from segue.policies.encoders.pictures import Sight
 from segue.policies.normalizer import Normalizer
+from segue.policies.policy import PredictableUnits
 
 _RELATIVE = ("linear", "angle", "gripper")
 """Kinds of actions that are learned relative to a state."""
 
 
-class NormalizedUnits(nn.Module):
-    """Units of the policies in action space: one position per control step, `segue.policies.policy.Units`.
+class NormalizedUnits(nn.Module, PredictableUnits):
+    """Units of the policies in action space: one position per control step.
 
     Args:
         config: Of the policy.
@@ -78,50 +80,47 @@ class NormalizedUnits(nn.Module):
         return cls(config, *map(Normalizer.identity, sizes))
 
     @property
+    @override
     def device(self) -> torch.device:
-        """Where the statistics are, and the weights with them."""
         return self.action.mean.device
 
+    @override
     def encode(self, observation: Any) -> Tensor:
-        """Context of an inference, (batch, context): the normalised state, then what is made of the pictures.
-
-        Raises:
-            SpecError: What is observed, or encoded, has another size.
-        """
+        """Put the normalised state before the features of the pictures. Shape (batch, context)."""
         if isinstance(observation, Encoded):
             return self._context(observation.context)
         state = self.observation(self._observations.near(self._state(observation), self.observation.mean))
         return state if self.sight is None else torch.cat([state, self.sight(observation)], dim=1)
 
+    @override
     def state(self, context: Tensor) -> Tensor:
-        """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
         return self.observation.inverse(self._context(context)[:, : len(self._names)])
 
-    def augmented(self, observation: Observation[Tensor], generator: torch.Generator) -> Observation[Tensor]:
-        """What is trained on in place of an observation: its pictures cut out anywhere, see `Vision.crop`."""
+    @override
+    def augmented(self, observation: Any, generator: torch.Generator) -> Any:
         return observation if self.sight is None else self.sight.cut_anywhere(observation, generator)
 
+    @override
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
-        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
         state = self._state(observation)
         if self._actions.kinds:
             actions = self._actions.continuous(actions, anchors_of(self.action.mean, state, self.relative_to))
         return self.action(shifted(actions, state, self.relative_to, -1))
 
+    @override
     def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
-        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
         return self._actions.proper(shifted(self.action.inverse(chunk), self._state(observation), self.relative_to, 1))
 
     @property
+    @override
     def kinds(self) -> Dimensions:
-        """What each dimension of a chunk is, in policy units."""
         if not self._actions.kinds:
             return self._actions
         return self._actions.without_rotations().scaled(self.action.scale.tolist())
 
     @property
+    @override
     def context_kinds(self) -> Dimensions:
-        """What each number of a context is; features of pictures are plain numbers."""
         state = self._observations.without_rotations().scaled(self.observation.scale.tolist())
         return Dimensions((*state.kinds, *(Kind(),) * (self.context - len(state.kinds)))) if state.kinds else state
 

@@ -70,8 +70,8 @@ class Objective(Protocol):
 
     @property
     def own_chunks(self) -> int:
-        """Chunks of the policy itself that it wants at every observation (self-conditioning); 0 for none."""
-        ...
+        """Own chunks of the policy that it wants at every observation (self-conditioning); 0 unless it says more."""
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Draw noise, flow time and schedule for a batch."""

@@ -15,9 +15,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.strategies.flow import Field, Step, estimate
-from segue.strategies.hooks import Hooks, Prefix, no_weights
+from segue.strategies.hooks import Hooks, Prefix, Strategy, no_weights
 from segue.strategies.weights import Shape
 
 
@@ -62,7 +63,7 @@ def guidance_gain(t: float, clip: float) -> float:
 
 
 @dataclass(frozen=True)
-class RTC:
+class RTC(Strategy):
     """Guided sampling of a plain flow policy.
 
     Attributes:
@@ -78,8 +79,8 @@ class RTC:
     shape: Shape = "exponential"
     ramp_seconds: float | None = None
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Noise as source; the error to the previous chunk is added to the velocity."""
         ramp = None if self.ramp_seconds is None else round(self.ramp_seconds / prefix.dt)
         mask = prefix.weights(ramp, self.shape)[..., None]
 

@@ -19,7 +19,6 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from segue.core.spec import LARGEST, LONGEST_PERIOD, SHORTEST_PERIOD
 from segue.errors import CheckpointError, MissingExtraError, SegueError
-from segue.policies.policy import Module
 
 LARGEST_WEIGHTS: Final = 64 * 2**30
 """Bytes of a file of weights."""
@@ -29,7 +28,7 @@ _DEEPEST: Final = 32
 _SPARE: Final = 2
 """A module may have so many times the parameters of its weights while it is built: some are replaced."""
 
-Made = TypeVar("Made", bound=Module)
+Made = TypeVar("Made", bound=nn.Module)
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.core import foreign
 from segue.errors import CheckpointError
 from segue.policies.families import blank, description
-from segue.policies.policy import Module, Policy
+from segue.policies.policy import Policy
 from segue.training.bounded import LARGEST_WEIGHTS, built, check_described, refusing
 
 FORMAT = "segue/policy/2"
@@ -67,7 +67,7 @@ def save(run: Path, update: int, policy: Policy, info: Mapping[str, Any], resume
     return write(run, update, policy, content, resume)
 
 
-def write(run: Path, update: int, module: Module, content: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
+def write(run: Path, update: int, module: nn.Module, content: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
     """Write a checkpoint and point ``last`` to it.
 
     Whenever the process is killed, ``last`` is a whole checkpoint: the new one or the one before.

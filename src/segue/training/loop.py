@@ -13,7 +13,7 @@ from torch import Tensor
 from segue.core.observation import Observation
 from segue.data.episodes import Episodes
 from segue.policies.families import description
-from segue.policies.policy import Policy, SeeingUnits
+from segue.policies.policy import Policy
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
 from segue.training.config import TrainingConfig
@@ -33,7 +33,7 @@ def policy_loss(
         noise: Standard deviation of the noise on the context.
         generator: Of cut and noise.
     """
-    if isinstance(observation, Observation) and isinstance(policy.units, SeeingUnits):
+    if isinstance(observation, Observation):
         observation = policy.units.augmented(observation, generator)
     context = policy.units.encode(observation)
     disturbance = torch.randn(context.shape, generator=generator).to(context.device)

@@ -22,9 +22,10 @@ from segue.integrations.lerobot.batches import demonstrated_in, seen_in, with_ow
 from segue.integrations.lerobot.leftover import continued
 from segue.integrations.lerobot.noise import GivenNoise, NoiseShape
 from segue.methods.methods import LATENT, Method, method, objective
+from segue.policies.autoencoder.autoencoder import Codec
 from segue.policies.families import family_of
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
-from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
+from segue.policies.latent import LatentPolicy, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.processor import NormalizedUnits
@@ -108,7 +109,7 @@ def flow_policy(
     choices: Choices,
     observation_names: Sequence[str],
     action_names: Sequence[str],
-    autoencoder: NamedCodec | None = None,
+    autoencoder: Codec | None = None,
     latents: Normalizer | None = None,
 ) -> Policy:
     """The policy with fresh weights, from torch's global generator.
@@ -142,7 +143,7 @@ def flow_policy(
     return policy if autoencoder is None else LatentPolicy(policy, autoencoder)
 
 
-def _check_autoencoder(autoencoder: NamedCodec, action: int, horizon: int) -> None:
+def _check_autoencoder(autoencoder: Codec, action: int, horizon: int) -> None:
     found = len(autoencoder.config.action_names)
     if found != action or horizon % autoencoder.stride:
         raise SpecError(

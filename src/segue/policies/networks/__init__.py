@@ -3,41 +3,16 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import Any
 
 from segue.errors import SpecError, UnknownNameError
-from segue.policies.networks.features import Sizes, count_parameters
-from segue.policies.networks.mixer import Mixer, MixerConfig
-from segue.policies.networks.mlp import MLP, MLPConfig
-from segue.policies.networks.transformer import Transformer, TransformerConfig
-from segue.policies.networks.unet import UNet, UNetConfig
+from segue.policies.networks.features import Network, Sizes, count_parameters
+from segue.policies.networks.mixer import MixerConfig
+from segue.policies.networks.mlp import MLPConfig
+from segue.policies.networks.transformer import TransformerConfig
+from segue.policies.networks.unet import UNetConfig
 
 __all__ = ["NETWORKS", "Network", "NetworkConfig", "Sizes", "build_network", "count_parameters", "network_config"]
-
-
-class Network(Protocol):
-    """What a policy asks of a network.
-
-    The weights enter in two ways: through the flow time of each position, ``tau = t + w (1 - t)``, and by themselves
-    through a projection without bias, ``weights_input``, that starts at zero. So with w = 0 a network is exactly the
-    plain flow-matching network, and a plain checkpoint can go on to train with schedules.
-    """
-
-    def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """What the policy has it estimate: velocity, action, noise. Shape (batch, horizon, output).
-
-        Args:
-            x: Flow state, normalised, shape (batch, horizon, action).
-            t: Flow time, 0 noise, 1 action, shape (batch,).
-            w: Weights per position, 1 committed, 0 free, shape (batch, horizon).
-            context: Encoded observation, shape (batch, context).
-
-        Raises:
-            SpecError: The shapes are not those that the network was built for.
-        """
-        ...
 
 
 NetworkConfig = MLPConfig | MixerConfig | UNetConfig | TransformerConfig
@@ -89,7 +64,7 @@ def build_network(
     action: int,
     context: int,
     output: int | None = None,
-) -> MLP | Mixer | UNet | Transformer:
+) -> Network:
     """Network with fresh parameters, drawn from torch's global generator (seed it first to repeat them).
 
     Args:

@@ -1,6 +1,7 @@
-"""What all networks share: their sizes, the time of a position, zero-initialised inputs."""
+"""The parts that all networks share: their base, their sizes, the time of a position, zero-initialised inputs."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,32 @@ class Sizes:
                 expected=", ".join(str(expected[i]) for i in wrong),
                 change="give the network inputs of one batch, or build it with the sizes of the data",
             )
+
+
+class Network(nn.Module, ABC):
+    """Estimates what a policy asks for at every position, from flow state, time, weights and context.
+
+    The weights enter in two ways: through the flow time of each position, ``tau = t + w (1 - t)``, and by themselves
+    through a projection without bias, ``weights_input``, that starts at zero. So with w = 0 a network is exactly the
+    plain flow-matching network, and a plain checkpoint can go on to train with schedules.
+    """
+
+    sizes: Sizes
+    weights_input: nn.Linear | nn.Conv1d
+
+    @abstractmethod
+    def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
+        """Estimate velocity, action or noise, as the policy has it. Shape (batch, horizon, output).
+
+        Args:
+            x: Flow state, normalised, shape (batch, horizon, action).
+            t: Flow time, 0 noise, 1 action, shape (batch,).
+            w: Weights per position, 1 committed, 0 free, shape (batch, horizon).
+            context: Encoded observation, shape (batch, context).
+
+        Raises:
+            SpecError: The shapes are not those that the network was built for.
+        """
 
 
 def position_time(t: Tensor, w: Tensor) -> Tensor:
