@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Remembering, hold_last, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
@@ -24,10 +24,7 @@ class BatchChunkPolicy(Protocol):
     """A chunk policy that serves many robots in one call."""
 
     def next_chunks(
-        self,
-        observations: Any,
-        continuations: Sequence[Continuation],
-        generators: Sequence[torch.Generator],
+        self, observations: Any, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
         """Actions (batch, horizon, action) for `Observed` of a batch; robot i draws from its own generator.
 
@@ -46,7 +43,7 @@ def _held(continuations: Sequence[Continuation], horizon: int) -> Array:
 
 
 def _prefix(reference: Tensor, continuations: Sequence[Continuation], horizon: int, **known: Any) -> Prefix:
-    """What else is known of continuations, beside a reference (batch, positions, dimension) in any units."""
+    """Put continuations beside their reference, (batch, positions, dimension) in any units."""
     votes = np.zeros((len(continuations), horizon), np.int64)  # nobody has spoken yet about what is beyond a prefix
     for row, c in zip(votes, continuations, strict=True):
         spoken = c.votes[:horizon]
@@ -65,7 +62,7 @@ def _prefix(reference: Tensor, continuations: Sequence[Continuation], horizon: i
 
 
 def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Continuation]) -> Prefix:
-    """Continuations in policy units, anchored to the observation of now, batch axis first.
+    """Translate continuations to policy units, anchored to the observation of now, batch axis first.
 
     Raises:
         SpecError: A prefix has another number of action dimensions than the policy.
@@ -153,15 +150,17 @@ class ContinuingPolicy(ServingPolicy):
 def finished(
     strategy: Strategy, actions: Tensor, continuations: Sequence[Continuation], kinds: Dimensions = LINEAR
 ) -> Tensor:
-    """Actions (batch, horizon, action) in robot units after the strategy's finishing hook."""
+    """Apply a strategy's finishing hook to actions (batch, horizon, action) in robot units."""
     horizon = actions.shape[1]
     reference = torch.as_tensor(_held(continuations, horizon), device=actions.device)
     prefix = _prefix(reference, continuations, horizon, kinds=kinds)
     return strategy.hooks(prefix).finish(actions)
 
 
-class PolicyAround(ServingPolicy):
-    """A chunk policy that changes what another one is asked and answers; serves many robots where that one does.
+class PolicyAround(ServingPolicy, Remembering):
+    """A base for chunk policies around another one; they serve many robots where that one does.
+
+    What derives from it has `next_chunk` and `next_chunks`.
 
     Args:
         policy: The policy below.
@@ -176,8 +175,8 @@ class PolicyAround(ServingPolicy):
         return self.policy.spec
 
     @property
+    @override
     def stateless(self) -> bool:
-        """Say whether the policy below has no memory."""
         return is_stateless(self.policy)
 
     def chunks_below(
@@ -218,10 +217,7 @@ class FinishedPolicy(PolicyAround):
 
     @override
     def next_chunks(
-        self,
-        observations: Observed,
-        continuations: Sequence[Continuation],
-        generators: Sequence[torch.Generator],
+        self, observations: Observed, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
         free = [_free(each) for each in continuations]
         return self._finished(self.chunks_below(observations, free, generators), continuations)
@@ -231,5 +227,5 @@ class FinishedPolicy(PolicyAround):
 
 
 def _free(continuation: Continuation) -> Continuation:
-    """The same, with nothing to continue."""
+    """Leave nothing to continue."""
     return replace(continuation, prefix=continuation.prefix[:0], votes=continuation.votes[:0], delay=0)

@@ -31,7 +31,7 @@ TRAINING_STEPS = 100
 """K, diffusion steps that the network is trained on, as in the paper."""
 
 PREDICTIONS: dict[str, Literal["epsilon", "sample"]] = {"noise": "epsilon", "action": "sample"}
-"""What a network may say, and diffusers' name for it."""
+"""Predictions of a network, and their names in diffusers."""
 
 
 def scheduler(bound: float = 1.0, predicts: str = "action") -> "DDIMScheduler":
@@ -62,13 +62,13 @@ def scheduler(bound: float = 1.0, predicts: str = "action") -> "DDIMScheduler":
 
 
 def flow_time(step: Tensor) -> Tensor:
-    """What a network is told for a diffusion step, ``t = 1 - (k + 1) / K``. Shape (batch,)."""
+    """Turn diffusion steps into the flow times that a network is told, ``t = 1 - (k + 1) / K``. Shape (batch,)."""
     return 1 - (step.to(torch.float32) + 1) / TRAINING_STEPS
 
 
 @cache
 def _remaining() -> Tensor:
-    """``abar``, which every training step asks for twice. Shape (K,)."""
+    """Keep ``abar``, which every training step asks for twice. Shape (K,)."""
     return scheduler().alphas_cumprod
 
 

@@ -41,7 +41,7 @@ class FlowPolicy(Policy):
         self._prediction = prediction(config.predicts)
 
     def fit(self, chunks: Tensor) -> None:
-        """Nothing about the demonstrated chunks, policy units (frames, horizon, action), has to be known."""
+        """Take nothing from the demonstrated chunks, policy units (frames, horizon, action)."""
 
     def velocity(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
         """Estimate of ``E[A - e | x]``. x (batch, horizon, action), t (batch,), w (batch, horizon)."""

@@ -22,14 +22,14 @@ from segue.strategies.hooks import Hooks, Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
 Observed: TypeAlias = Any
-"""What a policy sees, robot units, batch axis first: a tensor (batch, observation), or with pictures an `Observation`
+"""An observation, robot units, batch axis first: a tensor (batch, observation), or with pictures an `Observation`
 of tensors (`segue.core.observation`). Each policy says in its own types which of the two."""
 Context: TypeAlias = Any
-"""What `Policy.encode` makes of it for the network: a tensor, or a cache of keys and values."""
+"""An observation as `Units.encode` gives it to the network: a tensor, or a cache of keys and values."""
 
 
 class Units(ABC):
-    """What stands between the robot and a policy: observations in, actions both ways.
+    """Translates between a robot and a policy: observations in, actions both ways.
 
     Observations are tensors of shape (batch, observation), or an `Observation` of tensors (`segue.core.observation`);
     actions are anchored to its state.
@@ -45,7 +45,7 @@ class Units(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
 
     @property
     def kinds(self) -> Dimensions:
@@ -90,9 +90,9 @@ class Policy(nn.Module, ABC):
     """A chunk of actions for an observation, learned.
 
     Attributes:
-        spec: What it sees and answers, as the robot has it.
+        spec: Observations that it sees and actions that it answers, as the robot has them.
         denoising_steps: N, calls of the network per inference, unless told otherwise.
-        units: What stands between it and the robot.
+        units: Translate between it and the robot.
     """
 
     spec: PolicySpec

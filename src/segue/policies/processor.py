@@ -151,7 +151,7 @@ def check_observation(observation: Tensor, names: Sequence[str]) -> None:
 
 
 def shifted(actions: Tensor, observation: Tensor, relative_to: Sequence[int | None], sign: int) -> Tensor:
-    """Actions plus ``sign`` times the observation that each is relative to. (batch, horizon, action).
+    """Add to actions ``sign`` times the observation that each is relative to. (batch, horizon, action).
 
     Args:
         actions: Shape (batch, horizon, action).
@@ -169,7 +169,7 @@ def shifted(actions: Tensor, observation: Tensor, relative_to: Sequence[int | No
 
 
 def anchors_of(mean: Tensor, observation: Tensor, relative_to: Sequence[int | None]) -> Tensor:
-    """What the first action of a chunk is near to: the observation that it is relative to, or the mean.
+    """Choose the value that each first action of a chunk is near: the observation that it is relative to, or the mean.
 
     Args:
         mean: Shape (action,), of the actions, robot units.
@@ -200,14 +200,10 @@ def demonstrated_chunks(episodes: Episodes, horizon: int, relative_to: Sequence[
 def described(
     episodes: Episodes, *, horizon: int, relative: bool, vision: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The fields of a policy's configuration that demonstrations decide.
+    """Fill in the fields of a policy's configuration that demonstrations decide.
 
-    Args:
-        episodes: Demonstrations; they name the observation that each action can be relative to.
-        horizon: H [control steps].
-        relative: Learn actions relative to the observed state, where the demonstrations name one and a difference to it
-            is one of plain numbers: those of linear dimensions, angles and grippers.
-        vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
+    The arguments are those of `config_for`. Relative are those actions alone whose difference to their state is one of
+    plain numbers: linear dimensions, angles and grippers.
     """
     kinds = episodes.action_kinds.each(len(episodes.action_names))
     anchors = [
@@ -218,11 +214,7 @@ def described(
         horizon, episodes.dt, tuple(episodes.observation_names), tuple(episodes.action_names), episodes.cameras,
         episodes.action_kinds, episodes.observation_kinds,
     )  # fmt: skip
-    return {
-        "spec": spec,
-        "relative_to": tuple(anchors),
-        "vision": _vision(vision or {}) if episodes.pictures else None,
-    }
+    return {"spec": spec, "relative_to": tuple(anchors), "vision": _vision(vision or {}) if episodes.pictures else None}
 
 
 def _vision(given: Mapping[str, Any]) -> Vision:

@@ -58,6 +58,7 @@ class Legato(Strategy):
             velocity = field(x, step.t)
             if step.last:
                 return velocity
+            # divided by h, so that one Euler step of length h takes out the whole share w of the difference
             return velocity + self.gain * w * off(estimate(x, step.t, velocity)) / step.h
 
         return Hooks(weights, guide=guide, finish=lambda new: prefix.kinds.add(new, self.fade * w * off(new)))

@@ -130,7 +130,7 @@ def splice(reference: Tensor, new: Tensor, reused: Tensor) -> Tensor:
 
 
 def moved(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """How far refining has moved a chunk: largest and mean displacement per action dimension, in its own unit.
+    """Measure how far refining has moved a chunk: largest and mean displacement per action dimension, in its own unit.
 
     Args:
         before: Shape (batch, horizon, action).

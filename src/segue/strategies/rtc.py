@@ -23,7 +23,7 @@ from segue.strategies.weights import Shape
 
 
 class Jacobian(Protocol):
-    """How the error of the estimate is carried back to the noisy actions."""
+    """Carries the error of the estimate back to the noisy actions."""
 
     def __call__(
         self, field: Field, x: Tensor, t: float, error: Callable[[Tensor], Tensor], /
@@ -41,6 +41,7 @@ def vjp(field: Field, x: Tensor, t: float, error: Callable[[Tensor], Tensor]) ->
         leaf = x.clone().requires_grad_(True)
         velocity = field(leaf, t)
         guess = estimate(leaf, t, velocity)
+        # the error is a constant of the product: only the estimate is differentiated
         (correction,) = torch.autograd.grad(guess, leaf, error(guess.detach()))
     return velocity.detach(), correction
 
@@ -85,6 +86,7 @@ class RTC(Strategy):
         mask = prefix.weights(ramp, self.shape)[..., None]
 
         def guide(field: Field, x: Tensor, step: Step) -> Tensor:
+            # the difference is taken as the kinds have it: an angle is pulled the shorter way round
             velocity, correction = self.jacobian(
                 field, x, step.t, lambda guess: mask * prefix.kinds.difference(prefix.reference, guess)
             )

@@ -1,4 +1,4 @@
-"""The one loop of training: what a module's weights go through, whatever the module is and whatever it learns.
+"""Trains any module on any loss, in the one loop that all trainings share.
 
     batch -- loss --> gradient, clipped --> AdamW at the update's learning rate --> averaged weights --> checkpoint
 
@@ -117,6 +117,7 @@ class Descent:
                 change="lower the learning rate or raise the warm-up, and look for numbers in the data that are far "
                 "larger than the others; checkpoints of before are good",
             )
+        # set here and not by a scheduler, so that the rate is a function of the update and nothing is to be saved
         for group in self._steps.param_groups:
             group["lr"] = learning_rate(update, self.schedule)
         self._steps.zero_grad()
@@ -136,7 +137,7 @@ def _leave_group() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Where a training keeps its checkpoints, and where it shows how far it is.
+    """Folder, format and title of a training's checkpoints, and the console that shows its progress.
 
     Attributes:
         folder: Of the checkpoints.

@@ -1,4 +1,4 @@
-"""One stage of a policy's training: from its demonstrations and an objective to averaged weights."""
+"""Trains a policy for one stage: from its demonstrations and an objective to averaged weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -59,11 +59,11 @@ def train(
         episodes: Demonstrations.
         objective: Of the strategy.
         config: Length and settings of the stage.
-        run: Folder of the checkpoints.
-        title: Shown in front of the progress.
-        info: What the checkpoints say besides.
-        resume: Go on from the last checkpoint in ``run``, if there is one.
-        console: Where progress is shown.
+        run: Folder of the checkpoints; it and the other arguments are those of `Run`.
+        title: See there.
+        info: Noted in the checkpoints.
+        resume: See there.
+        console: See there.
 
     Raises:
         CheckpointError: The run to resume was started with other settings.

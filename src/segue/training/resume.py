@@ -1,4 +1,4 @@
-"""What an interrupted run needs to go on exactly as it would have: raw weights, moments, and the same settings."""
+"""Resumes an interrupted run exactly as it would have gone on: raw weights, moments, and the same settings."""
 
 from collections.abc import Mapping
 from pathlib import Path

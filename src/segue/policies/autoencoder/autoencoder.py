@@ -16,8 +16,8 @@ from typing_extensions import override
 
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import SpecError, UnknownNameError
-from segue.policies.autoencoder.networks import CODEC_NETWORKS, CodecNetwork, CodecSizes
+from segue.errors import SpecError, UnknownNameError, settings_of
+from segue.policies.autoencoder.networks import CODEC_NETWORKS, CodecSizes
 from segue.policies.autoencoder.quantizer import Bottleneck, ResidualQuantizer
 from segue.policies.normalizer import Normalizer
 
@@ -60,7 +60,7 @@ BOTTLENECKS: dict[str, type[GaussianBottleneck] | type[ResidualQuantizer]] = {
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Everything about an autoencoder but its weights; plain JSON.
+    """Describes an autoencoder but for its weights; plain JSON.
 
     Attributes:
         horizon: H of the chunks that it is trained on.
@@ -84,7 +84,7 @@ class AutoencoderConfig:
 
     @property
     def sizes(self) -> CodecSizes:
-        """Of encoder and decoder."""
+        """Sizes of encoder and decoder."""
         return CodecSizes(self.horizon, len(self.action_names), self.stride, self.latent)
 
 
@@ -125,7 +125,7 @@ class Codec(nn.Module, ABC):
 
 
 def refine(codec: Codec, actions: Tensor) -> Tensor:
-    """What the codec makes of a chunk, ``decode(encode(A))`` (arXiv 2605.24931, section 4.2).
+    """Encode a chunk and decode it again, ``decode(encode(A))`` (arXiv 2605.24931, section 4.2).
 
     A horizon that the stride does not divide is filled up by holding the last action, and cut again.
 
@@ -155,11 +155,15 @@ class ChunkAutoencoder(Codec):
 
     def __init__(self, config: AutoencoderConfig, action: Normalizer) -> None:
         super().__init__()
-        network = codec_network(config.network, config.network_settings)
+        if config.network not in CODEC_NETWORKS:
+            raise UnknownNameError("autoencoder network", config.network, CODEC_NETWORKS)
+        settings, encoder, decoder = CODEC_NETWORKS[config.network]
+        with settings_of(f"{config.network!r}"):
+            network = settings(**config.network_settings)
         self.config, self.action = config, action
-        self.encoder = network.encoder(config.sizes)
+        self.encoder = encoder(network, config.sizes)
         self.bottleneck = _bottleneck(config, self.encoder.features)
-        self.decoder = network.decoder(config.sizes)
+        self.decoder = decoder(network, config.sizes)
 
     @classmethod
     def for_episodes(cls, config: AutoencoderConfig, episodes: Episodes) -> "ChunkAutoencoder":
@@ -212,32 +216,11 @@ class ChunkAutoencoder(Codec):
         return self.encoder(self.action(actions))
 
 
-def codec_network(name: str, settings: Mapping[str, Any]) -> CodecNetwork:
-    """Settings of encoder and decoder from a name and a plain dict.
-
-    Raises:
-        UnknownNameError: No network has this name.
-        SpecError: A setting is unknown or out of range.
-    """
-    if name not in CODEC_NETWORKS:
-        raise UnknownNameError("autoencoder network", name, CODEC_NETWORKS)
-    try:
-        return CODEC_NETWORKS[name](**settings)
-    except TypeError as error:
-        raise _unknown_setting(error, name) from error
-
-
 def _bottleneck(config: AutoencoderConfig, features: int) -> Bottleneck:
     if config.bottleneck not in BOTTLENECKS:
         raise UnknownNameError("bottleneck", config.bottleneck, BOTTLENECKS)
-    try:
+    with settings_of(f"{config.bottleneck!r}"):
         return BOTTLENECKS[config.bottleneck](features, config.latent, **config.bottleneck_settings)
-    except TypeError as error:
-        raise _unknown_setting(error, config.bottleneck) from error
-
-
-def _unknown_setting(error: TypeError, name: str) -> SpecError:
-    return SpecError(got=str(error), expected=f"settings of {name!r}", change="leave it out, or correct its name")
 
 
 def paper_autoencoder(action_names: tuple[str, ...], *, horizon: int = 48) -> AutoencoderConfig:
@@ -246,7 +229,7 @@ def paper_autoencoder(action_names: tuple[str, ...], *, horizon: int = 48) -> Au
 
 
 def latent_statistics(codec: Codec, episodes: Episodes, horizon: int, batch: int = 1024) -> Normalizer:
-    """Mean and spread of each latent channel over all windows of demonstrations: what a latent policy normalises by."""
+    """Fit the normalisation of a latent policy: mean and spread of each latent channel over all windows."""
     device = next(codec.parameters()).device
     actions, frames = torch.as_tensor(episodes.action), torch.as_tensor(Windows(episodes, horizon).frames)
     with torch.no_grad():

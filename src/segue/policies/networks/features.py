@@ -41,12 +41,7 @@ class Sizes:
         """Raise `SpecError` unless the four inputs of a network have these sizes and one batch."""
         batch = tuple(x.shape[:1])
         got = tuple(tuple(tensor.shape) for tensor in (x, t, w, context))
-        expected = (
-            (*batch, self.horizon, self.action),
-            batch,
-            (*batch, self.horizon),
-            (*batch, self.context),
-        )
+        expected = ((*batch, self.horizon, self.action), batch, (*batch, self.horizon), (*batch, self.context))
         if got != expected:
             wrong = [i for i in range(4) if got[i] != expected[i]]
             names = ("x (batch, horizon, action)", "t (batch,)", "w (batch, horizon)", "context (batch, context)")
@@ -146,8 +141,3 @@ class TimeFeatures(nn.Module):
 def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Adaptive layer norm's ``h (1 + scale) + shift`` (arXiv 2212.09748); the identity at zero."""
     return torch.addcmul(shift, h, 1 + scale)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Trainable numbers in a module; a parameter that is used twice counts once."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -28,10 +28,6 @@ class MixerConfig:
     token_width: int = 64
     channel_width: int = 512
 
-    def build(self, sizes: Sizes) -> "Mixer":
-        """Network with fresh parameters, drawn from torch's global generator."""
-        return Mixer(self, sizes)
-
 
 def _perceptron(size: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, size))

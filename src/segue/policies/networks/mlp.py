@@ -21,10 +21,6 @@ class MLPConfig:
     width: int = 512
     depth: int = 4
 
-    def build(self, sizes: Sizes) -> "MLP":
-        """Network with fresh parameters, drawn from torch's global generator."""
-        return MLP(self, sizes)
-
 
 class MLP(Network):
     """Blocks ``h + (LayerNorm, Linear, SiLU, Linear)(h)`` between two linear layers."""

@@ -36,10 +36,6 @@ class TransformerConfig:
                 change=f"set width to {(self.width // self.heads + 1) * self.heads}, or change heads",
             )
 
-    def build(self, sizes: Sizes) -> "Transformer":
-        """Network with fresh parameters, drawn from torch's global generator."""
-        return Transformer(self, sizes)
-
 
 class SelfAttention(nn.Module):
     """Multi-head attention of every position to every position."""

@@ -47,14 +47,6 @@ class UNetConfig:
                 change=f"set width to {(self.width // GROUPS + 1) * GROUPS}",
             )
 
-    def build(self, sizes: Sizes) -> "UNet":
-        """Network with fresh parameters, drawn from torch's global generator.
-
-        Raises:
-            SpecError: The horizon cannot be halved ``levels - 1`` times.
-        """
-        return UNet(self, sizes)
-
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(

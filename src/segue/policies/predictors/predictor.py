@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Predicting, hold_last
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import state_of, with_state
 from segue.errors import SpecError
@@ -38,7 +38,7 @@ class Predictor(Protocol):
     """A model of what is observed some steps ahead under given actions."""
 
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
-        """What will be observed, robot units.
+        """Predict what will be observed, robot units.
 
         Args:
             observed: What is observed now, batch axis first: states (batch, observation), or an `Observation`.
@@ -56,7 +56,7 @@ class Measured(Protocol):
     """A predictor that knows how wrong it is on what it has not learned from."""
 
     def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
-        """How far an observation is from its prediction, 1 being the bound of what is usual. Shape (batch,).
+        """Measure how far an observation is from its prediction, 1 being the bound of what is usual. Shape (batch,).
 
         Args:
             before: States that were seen, shape (batch, observation).
@@ -73,7 +73,7 @@ class Foreseeing(Protocol):
 
     @property
     def predictions(self) -> Array:
-        """Of the last call, robot units, shape (batch, observation): NaN for a robot of which nothing was predicted.
+        """Predicted states of the last call, robot units, shape (batch, observation); NaN where none was predicted.
 
         Where nothing was predicted of any, or what is predicted are no states, the shape is (batch, 0).
         """
@@ -126,7 +126,7 @@ class CommandedState(Predictor):
         return with_state(observed, self.kinds.near(state, seen))
 
 
-class PredictivePolicy(PolicyAround):
+class PredictivePolicy(PolicyAround, Predicting, Foreseeing):
     """Any chunk policy, its chunks made for the step at which they take over.
 
     Where the observations of a robot are farther from what was predicted than is usual (see `Measured`), its next chunk
@@ -149,18 +149,17 @@ class PredictivePolicy(PolicyAround):
         self._predictions = np.zeros((0, 0), np.float32)
 
     @property
+    @override
     def surprises(self) -> NDArray[np.float64]:
-        """Surprises of the last call, see `segue.core.chunk.Predicting`."""
         return self._surprises
 
     @property
+    @override
     def predictions(self) -> Array:
-        """Predicted states of the last call, see `Foreseeing`."""
         return self._predictions
 
     @override
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units; the first are the committed ones."""
         batch = of_one(observation)
         steps = self._steps([continuation], batch)
         if steps.any():
@@ -179,7 +178,7 @@ class PredictivePolicy(PolicyAround):
         return self._completed(self.chunks_below(observations, later, generators), continuations, steps)
 
     def _steps(self, continuations: Sequence[Continuation], observations: Seen) -> NDArray[np.int64]:
-        """How far each robot's observation is predicted; 0 for one that has been surprising."""
+        """Count the steps that each robot's observation is predicted; 0 for one that has been surprising."""
         steps = np.array([each.committed for each in continuations], np.int64)
         self._surprises = np.full(len(steps), np.nan)
         self._predictions = np.full((len(steps), 0), np.nan, np.float32)
@@ -202,7 +201,7 @@ class PredictivePolicy(PolicyAround):
         return predicted
 
     def _completed(self, chunks: Array, continuations: Sequence[Continuation], steps: NDArray[np.int64]) -> Array:
-        """Chunks from now on: the committed actions, then what was made for after them."""
+        """Complete the chunks: the committed actions, then those that were made for after them."""
         horizon = chunks.shape[1]
         whole = [
             np.concatenate([each.prefix[:count], chunk])[:horizon] if count else chunk
