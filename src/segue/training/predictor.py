@@ -285,7 +285,7 @@ def described(config: StatePredictorConfig) -> dict[str, Any]:
 def _json(error: PredictionError) -> dict[str, Any]:
     # JSON has no NaN, which stands where no episode goes on for so long
     predicted, unchanged = (
-        np.where(np.isnan(each), None, each).tolist() for each in (error.predicted, error.unchanged)
+        np.where(np.isnan(each), np.array(None), each).tolist() for each in (error.predicted, error.unchanged)
     )
     return {"steps": list(error.steps), "predicted": predicted, "unchanged": unchanged, "spread": error.spread.tolist()}
 

@@ -220,7 +220,8 @@ class ConvolutionalDecoder(nn.Module):
         return self.exit(F.pad(self.blocks(self.entry(latents.mT)), (1, 1), mode="replicate")).mT
 
 
-Encoder, Decoder = StridedEncoder | ConvolutionalEncoder, GlobalDecoder | ConvolutionalDecoder
+Encoder = StridedEncoder | ConvolutionalEncoder
+Decoder = GlobalDecoder | ConvolutionalDecoder
 CODEC_NETWORKS: dict[str, tuple[type, Callable[[Any, CodecSizes], Encoder], Callable[[Any, CodecSizes], Decoder]]] = {
     "convolutional": (ConvolutionalNetwork, ConvolutionalEncoder, ConvolutionalDecoder),
     "global": (GlobalNetwork, StridedEncoder, GlobalDecoder),

@@ -74,8 +74,6 @@ class LeRobotChunkPolicy(Policy):
         SpecError: Its units are not affine.
     """
 
-    units: LeRobotUnits  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
-
     def __init__(
         self,
         theirs: Theirs,
@@ -103,7 +101,7 @@ class LeRobotChunkPolicy(Policy):
         self.spec = PolicySpec(
             horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"), shown
         )
-        self.units = LeRobotUnits(
+        self.units: LeRobotUnits = LeRobotUnits(  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
             preprocess, postprocess, horizon=horizon, state=state, action=action, width=action, cameras=named,
             rows=rows,
         )  # fmt: skip

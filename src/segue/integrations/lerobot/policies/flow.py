@@ -88,8 +88,6 @@ class LeRobotFlowPolicy(Policy):
         SpecError: It cannot be told the schedule this way, or its units are not affine.
     """
 
-    units: LeRobotUnits  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
-
     def __init__(
         self,
         theirs: Theirs,
@@ -114,7 +112,7 @@ class LeRobotFlowPolicy(Policy):
         self.spec = PolicySpec(
             horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"), shown
         )
-        self.units = LeRobotUnits(
+        self.units: LeRobotUnits = LeRobotUnits(  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
             preprocess, postprocess, horizon=horizon, state=state, action=action,
             width=config.max_action_dim, cameras=named,
         )  # fmt: skip
