@@ -90,6 +90,15 @@ class UnknownNameError(SegueError):
         )
 
 
+@contextmanager
+def settings_of(what: str) -> Iterator[None]:
+    """Around a call with settings from a plain dict: raise `SpecError` where one of them is unknown or missing."""
+    try:
+        yield
+    except TypeError as error:
+        raise SpecError(str(error), f"settings of {what}", "leave it out, or correct its name") from error
+
+
 class MissingExtraError(SegueError):
     """An optional dependency is not installed."""
 

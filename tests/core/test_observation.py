@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segue.core.chunk import Continuation, nothing_to_continue
 from segue.core.spec import PolicySpec
 from segue.policies.chunk_policy import ContinuingPolicy
 from segue.policies.observation import of_one, on_device
+from segue.policies.policy import Policy, Units
 from segue.strategies.blend import CrossFade
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.naive import Naive
@@ -41,10 +42,10 @@ def test_numbers_become_single_precision_and_the_rest_stays() -> None:
     assert vector.dtype == torch.float32
 
 
-class FromHere:
+class FromHere(Units):
     """Actions relative to the state that is seen."""
 
-    stride, chunk_shape, device = 1, (6, 2), torch.device("cpu")
+    stride, chunk_shape, device = 1, (6, 2), torch.device("cpu")  # type: ignore[assignment]
 
     def encode(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
         return observation
@@ -56,7 +57,7 @@ class FromHere:
         return chunk + observation["state"][:, None]
 
 
-class Following(nn.Module):
+class Following(Policy):
     """Goes away from the state that it sees, as fast as the task says."""
 
     spec, denoising_steps = PolicySpec(6, 0.1, ("x", "y"), ("x", "y")), 5

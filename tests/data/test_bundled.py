@@ -13,7 +13,6 @@ def test_adroit_door_is_the_published_set():
     assert (len(episodes), episodes.frames) == (25, 6729)
     assert episodes.dt == pytest.approx(1 / 100)
     assert np.abs(episodes.action).max() == 1  # recorded beyond the limits, clipped on reading
-    assert bundled.adroit_door_frames().shape == (25, 3)
 
 
 def test_the_door_observation_is_consistent_with_its_names():

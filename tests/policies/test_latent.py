@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from segue.core.chunk import Array, Continuation, nothing_to_continue
 from segue.data.windows import Windows
 from segue.errors import CheckpointError, SpecError
 from segue.methods.methods import METHODS, objective
-from segue.policies.autoencoder.autoencoder import AutoencoderConfig
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, Codec
 from segue.policies.chunk_policy import ContinuingPolicy, prefix_of
 from segue.policies.families import config_for, description, policy_for
-from segue.policies.latent import LatentPolicy, NamedCodec
+from segue.policies.latent import LatentPolicy
 from segue.policies.policy import Policy
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.legato import Legato, LegatoObjective
@@ -40,13 +40,13 @@ QUIET = Console(quiet=True)
 STRATEGIES = {name: method.strategy for name, method in METHODS.items()}
 
 
-class Blocks(nn.Module):
+class Blocks(Codec):
     """A codec that loses nothing: each block of ``stride`` steps is turned by one orthogonal matrix."""
 
     def __init__(self, stride: int, action_names: tuple[str, ...] = ACTION_NAMES) -> None:
         super().__init__()
-        self.stride, self.latent = stride, stride * len(action_names)
-        self.config = AutoencoderConfig(HORIZON, action_names, stride=stride, latent=self.latent)
+        latent = stride * len(action_names)
+        self.config = AutoencoderConfig(HORIZON, action_names, stride=stride, latent=latent)
         turn = torch.eye(self.latent)
         if stride > 1:
             turn = torch.linalg.qr(torch.randn(turn.shape, generator=torch.Generator().manual_seed(1)))[0]
@@ -59,12 +59,7 @@ class Blocks(nn.Module):
         return (latents @ self.turn.T).unflatten(2, (self.stride, -1)).flatten(1, 2)
 
 
-def blocks(stride: int = STRIDE) -> NamedCodec:
-    # nn.Module writes its signatures with options that the protocol does not ask for.
-    return cast(NamedCodec, Blocks(stride))
-
-
-def policy(codec: NamedCodec | None, seed: int = 0, family: str = "flow", **settings: Any) -> Policy:
+def policy(codec: Codec | None, seed: int = 0, family: str = "flow", **settings: Any) -> Policy:
     """An untrained policy with weights that are not zero, so that every input matters."""
     torch.manual_seed(seed)
     episodes = demonstrations()
@@ -101,14 +96,14 @@ def learned(made: Policy) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("what", [continuation(), continuation(5, 2), nothing_to_continue(0, ACTION, 2)])
 def test_in_the_identity_codec_a_latent_policy_is_the_policy(name: str, what: Continuation) -> None:
-    plain, latent = policy(None), policy(blocks(1))
+    plain, latent = policy(None), policy(Blocks(1))
     assert np.array_equal(chunk(latent, STRATEGIES[name], what), chunk(plain, STRATEGIES[name], what))
 
 
 @pytest.mark.parametrize("objective", [FlowMatching(), LegatoObjective(3, 3), TrainingTimeRTCObjective(3)])
 def test_in_the_identity_codec_training_is_the_same_to_the_bit(tmp_path: Path, objective: Objective) -> None:
     results = []
-    for codec in (None, blocks(1)):
+    for codec in (None, Blocks(1)):
         run = tmp_path / str(codec is None)
         config = replace(recipe().training, updates=6)
         trained = train(policy(codec), demonstrations(), objective, config, run=run, title="", console=QUIET)
@@ -118,7 +113,7 @@ def test_in_the_identity_codec_training_is_the_same_to_the_bit(tmp_path: Path, o
 
 
 def test_units_there_and_back() -> None:
-    made, actions, observation = policy(blocks()), torch.randn(3, HORIZON, ACTION), torch.zeros(3, 4)
+    made, actions, observation = policy(Blocks(STRIDE)), torch.randn(3, HORIZON, ACTION), torch.zeros(3, 4)
     latents = made.units.to_policy(actions, observation)
     assert latents.shape == (3, *made.units.chunk_shape) == (3, HORIZON // STRIDE, STRIDE * ACTION)
     torch.testing.assert_close(made.units.to_robot(latents, observation), actions, atol=1e-5, rtol=0)
@@ -126,7 +121,7 @@ def test_units_there_and_back() -> None:
 
 
 def test_the_statistics_are_those_of_the_latents_of_all_windows() -> None:
-    made, episodes = policy(blocks()), demonstrations()
+    made, episodes = policy(Blocks(STRIDE)), demonstrations()
     windows = torch.as_tensor(Windows(episodes, HORIZON).actions)
     units = made.units.to_policy(windows, torch.as_tensor(episodes.observation))
     torch.testing.assert_close(units.mean((0, 1)), torch.zeros(STRIDE * ACTION), atol=1e-4, rtol=0)
@@ -137,14 +132,14 @@ def test_the_statistics_are_those_of_the_latents_of_all_windows() -> None:
 def test_committed_actions_come_back_as_they_were(strategy: Strategy) -> None:
     """Where the committed part fills whole positions, and the codec keeps positions apart."""
     what = continuation(delay=STRIDE)
-    actions = chunk(policy(blocks()), strategy, what)
+    actions = chunk(policy(Blocks(STRIDE)), strategy, what)
     np.testing.assert_allclose(actions[:STRIDE], what.prefix[:STRIDE], atol=1e-4)
     assert np.abs(actions[STRIDE:] - what.prefix[-1]).max() > 1e-2, "free positions are not"
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_works_and_robots_do_not_see_each_other(name: str) -> None:
-    bound = ContinuingPolicy(policy(blocks()), STRATEGIES[name], denoising_steps=5)
+    bound = ContinuingPolicy(policy(Blocks(STRIDE)), STRATEGIES[name], denoising_steps=5)
     what = [continuation(5, 3, 1), nothing_to_continue(0, ACTION, 3), continuation(8, 4, 2)]
     seen = observations(3)
     together = bound.next_chunks(seen, what, [torch.Generator().manual_seed(i) for i in range(3)])
@@ -175,7 +170,7 @@ def test_a_prefix_counts_control_steps_and_weighs_positions() -> None:
 
 
 def test_a_continuation_keeps_its_control_steps() -> None:
-    made = policy(blocks())
+    made = policy(Blocks(STRIDE))
     prefix = prefix_of(made, torch.as_tensor(observations(1)), [continuation(6, 3)])
     assert (prefix.known.tolist(), prefix.delay.tolist(), prefix.stride) == ([6], [3], STRIDE)
     assert prefix.reference.shape == (1, *made.units.chunk_shape)
@@ -183,7 +178,7 @@ def test_a_continuation_keeps_its_control_steps() -> None:
 
 
 def test_a_position_counts_where_all_of_its_steps_were_demonstrated() -> None:
-    episodes, made = demonstrations((10, 9)), policy(blocks())
+    episodes, made = demonstrations((10, 9)), policy(Blocks(STRIDE))
     batch = DemonstratedChunks(episodes, made).batch(torch.arange(19), made, (1, 2), torch.Generator())
     for frame in range(10):
         assert batch.valid[frame].tolist() == [frame + 4 <= 10, frame + 8 <= 10]
@@ -202,7 +197,7 @@ def test_objectives_draw_control_steps(objective: Objective) -> None:
 
 def test_own_chunks_are_aligned_in_control_steps() -> None:
     """A policy whose chunk at frame f is f, f + 1, ... continues itself, also where positions hold several steps."""
-    episodes, made = demonstrations((14, 11)), policy(blocks())
+    episodes, made = demonstrations((14, 11)), policy(Blocks(STRIDE))
     chunks = DemonstratedChunks(episodes, made)
     chunks.own = (torch.arange(25)[:, None] + torch.arange(HORIZON)).float()[None, ..., None].expand(-1, -1, -1, ACTION)
     batch = chunks.batch(torch.arange(25), made, (1, 9), torch.Generator().manual_seed(0))
@@ -248,7 +243,7 @@ def test_every_family_is_trained_in_latent_space_and_one_folder_is_a_whole_polic
 
 
 def test_the_autoencoder_is_frozen_whatever_is_asked_of_the_policy() -> None:
-    made = policy(blocks())
+    made = policy(Blocks(STRIDE))
     made.train().requires_grad_(True)
     assert isinstance(made, LatentPolicy)
     modules = dict(made.named_modules())
@@ -304,7 +299,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, autoencoder: Path) -> None
     with pytest.raises(CheckpointError, match="no checkpoint"):
         replace(made, autoencoder=tmp_path / "nowhere").policy(episodes)
     with pytest.raises(SpecError, match="2 dimensions for 8 latents"):
-        LatentPolicy(policy(None), blocks())
+        LatentPolicy(policy(None), Blocks(STRIDE))
     other, run = replace(made, family="regression"), tmp_path / "run"
     with pytest.raises(SpecError, match="--family flow"):
         train_policy(episodes, other, "plain", FlowMatching(), run=run, console=QUIET)

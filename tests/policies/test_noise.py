@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fakes.flow_oracles import Gaussian
 from segue.core.chunk import Array, Continuation, nothing_to_continue
+from segue.core.dimensions import LINEAR
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.plan.delay import WindowQuantile
@@ -197,7 +198,7 @@ class Clock(nn.Module):
     """
 
     stride = 1
-    device = torch.device("cpu")
+    device, kinds = torch.device("cpu"), LINEAR
     spec, denoising_steps = PolicySpec(8, 0.1, ("step",), ("x", "y")), 4
 
     @property

@@ -129,7 +129,7 @@ def test_many_steps_are_one_step_many_times() -> None:
     for i, count in enumerate(steps):
         state = torch.as_tensor(states[i : i + 1])
         for j in range(count):
-            state = predictor.step(state, torch.as_tensor(actions[i : i + 1, j]))
+            state = next(predictor.steps(state, torch.as_tensor(actions[i : i + 1, j : j + 1])))
         np.testing.assert_allclose(found[i], state[0].detach(), rtol=1e-5, atol=1e-6)
 
 

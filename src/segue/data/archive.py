@@ -48,14 +48,17 @@ def check_types(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
 
 
 def read(path: Path) -> dict[str, NDArray]:
-    """The known arrays of an archive, decompressed; pictures that are not compressed stay where they are."""
+    """Read the known arrays of an archive, decompressed; pictures that are not compressed stay where they are."""
     if not path.exists():
         raise DataError(f"no file {path}", "a file of demonstrations (.npz)", "check the path")
     foreign.regular(path)
     if foreign.begins(path, len(_SINGLE)) == _SINGLE:
         raise DataError(f"{path} is a single array", "an .npz archive", "write it with np.savez")
     if not zipfile.is_zipfile(path):
-        raise _other(path)
+        raise DataError(
+            f"{path} is no .npz archive", "an .npz archive, an HDF5 file, a Zarr store or a data set of LeRobot",
+            "see docs/data.md",
+        )  # fmt: skip
     try:
         with np.load(path, allow_pickle=False) as archive:
             _check_keys(path, archive.files)
@@ -79,21 +82,13 @@ def read(path: Path) -> dict[str, NDArray]:
         ) from error
 
 
-def _other(path: Path) -> DataError:
-    return DataError(
-        f"{path} is no .npz archive",
-        "an .npz archive, an HDF5 file, a Zarr store or a data set of LeRobot",
-        "see docs/data.md",
-    )
-
-
 def columns(values: NDArray) -> int:
-    """Dimensions of an array of rows; 0 for another one, which is refused later."""
+    """Count the dimensions of an array of rows; 0 for another one, which is refused later."""
     return values.shape[1] if values.ndim == 2 else 0
 
 
 def names(arrays: dict[str, NDArray], key: str, kind: str, size: int) -> tuple[str, ...]:
-    """Names of dimensions, numbered where the archive has none."""
+    """Read the names of dimensions, numbered where the archive has none."""
     if key not in arrays:
         return tuple(f"{kind} {i}" for i in range(size))
     return tuple(str(name) for name in np.atleast_1d(arrays[key]))

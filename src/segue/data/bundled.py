@@ -15,11 +15,7 @@ FILES = Path(__file__).parent / "bundled_files"
 T_CORNERS = np.array(
     [(-60, 0), (60, 0), (60, 30), (-60, 30), (-15, 30), (15, 30), (15, 120), (-15, 120)], dtype=np.float64
 )
-PUSH_T_OBSERVATION = (
-    "agent x",
-    "agent y",
-    *(f"corner {i} {axis}" for i in range(len(T_CORNERS)) for axis in "xy"),
-)
+PUSH_T_OBSERVATION = ("agent x", "agent y", *(f"corner {i} {axis}" for i in range(len(T_CORNERS)) for axis in "xy"))
 PUSH_T_ACTION = ("agent target x", "agent target y")
 
 ADROIT_JOINTS = (
@@ -47,12 +43,6 @@ def adroit_door() -> Episodes:
     """
     episodes = load(FILES / "adroit_door" / "demonstrations.npz")
     return replace(episodes, action=np.clip(episodes.action, -1, 1))
-
-
-def adroit_door_frames() -> NDArray[np.float64]:
-    """Where the door frame stood in each episode of `adroit_door` [m]. Shape (episodes, 3)."""
-    with np.load(FILES / "adroit_door" / "demonstrations.npz", allow_pickle=False) as archive:
-        return archive["door_frame"]
 
 
 def push_t() -> Episodes:

@@ -1,4 +1,4 @@
-"""Which episodes of a recording are read, and what becomes of one that cannot be used.
+"""Chooses the episodes of a recording that are read, and leaves out or refuses those that cannot be used.
 
 Without a choice one episode that cannot be used refuses the whole recording: nothing is left out that nobody named.
 """
@@ -32,7 +32,7 @@ class Choice:
     left_out: dict[int, str] = field(default_factory=dict)
 
     def of(self, there: Iterable[int], where: str) -> list[int]:
-        """Of the episodes that there are those that are wanted, in order.
+        """List those of the given episodes that are wanted, in order.
 
         Args:
             there: Indices of the episodes in the recording.
@@ -57,7 +57,7 @@ class Choice:
 
     @contextmanager
     def trying(self, episodes: Sequence[int]) -> Iterator[None]:
-        """Around all that is done for some episodes: what is wrong with them refuses the recording, or leaves them out.
+        """Guard what is done for some episodes: a fault of them refuses the recording, or leaves them out.
 
         Raises:
             DataError: As inside, with the advice to leave the episodes out; not where `skip_bad`.
@@ -71,7 +71,7 @@ class Choice:
             self.left_out.update(dict.fromkeys(episodes, error.got))
 
     def finite(self, ends: NDArray[np.int64], **parts: NDArray) -> list[int]:
-        """Of the episodes of whole arrays those that are wanted and, where bad ones are skipped, have only numbers.
+        """List the wanted episodes of whole arrays; where bad ones are skipped, only those that are finite.
 
         Args:
             ends: Exclusive end frame of each episode. Shape (episodes,).
@@ -90,7 +90,7 @@ class Choice:
         return [index for index in chosen if index not in self.left_out]
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, a sentence each."""
+        """Say what was left out, a sentence each."""
         return tuple(f"episode {index} is left out: {why}" for index, why in sorted(self.left_out.items()))
 
     def some(self, kept: Sequence[object], where: str) -> None:
@@ -105,7 +105,7 @@ class Choice:
 
 
 def separated(given: str, option: str) -> tuple[str, ...]:
-    """Names that are separated by commas.
+    """Split names at commas.
 
     Args:
         given: What stands behind the option.
@@ -121,7 +121,7 @@ def separated(given: str, option: str) -> tuple[str, ...]:
 
 
 def parsed(text: str) -> tuple[int, ...]:
-    """Indices of episodes from words such as ``0-4,7``.
+    """Read indices of episodes from words such as ``0-4,7``.
 
     Raises:
         DataError: They are of another form.
@@ -140,5 +140,5 @@ def parsed(text: str) -> tuple[int, ...]:
 
 
 def short(numbers: Sequence[int]) -> str:
-    """The first numbers of a list, for people."""
+    """Write the first numbers of a list, for people."""
     return ", ".join(map(str, numbers[:6])) + (" ..." if len(numbers) > 6 else "")

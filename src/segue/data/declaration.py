@@ -25,14 +25,16 @@ def declared(episodes: Episodes, said: Sequence[str]) -> Episodes:
     """
     if not said:
         return episodes
-    names = {"action": episodes.action_names, "observation": episodes.observation_names}
-    found = {
-        what: list(kinds.each(len(names[what])))
-        for what, kinds in (("action", episodes.action_kinds), ("observation", episodes.observation_kinds))
-    }
+    names = {what: each for what, _, each, _ in episodes.sides}
+    found = {what: list(kinds.each(len(each))) for what, _, each, kinds in episodes.sides}
     for each in said:
         parts, pattern, of = _read(each)
-        places = [(part, i) for part in parts for i, name in enumerate(names[part]) if _fits(name, pattern)]
+        places = [
+            (part, i)
+            for part in parts
+            for i, name in enumerate(names[part])
+            if name == pattern or fnmatchcase(name, pattern)
+        ]
         if not places:
             raise DataError(
                 got=f"--kind {each!r}, which fits none of the {' or '.join(parts)} dimensions",
@@ -49,7 +51,7 @@ def declared(episodes: Episodes, said: Sequence[str]) -> Episodes:
 
 
 def _read(said: str) -> tuple[tuple[str, ...], str, Kind]:
-    """Which part is meant, the pattern of names, and the kind."""
+    """Read which part is meant, the pattern of names, and the kind."""
     name, equals, word = said.rpartition("=")
     part, colon, rest = name.partition(":")
     alone = bool(colon) and part in ("action", "observation")
@@ -59,7 +61,3 @@ def _read(said: str) -> tuple[tuple[str, ...], str, Kind]:
         return ((part,) if alone else ("action", "observation")), (rest if alone else name), kind(word.strip())
     except SpecError as error:
         raise DataError(f"--kind {said!r}: {error.got}", error.expected, error.change) from error
-
-
-def _fits(name: str, pattern: str) -> bool:
-    return name == pattern or fnmatchcase(name, pattern)

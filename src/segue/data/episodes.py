@@ -93,10 +93,7 @@ class Episodes:
         _check_kinds("action", self.action_kinds, self.action_names)
         kinds, names = (self.action_kinds, self.action_names), (self.observation_kinds, self.observation_names)
         check_units(*kinds, *names, self.state_of_action)
-        for name, values, dimensions in (
-            ("observation", self.observation, self.observation_names),
-            ("action", self.action, self.action_names),
-        ):
+        for name, values, dimensions, _ in reversed(self.sides):
             self._check_finite(name, values, dimensions)
         for name, pictures in self.pictures.items():
             if len(pictures) != self.frames:
@@ -105,11 +102,20 @@ class Episodes:
                     "a picture per frame",
                     "repeat the last picture where a camera is slower than the robot",
                 )
-        _check_instructions(self.instructions, self.frames)
+        if self.instructions is not None:
+            self.instructions.check(self.frames)
 
     def __len__(self) -> int:
         """Number of episodes."""
         return len(self.ends)
+
+    @property
+    def sides(self) -> tuple[tuple[str, NDArray[np.float32], tuple[str, ...], Dimensions], ...]:
+        """Name, values, names and kinds of the dimensions, of actions and of observations."""
+        return (
+            ("action", self.action, self.action_names, self.action_kinds),
+            ("observation", self.observation, self.observation_names, self.observation_kinds),
+        )
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -127,11 +133,11 @@ class Episodes:
         return {name: each.size for name, each in self.pictures.items()}
 
     def observed(self, index: Any) -> Observed:
-        """What was seen at a frame, or at many: the state, with pictures if there are any."""
+        """Gather what was seen at a frame, or at many: the state, with pictures if there are any."""
         return seen(self.observation[index], {name: each[index] for name, each in self.pictures.items()})
 
     def episode(self, index: int) -> "Episodes":
-        """One episode by itself; a negative index counts from the end."""
+        """Take one episode by itself; a negative index counts from the end."""
         if not -len(self) <= index < len(self):
             raise DataError(
                 f"episode {index} of {len(self)}", f"an index below {len(self)}", "count the episodes with len()"
@@ -139,16 +145,20 @@ class Episodes:
         return self.select([index % len(self)])
 
     def select(self, indices: list[int] | NDArray[np.int64]) -> "Episodes":
-        """The named episodes, in that order."""
+        """Take the named episodes, in that order."""
         if len(indices) == 0:
             raise DataError("no episode selected", "at least one index", "name the episodes that are to be kept")
         spans = [(int(self.starts[i]), int(self.ends[i])) for i in indices]
         rows = np.concatenate([np.arange(start, end) for start, end in spans])
+        return self.cut(rows, [end - start for start, end in spans], self.action[rows])
+
+    def cut(self, rows: NDArray[np.int64], lengths: Sequence[int], action: NDArray[np.float32]) -> "Episodes":
+        """Take these frames as episodes of these lengths, with an action for each."""
         return replace(
             self,
             observation=self.observation[rows],
-            action=self.action[rows],
-            ends=np.cumsum([end - start for start, end in spans], dtype=np.int64),
+            action=action,
+            ends=np.cumsum(lengths, dtype=np.int64),
             pictures={name: each.select(rows) for name, each in self.pictures.items()},
             instructions=None if self.instructions is None else self.instructions.select(rows),
         )
@@ -268,18 +278,6 @@ def _check_state_of_action(state_of_action: tuple[int | None, ...], actions: int
         )
 
 
-def _check_instructions(instructions: Instructions | None, frames: int) -> None:
-    if instructions is None:
-        return
-    rows, count = instructions.rows, len(instructions.texts)
-    if rows.shape != (frames,) or not ((rows >= 0) & (rows < count)).all():
-        raise DataError(
-            got=f"instructions of shape {rows.shape} for {frames} frames, {count} texts",
-            expected="for each frame the index of a text",
-            change="complete them, or leave them out",
-        )
-
-
 def load(path: str | Path, *, episodes: Sequence[int] | None = None, skip_bad: bool = False) -> Episodes:
     """Read a file in the layout that is described at the top of this module.
 
@@ -323,7 +321,7 @@ def load(path: str | Path, *, episodes: Sequence[int] | None = None, skip_bad: b
 
 
 def usable(parts: dict[str, Any], choice: Choice, where: str) -> Episodes:
-    """Episodes of whole arrays, without those that were not chosen or cannot be used.
+    """Make episodes of whole arrays, without those that were not chosen or cannot be used.
 
     Args:
         parts: The fields of `Episodes`; values need not be finite yet.
@@ -343,7 +341,8 @@ def usable(parts: dict[str, Any], choice: Choice, where: str) -> Episodes:
         return Episodes(**parts)
     rows = np.concatenate([np.arange(ends[i - 1] if i else 0, ends[i]) for i in kept])
     pictures, told, origin = parts.get("pictures", {}), parts.get("instructions"), parts.get("origin", Origin())
-    _check_instructions(told, len(action))
+    if told is not None:
+        told.check(len(action))
     return Episodes(
         **{
             **parts,
@@ -389,7 +388,7 @@ def save(episodes: Episodes, path: str | Path) -> None:
 
 
 def _optional(episodes: Episodes) -> dict[str, NDArray]:
-    """What only some demonstrations know of themselves."""
+    """Collect the arrays that only some demonstrations have."""
     told, robot = episodes.instructions, episodes.origin.robot_type
     words = (
         {} if told is None else {"instructions": np.array(told.texts, dtype=np.str_), archive.INSTRUCTION: told.rows}

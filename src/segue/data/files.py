@@ -45,8 +45,8 @@ def load(
     Args:
         path: File or folder.
         rate: Control rate [Hz], for recordings that do not know it.
-        state: What the policy is to see, for recordings with a choice; several names, separated by commas, are joined.
-        action: What is commanded, the same.
+        state: Observation of the policy, for recordings with a choice; several names, separated by commas, are joined.
+        action: Action of the policy, the same.
         cameras: Whose pictures it is to see, for data sets of LeRobot and HDF5; an ``.npz`` file's are always there.
         episodes: Indices of those that are wanted; None for all.
         skip_bad: Leave out episodes that cannot be used; the notes of the result's origin name them.
@@ -56,38 +56,22 @@ def load(
     Raises:
         DataError: It cannot be used, or an option is given that a file of this kind has no use for.
     """
-    return declared(
-        _read(path, rate, state, action, cameras, episodes, skip_bad=skip_bad, fill_missing=fill_missing), kind
-    )
-
-
-def _read(
-    path: Path,
-    rate: float | None,
-    state: str | None,
-    action: str | None,
-    cameras: Sequence[str],
-    episodes: Sequence[int] | None,
-    *,
-    skip_bad: bool,
-    fill_missing: bool,
-) -> Episodes:
     chosen = {"episodes": episodes, "skip_bad": skip_bad}
     named = {"state": state, "action": action}
     if zarr.is_store(path):
         _no_use(path, "a data set of LeRobot, or HDF5", cameras=cameras)
-        return zarr.load(path, rate=rate, fill_missing=fill_missing, **named, **chosen)
+        return declared(zarr.load(path, rate=rate, fill_missing=fill_missing, **named, **chosen), kind)
     _no_use(path, "Zarr stores", fill_missing=fill_missing)
     if lerobot.is_data_set(path):
         _no_use(path, "recordings without a rate of their own: this data set names its rate", rate=rate)
-        return reader.load(path, cameras=cameras, **named, **chosen)
+        return declared(reader.load(path, cameras=cameras, **named, **chosen), kind)
     if minari.is_data_set(path):
-        return minari.load(path, rate=rate, cameras=cameras, **named, **chosen)
+        return declared(minari.load(path, rate=rate, cameras=cameras, **named, **chosen), kind)
     if hdf5.is_hdf5(path):
-        return hdf5.load(path, rate=rate, cameras=cameras, **named, **chosen)
+        return declared(hdf5.load(path, rate=rate, cameras=cameras, **named, **chosen), kind)
     _check_kind(path)
     _no_use(path, "other files: an .npz file says what it holds", rate=rate, cameras=cameras, **named)
-    return archives.load(path, **chosen)
+    return declared(archives.load(path, **chosen), kind)
 
 
 def cameras(path: Path) -> tuple[str, ...]:
@@ -109,11 +93,7 @@ def _check_kind(path: Path) -> None:
     """Raise `DataError` for what is no file of ours, with what it is and what to do about it."""
     if not path.exists():
         name = _HUB_NAME.fullmatch(str(path)) is not None and not path.suffix
-        raise DataError(
-            got=f"no file {path}",
-            expected=READ,
-            change=_of_the_hub(path) if name else "check the path",
-        )
+        raise DataError(got=f"no file {path}", expected=READ, change=_of_the_hub(path) if name else "check the path")
     inside = sorted(path.iterdir())[:1000] if path.is_dir() else [path]
     kinds = {_suffix(each) for each in inside}
     for suffix, (what, how) in _FOREIGN.items():
@@ -139,5 +119,5 @@ def _of_the_hub(path: Path) -> str:
 
 
 def _suffix(path: Path) -> str:
-    """What a file's name says of its kind; shards of TFRecord have it in the middle."""
+    """Read the kind of a file off its name; shards of TFRecord have it in the middle."""
     return ".tfrecord" if ".tfrecord" in path.name else path.suffix.lower()

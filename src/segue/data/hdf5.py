@@ -46,7 +46,7 @@ STATES = (
     ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
     ("obs/ee_states", "obs/gripper_states"),
 )
-"""Where a state is looked for when none is named: the first of which an episode has all arrays."""
+"""States that are looked for when none is named: the first of which an episode has all arrays."""
 _MINARI = re.compile("episode_[0-9]+")
 """Groups at the top of a file of Minari."""
 _DENSEST = 1100
@@ -56,7 +56,7 @@ _AGAIN = "copy or record it again"
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a path is an HDF5 file, or a folder of some."""
+    """Say whether a path is an HDF5 file, or a folder of some."""
     if path.is_dir():
         return bool(_files(path))
     if not path.is_file():
@@ -80,7 +80,7 @@ def _order(name: str) -> list[tuple[int, int, str]]:
 
 @dataclass(frozen=True)
 class _Episode:
-    """Where one episode is: a group of a file, with so many observations beyond its actions, which are not read."""
+    """Place of one episode: a group of a file, with so many observations beyond its actions, which are not read."""
 
     file: Path
     group: str
@@ -105,12 +105,12 @@ def load(
 
     Args:
         path: The file, or the folder.
-        rate: Control rate [Hz]; may be left out where the file says it.
-        state: Key of what the policy is to see; several, with commas, are joined. None for the first of `STATES`.
-        action: The same of what is commanded; None for the first of `ACTIONS`.
-        cameras: Keys of the arrays of pictures that it is to see.
-        episodes: Indices of those that are wanted; None for all.
-        skip_bad: Leave out episodes that cannot be used; the notes of the result's origin name them.
+        rate: May be left out where the file says it; the other arguments are as in `segue.data.files.load`.
+        state: A key, or several with commas; None for the first of `STATES`.
+        action: The same; None for the first of `ACTIONS`.
+        cameras: Keys of the arrays of pictures.
+        episodes: Indices.
+        skip_bad: See there.
 
     Raises:
         DataError: Something is missing, damaged or inconsistent, or the file does not say its rate.
@@ -253,6 +253,7 @@ def _array(group: Any, key: str, episode: _Episode) -> NDArray[Any]:
 
 def _dataset(group: Any, key: str, episode: _Episode) -> Any:
     h5py, member = _h5py(), group
+    # Step by step, for `group[key]` would follow a link into another file on the way.
     for name in key.split("/"):
         link = member.get(name, getlink=True) if isinstance(member, h5py.Group) else None
         if not isinstance(link, h5py.HardLink):
@@ -262,6 +263,7 @@ def _dataset(group: Any, key: str, episode: _Episode) -> Any:
         raise DataError(f"{key!r} of {episode.where} is a group", "an array", "name an array in it")
     if member.external or member.is_virtual:
         raise DataError(f"{key!r} of {episode.where} lies in other files", "an array in this file", "store it there")
+    # An array that was never written takes no room, and would be read as zeros.
     if member.nbytes > _DENSEST * member.id.get_storage_size() + 4096:
         raise DataError(
             got=f"{key!r} of {episode.where}, {member.nbytes} bytes in {member.id.get_storage_size()} of the file",
@@ -337,7 +339,7 @@ def _told_rate(episode: _Episode) -> float | None:
 
 
 def _pictured(key: str, shape: tuple[int, ...]) -> bool:
-    """Whether an array has pictures; rows of bytes under ``images`` are JPEG files."""
+    """Say whether an array has pictures; rows of bytes under ``images`` are JPEG files."""
     return (len(shape) == 4 and shape[3] == 3) or (len(shape) == 2 and "images/" in key)
 
 
@@ -370,7 +372,7 @@ def _pictures(episodes: list[_Episode], keys: Sequence[str], lengths: list[int])
 
 
 def _decoded(dataset: Any, frame: int, key: str) -> NDArray[np.uint8]:
-    """One picture. Shape (height, width, 3); a row of bytes is a JPEG file, filled up with zeros."""
+    """Decode one picture. Shape (height, width, 3); a row of bytes is a JPEG file, filled up with zeros."""
     if dataset.dtype != np.uint8 or not _pictured(key, dataset.shape):
         raise DataError(
             got=f"{key!r} of type {dataset.dtype} and shape {dataset.shape}",

@@ -1,4 +1,4 @@
-"""What is known of demonstrations beside their numbers: what was asked for, by which robot, and what was not read."""
+"""Keeps what is known of demonstrations beside their numbers: instructions, the robot, and what was not read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.errors import DataError
+
 
 @dataclass(frozen=True)
 class Origin:
-    """Where demonstrations come from, and what of it is not in them.
+    """Source of demonstrations, and the parts of it that were not read.
 
     Attributes:
         robot_type: The robot, as its data set names it.
@@ -26,7 +28,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Instructions:
-    """What the robot was told to do, in words. No policy of Segue sees them.
+    """Instructions that the robot was given, in words. No policy of Segue sees them.
 
     Attributes:
         texts: Each instruction once.
@@ -40,18 +42,27 @@ class Instructions:
         """Number of frames."""
         return len(self.rows)
 
+    def check(self, frames: int) -> None:
+        """Raise `DataError` unless each of so many frames has the index of a text."""
+        if self.rows.shape != (frames,) or not ((self.rows >= 0) & (self.rows < len(self.texts))).all():
+            raise DataError(
+                got=f"instructions of shape {self.rows.shape} for {frames} frames, {len(self.texts)} texts",
+                expected="for each frame the index of a text",
+                change="complete them, or leave them out",
+            )
+
     @property
     def used(self) -> tuple[str, ...]:
         """The instructions that some frame has, in order."""
         return tuple(self.texts[index] for index in np.unique(self.rows))
 
     def select(self, frames: NDArray[np.integer]) -> "Instructions":
-        """Those of some frames, in that order."""
+        """Take the instructions of some frames, in that order."""
         return Instructions(self.texts, self.rows[frames])
 
 
 def joined(parts: Sequence[Instructions | None]) -> Instructions | None:
-    """Instructions of one set of texts, one after the other; None if one of the parts has none."""
+    """Join instructions of one set of texts, one after the other; None if one of the parts has none."""
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return None

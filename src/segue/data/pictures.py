@@ -13,13 +13,13 @@ from segue.core.observation import Picture
 from segue.errors import DataError
 
 PREFIX = "pictures/"
-"""Of the names of arrays of pictures in a file."""
+"""Prefix of the names of arrays of pictures in a file."""
 _PART = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What one camera saw, a picture per frame. Selecting frames copies nothing.
+    """Pictures of one camera, one per frame. Selecting frames copies nothing.
 
     Attributes:
         store: Shape (any, height, width, 3), uint8; an array, or a memory map of a file.
@@ -59,7 +59,7 @@ class Pictures:
         return self.store[self.rows[index]]
 
     def select(self, frames: NDArray[np.integer]) -> "Pictures":
-        """Those of some frames, in that order; none is read."""
+        """Take the pictures of some frames, in that order; none is read."""
         return Pictures(self.store, self.rows[frames])
 
     def parts(self) -> Iterator[NDArray[np.uint8]]:
@@ -68,14 +68,14 @@ class Pictures:
 
 
 def together(parts: Sequence[Pictures]) -> Pictures:
-    """Pictures one after the other; those of one store are not copied."""
+    """Join pictures one after the other; those of one store are not copied."""
     if all(part.store is parts[0].store for part in parts):
         return Pictures(parts[0].store, np.concatenate([part.rows for part in parts]))
     return Pictures.of(np.concatenate([part[:] for part in parts]))
 
 
 def mapped(path: Path, key: str) -> NDArray[np.uint8] | None:
-    """An array of an ``.npz`` file as a memory map; None if it is compressed, so that it has to be read.
+    """Map an array of an ``.npz`` file into memory; None if it is compressed, so that it has to be read.
 
     A member that is stored as it is lies in the archive after its local header: 30 bytes, a name, an extra field.
     """

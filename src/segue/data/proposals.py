@@ -1,4 +1,4 @@
-"""What the numbers of a recording say of the kinds of its dimensions, for a person to decide: names never do."""
+"""Proposes kinds of dimensions from the numbers of a recording, for a person to decide; names say nothing."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,29 +11,25 @@ _PERIODS = {"angle": 2 * np.pi, "angle:360": 360.0}
 _JUMP, _CALM = 0.8, 0.25
 """Shares of a period: a step of more than the one is a turn through the seam where all others are below the other."""
 _MOVES = 1e-6
-"""Of the largest value: a dimension that moves by less does not move."""
+"""A dimension that moves by less than this share of its largest value does not move."""
 _LENGTH = 1e-3
 
 
 def proposed_kinds(episodes: Episodes) -> list[str]:
-    """A sentence for each dimension that is declared linear, or not at all, and does not look like it.
+    """Write a sentence for each dimension that is declared linear, or not at all, and does not look like it.
 
     Steps of nearly a whole turn and none of half a turn are those of an angle; two values only, of a binary dimension;
     four numbers of length 1, of a quaternion; and what never moves is constant.
     """
-    parts = (
-        ("action", episodes.action, episodes.action_names, episodes.action_kinds),
-        ("observation", episodes.observation, episodes.observation_names, episodes.observation_kinds),
-    )
     found, inside = [], Windows(episodes, 1).remaining[:-1] > 0
-    for what, values, names, kinds in parts:
+    for what, values, names, kinds in episodes.sides:
         for index, (word, why) in _proposed(np.asarray(values, np.float64), inside, kinds).items():
             found.append(f"{what} {names[index]!r} looks like {word}: {why}; if it is, {declare(names[index], word)}")
     return found
 
 
 def declare(name: str, word: str) -> str:
-    """What to do to say it."""
+    """Say how to declare a dimension to be of a kind."""
     return f'declare it: --kind "{name}={word}"'
 
 

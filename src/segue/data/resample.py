@@ -1,4 +1,4 @@
-"""The same demonstrations at a lower rate, and chunks of the lower rate as actions of the higher one.
+"""Resamples demonstrations to a lower rate, and chunks of the lower rate to actions of the higher one.
 
 high rate   step      0   1   2   3 | 4   5   6   7 | 8 ...          factor = 4
 low rate    period          0       |       1       | ...
@@ -34,7 +34,7 @@ Interpolation = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 
 
 def at_low_rate(actions: Real, factor: int, kinds: Dimensions = LINEAR) -> Float:
-    """Actions of whole periods; steps after the last whole period are left out.
+    """Reduce actions to whole periods; steps after the last whole period are left out.
 
     Args:
         actions: Shape (..., steps, action), high rate.
@@ -109,15 +109,7 @@ def subsample(episodes: Episodes, factor: int, *, phase: int = 0, kinds: Dimensi
             expected="one whole period at the low rate",
             change="lower the factor",
         )
-    return replace(
-        episodes,
-        observation=episodes.observation[np.concatenate(rows)],
-        action=np.concatenate(actions),
-        ends=np.cumsum(lengths, dtype=np.int64),
-        dt=episodes.dt * factor,
-        pictures={name: each.select(np.concatenate(rows)) for name, each in episodes.pictures.items()},
-        instructions=None if episodes.instructions is None else episodes.instructions.select(np.concatenate(rows)),
-    )
+    return replace(episodes.cut(np.concatenate(rows), lengths, np.concatenate(actions)), dt=episodes.dt * factor)
 
 
 def every_phase(episodes: Episodes, factor: int, *, kinds: Dimensions | None = None) -> Episodes:
@@ -167,14 +159,9 @@ def cubic(knots: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
 
 
 def at_high_rate(
-    chunk: Real,
-    factor: int,
-    interpolation: Interpolation,
-    *,
-    previous: Real | None = None,
-    kinds: Dimensions = LINEAR,
+    chunk: Real, factor: int, interpolation: Interpolation, *, previous: Real | None = None, kinds: Dimensions = LINEAR
 ) -> Float:
-    """A chunk of the low rate as actions of the high rate.
+    """Expand a chunk of the low rate to actions of the high rate.
 
     Targets are interpolated from the action in force before the chunk on, so that the first period is no exception
     and nothing is repeated at the end. Displacements are interpolated as the path that they add up to, which keeps

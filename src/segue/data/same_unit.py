@@ -1,4 +1,4 @@
-"""Whether an action and the state that it can be relative to are numbers of one unit, where both say theirs."""
+"""Checks that an action and the state that it can be relative to are in one unit, where both say theirs."""
 
 from collections.abc import Sequence
 

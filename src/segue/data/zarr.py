@@ -35,7 +35,7 @@ ACTION, ENDS = "data/action", "meta/episode_ends"
 PREVIOUS_ACTION = "previous-action"
 """In place of a state: each frame sees the action of the frame before."""
 STATES = ("data/state", "data/left_robot_tcp_pose")
-"""Where a state is looked for when none is named; the first that the store has."""
+"""States that are looked for when none is named: the first that the store has."""
 # Reading an array runs what its metadata asks for, and one of the codecs of the ecosystem unpickles.
 CODECS = frozenset(
     (
@@ -50,7 +50,7 @@ _DAMAGED = (
 
 
 def is_store(path: Path) -> bool:
-    """Whether a path looks like a Zarr store rather than another kind of demonstrations."""
+    """Say whether a path looks like a Zarr store rather than another kind of demonstrations."""
     metadata = (".zgroup", "zarr.json")
     if path.is_dir():
         return any((path / name).is_file() for name in metadata) or path.suffix == ".zarr"
@@ -153,7 +153,7 @@ def _names(root: "zarr.Group", named: Sequence[str]) -> tuple[str, ...]:
 
 
 def _origin(root: "zarr.Group", read: set[str]) -> Origin:
-    """What the store has beside the arrays that are read: arrays of pictures, and others."""
+    """List what the store has beside the arrays that are read: arrays of pictures, and others."""
     others = [(key, shape) for key, shape in _listed(root) if key not in read and not key.startswith("meta/")]
     return Origin(
         unseen=tuple(key for key, shape in others if len(shape) >= 4),
@@ -204,7 +204,7 @@ def _check_ordinary(folder: Path, patterns: Sequence[str]) -> None:
 
 
 def _inside(path: Path) -> str:
-    """Where in an archive its store begins: whoever packs a folder often packs it with its name."""
+    """Find where in an archive its store begins: whoever packs a folder often packs it with its name."""
     if path.is_dir():
         return ""
     with zipfile.ZipFile(path) as archive:
@@ -283,6 +283,7 @@ def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDA
         raise DataError(f"{key!r} of {path}: {error}", "an array that zarr can read", "store it again") from error
     if not isinstance(array, zarr.Array):
         raise DataError(f"{key!r} of {path} is a group", "an array", f"it has {_arrays(root)}")
+    # before a byte is decoded: a codec is code that the metadata chooses
     unknown = _codecs(array.metadata.to_dict()) - CODECS
     if unknown or array.dtype.kind == "O":
         raise DataError(
@@ -290,6 +291,7 @@ def _read(path: Path, root: "zarr.Group", key: str, filled: bool = False) -> NDA
             expected=f"numbers under one of the codecs {', '.join(sorted(CODECS))}",
             change="store it again as plain numbers; nothing is ever unpickled here",
         )
+    # zarr reads a chunk that is missing as the fill value, without a word
     if array.nchunks_initialized < array.nchunks and not filled:
         raise DataError(
             got=f"{key!r} of {path} with {array.nchunks_initialized} of {array.nchunks} chunks",
@@ -313,7 +315,7 @@ def _codecs(metadata: dict[str, Any]) -> set[str]:
 
 
 def _arrays(root: "zarr.Group") -> str:
-    """What the store has, for people."""
+    """List the arrays of the store, for people."""
     return ", ".join(key for key, _ in _listed(root)) or "nothing that can be listed"
 
 
@@ -328,5 +330,6 @@ def _after_previous_action(
             expected="episodes of at least two frames that end where the actions end",
             change="remove the shorter ones, or name a state",
         )
+    # all frames but the first of each episode; the action before each is one row up
     later = np.delete(np.arange(len(action)), ends - lengths)
     return action[later - 1], action[later], ends - np.arange(1, len(ends) + 1)

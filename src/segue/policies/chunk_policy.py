@@ -1,4 +1,4 @@
-"""The upper seam: what a runtime asks of any policy, and a strategy bound to a policy as one filling of it."""
+"""Chunk policies: what a runtime asks, answered by a policy with a strategy, and policies around other ones."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,16 +6,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Remembering, hold_last, is_stateless
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
 from segue.policies.observation import Seen, of_one, on_device
-from segue.policies.policy import KindedUnits, Observed, Policy
+from segue.policies.policy import Observed, Policy
 from segue.strategies.hooks import Prefix, Strategy
 
 
@@ -24,12 +24,13 @@ class BatchChunkPolicy(Protocol):
     """A chunk policy that serves many robots in one call."""
 
     def next_chunks(
-        self,
-        observations: Any,
-        continuations: Sequence[Continuation],
-        generators: Sequence[torch.Generator],
+        self, observations: Any, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
-        """Actions (batch, horizon, action) for `Observed` of a batch; robot i draws from its own generator."""
+        """Actions (batch, horizon, action) for `Observed` of a batch; robot i draws from its own generator.
+
+        Raises:
+            SpecError: Observations or prefixes do not fit the policy, or it serves one robot only.
+        """
         ...
 
 
@@ -37,15 +38,31 @@ class ServingPolicy(ChunkPolicy, BatchChunkPolicy, Protocol):
     """A chunk policy for one robot or many, such as `ContinuingPolicy`."""
 
 
-def _votes(continuation: Continuation, horizon: int) -> NDArray[np.int64]:
-    """Votes at all positions of the new chunk, 0 beyond the prefix. Shape (horizon,)."""
-    votes = np.zeros(horizon, np.int64)
-    votes[: len(continuation.votes)] = continuation.votes[:horizon]
-    return votes
+def _held(continuations: Sequence[Continuation], horizon: int) -> Array:
+    return np.stack([hold_last(c.prefix, horizon) for c in continuations])
+
+
+def _prefix(reference: Tensor, continuations: Sequence[Continuation], horizon: int, **known: Any) -> Prefix:
+    """Put continuations beside their reference, (batch, positions, dimension) in any units."""
+    votes = np.zeros((len(continuations), horizon), np.int64)  # nobody has spoken yet about what is beyond a prefix
+    for row, c in zip(votes, continuations, strict=True):
+        spoken = c.votes[:horizon]
+        row[: len(spoken)] = spoken
+
+    def integers(values: list[int]) -> Tensor:
+        return torch.tensor(values, device=reference.device)
+
+    return Prefix(
+        reference=reference,
+        known=integers([min(c.known, horizon) for c in continuations]),
+        delay=integers([c.delay for c in continuations]),
+        votes=torch.as_tensor(votes, device=reference.device),
+        **known,
+    )
 
 
 def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Continuation]) -> Prefix:
-    """Continuations in policy units, anchored to the observation of now, batch axis first.
+    """Translate continuations to policy units, anchored to the observation of now, batch axis first.
 
     Raises:
         SpecError: A prefix has another number of action dimensions than the policy.
@@ -58,28 +75,13 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
                 expected=f"(known, {len(names)}): {', '.join(names[:6])}" + (" ..." if len(names) > 6 else ""),
                 change="continue chunks of this policy's own actions, in robot units",
             )
-    reference = torch.as_tensor(
-        np.stack([hold_last(c.prefix, horizon) for c in continuations]),
-        dtype=torch.float32,
-        device=policy.units.device,
-    )
-    votes = np.stack([_votes(c, horizon) for c in continuations])
-
-    def integers(values: list[int]) -> Tensor:
-        return torch.tensor(values, device=policy.units.device)
-
-    return Prefix(
-        reference=policy.units.to_policy(reference, observation),
-        known=integers([min(c.known, horizon) for c in continuations]),
-        delay=integers([c.delay for c in continuations]),
-        votes=torch.as_tensor(votes, device=policy.units.device),
-        stride=policy.units.stride,
-        dt=policy.spec.dt,
-        kinds=policy.units.kinds if isinstance(policy.units, KindedUnits) else LINEAR,
-    )
+    units = policy.units
+    reference = torch.as_tensor(_held(continuations, horizon), dtype=torch.float32, device=units.device)
+    said = {"stride": units.stride, "dt": policy.spec.dt, "kinds": units.kinds}
+    return _prefix(units.to_policy(reference, observation), continuations, horizon, **said)
 
 
-class ContinuingPolicy:
+class ContinuingPolicy(ServingPolicy):
     """A policy and a strategy, as a chunk policy.
 
     Args:
@@ -93,7 +95,7 @@ class ContinuingPolicy:
     """
 
     stateless = True
-    """All that is continued comes with the continuation."""
+    """It has no memory: all that is continued comes with the continuation."""
 
     def __init__(
         self,
@@ -106,25 +108,22 @@ class ContinuingPolicy:
         noise: Noise = FreshNoise(),  # noqa: B008  # a frozen value
     ) -> None:
         self.policy, self.strategy, self.finishing, self.noise = policy.eval(), strategy, finishing, noise
-        self.spec = policy.spec
         self.denoising_steps = policy.denoising_steps if denoising_steps is None else denoising_steps
         self._generator = torch.Generator().manual_seed(seed)
 
+    @property
+    @override
+    def spec(self) -> PolicySpec:
+        return self.policy.spec
+
+    @override
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units for a state (observation,), or an `Observation` with pictures."""
         return self.next_chunks(of_one(observation), [continuation], [self._generator])[0]
 
+    @override
     def next_chunks(
-        self,
-        observations: Seen,
-        continuations: Sequence[Continuation],
-        generators: Sequence[torch.Generator],
+        self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
-        """Actions (batch, horizon, action) in robot units.
-
-        Raises:
-            SpecError: Observations or prefixes do not fit the policy.
-        """
         units = self.policy.units
         noise = self.noise.draw(units.chunk_shape, units.stride, continuations, generators)
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
@@ -139,58 +138,51 @@ class ContinuingPolicy:
                 actions = finished(self.finishing, actions, continuations, self.spec.action_kinds)
             return actions.cpu().numpy()
 
+    @override
     def reset(self) -> None:
-        """Nothing to forget: all that is continued comes with the continuation."""
+        """Forget nothing: all that is continued comes with the continuation."""
 
+    @override
     def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing: nothing is held."""
 
 
 def finished(
     strategy: Strategy, actions: Tensor, continuations: Sequence[Continuation], kinds: Dimensions = LINEAR
 ) -> Tensor:
-    """Actions (batch, horizon, action) in robot units after the strategy's finishing hook."""
-    horizon, device = actions.shape[1], actions.device
-    prefix = Prefix(
-        reference=torch.as_tensor(np.stack([hold_last(c.prefix, horizon) for c in continuations]), device=device),
-        known=torch.tensor([min(c.known, horizon) for c in continuations], device=device),
-        delay=torch.tensor([c.delay for c in continuations], device=device),
-        votes=torch.as_tensor(np.stack([_votes(c, horizon) for c in continuations]), device=device),
-        kinds=kinds,
-    )
+    """Apply a strategy's finishing hook to actions (batch, horizon, action) in robot units."""
+    horizon = actions.shape[1]
+    reference = torch.as_tensor(_held(continuations, horizon), device=actions.device)
+    prefix = _prefix(reference, continuations, horizon, kinds=kinds)
     return strategy.hooks(prefix).finish(actions)
 
 
-class FinishedPolicy:
-    """Any chunk policy, with the finishing hook of a strategy that needs nothing else (see `strategies.blend`).
+class PolicyAround(ServingPolicy, Remembering):
+    """A base for chunk policies around another one; they serve many robots where that one does.
 
-    It serves many robots where the policy below does.
+    What derives from it has `next_chunk` and `next_chunks`.
+
+    Args:
+        policy: The policy below.
     """
 
-    def __init__(self, policy: ChunkPolicy, strategy: Strategy) -> None:
-        self.policy, self.strategy = policy, strategy
+    def __init__(self, policy: ChunkPolicy) -> None:
+        self.policy = policy
 
     @property
+    @override
     def spec(self) -> PolicySpec:
-        """That of the policy below."""
         return self.policy.spec
 
     @property
+    @override
     def stateless(self) -> bool:
-        """As the policy below."""
         return is_stateless(self.policy)
 
-    def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
-        """The policy's chunk, finished. Shape (horizon, action)."""
-        return self._finished(self.policy.next_chunk(observation, _free(continuation))[None], [continuation])[0]
-
-    def next_chunks(
-        self,
-        observations: Observed,
-        continuations: Sequence[Continuation],
-        generators: Sequence[torch.Generator],
+    def chunks_below(
+        self, observations: Any, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
-        """The policy's chunks, finished. Shape (batch, horizon, action).
+        """Ask the policy below for the chunks of many robots. Shape (batch, horizon, action).
 
         Raises:
             SpecError: The policy below serves one robot only.
@@ -201,21 +193,39 @@ class FinishedPolicy:
                 expected="a policy with `next_chunks`",
                 change="ask for one chunk at a time with `next_chunk`",
             )
+        return self.policy.next_chunks(observations, continuations, generators)
+
+    @override
+    def reset(self) -> None:
+        self.policy.reset()
+
+    @override
+    def close(self) -> None:
+        self.policy.close()
+
+
+class FinishedPolicy(PolicyAround):
+    """Any chunk policy, with the finishing hook of a strategy that needs nothing else (see `strategies.blend`)."""
+
+    def __init__(self, policy: ChunkPolicy, strategy: Strategy) -> None:
+        super().__init__(policy)
+        self.strategy = strategy
+
+    @override
+    def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
+        return self._finished(self.policy.next_chunk(observation, _free(continuation))[None], [continuation])[0]
+
+    @override
+    def next_chunks(
+        self, observations: Observed, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> Array:
         free = [_free(each) for each in continuations]
-        return self._finished(self.policy.next_chunks(observations, free, generators), continuations)
+        return self._finished(self.chunks_below(observations, free, generators), continuations)
 
     def _finished(self, actions: Array, continuations: Sequence[Continuation]) -> Array:
         return finished(self.strategy, torch.as_tensor(actions), continuations, self.spec.action_kinds).numpy()
 
-    def reset(self) -> None:
-        """Reset the policy below."""
-        self.policy.reset()
-
-    def close(self) -> None:
-        """Close the policy below."""
-        self.policy.close()
-
 
 def _free(continuation: Continuation) -> Continuation:
-    """The same, with nothing to continue."""
+    """Leave nothing to continue."""
     return replace(continuation, prefix=continuation.prefix[:0], votes=continuation.votes[:0], delay=0)

@@ -1,4 +1,4 @@
-"""What policies of every family are configured with."""
+"""The configuration that policies of every family have in common."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from segue.core.observation import Cameras
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
+from segue.policies.networks import Network, build_network
 
 
 @dataclass(frozen=True)
 class Vision:
-    """How a policy looks at the pictures of its cameras; plain JSON.
+    """Settings of a policy's encoder of pictures; plain JSON.
 
     Attributes:
         encoder: Name of the encoder, see `segue.policies.encoders`.
@@ -29,21 +30,21 @@ class Vision:
             raise SpecError(f"crop {self.crop}", "a share above 0, at most 1", "use 1 to look at whole pictures")
 
     def crops(self, cameras: Cameras) -> Cameras:
-        """Height and width of what is looked at [pixels]."""
+        """Cut each camera's height and width to the part that is looked at [pixels]."""
         return {name: (round(self.crop * high), round(self.crop * wide)) for name, (high, wide) in cameras.items()}
 
 
 @dataclass(frozen=True)
 class FamilyConfig:
-    """Everything about a policy but its weights. A family adds its name and fields of its own.
+    """Describes a policy but for its weights. A family adds its name and fields of its own.
 
     Attributes:
-        spec: What the network sees and answers; in latent space, positions and latents for steps and actions.
+        spec: Observations and actions of the network; in latent space, positions and latents for steps and actions.
         relative_to: Per action dimension, the index of the observation that it is taken relative to, or None for an
             absolute action.
         network: Name of the network.
         network_settings: Its settings, where they differ from the defaults.
-        vision: How it looks at pictures; None for a policy of the state alone.
+        vision: Settings of its encoder of pictures; None for a policy of the state alone.
     """
 
     family: ClassVar[str]
@@ -53,3 +54,15 @@ class FamilyConfig:
     network: str = "mlp"
     network_settings: Mapping[str, Any] = field(default_factory=dict)
     vision: Vision | None = None
+
+    def built(self, context: int, width: int = 1) -> Network:
+        """Build the network with fresh weights, from torch's global generator.
+
+        Args:
+            context: Numbers that an observation is encoded to.
+            width: Numbers that come out per action dimension.
+        """
+        horizon, action = self.spec.horizon, len(self.spec.action_names)
+        return build_network(
+            self.network, self.network_settings, horizon=horizon, action=action, context=context, output=action * width
+        )

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.errors import MissingExtraError, SpecError, UnknownNameError
 from segue.policies.config import FamilyConfig
-from segue.policies.networks import build_network
-from segue.policies.policy import mean_error, refuse_guidance
+from segue.policies.policy import Policy, mean_error, refuse_guidance
 from segue.policies.processor import NormalizedUnits
 from segue.strategies.hooks import Prefix, Strategy
-from segue.strategies.objective import Demonstrated, TrainingPair
+from segue.strategies.objective import Demonstrated, Objective, TrainingPair
 
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -31,7 +31,7 @@ TRAINING_STEPS = 100
 """K, diffusion steps that the network is trained on, as in the paper."""
 
 PREDICTIONS: dict[str, Literal["epsilon", "sample"]] = {"noise": "epsilon", "action": "sample"}
-"""What a network may say, and diffusers' name for it."""
+"""Predictions of a network, and their names in diffusers."""
 
 
 def scheduler(bound: float = 1.0, predicts: str = "action") -> "DDIMScheduler":
@@ -62,13 +62,13 @@ def scheduler(bound: float = 1.0, predicts: str = "action") -> "DDIMScheduler":
 
 
 def flow_time(step: Tensor) -> Tensor:
-    """What a network is told for a diffusion step, ``t = 1 - (k + 1) / K``. Shape (batch,)."""
+    """Turn diffusion steps into the flow times that a network is told, ``t = 1 - (k + 1) / K``. Shape (batch,)."""
     return 1 - (step.to(torch.float32) + 1) / TRAINING_STEPS
 
 
 @cache
 def _remaining() -> Tensor:
-    """``abar``, which every training step asks for twice. Shape (K,)."""
+    """Keep ``abar``, which every training step asks for twice. Shape (K,)."""
     return scheduler().alphas_cumprod
 
 
@@ -96,7 +96,7 @@ class DiffusionPolicyConfig(FamilyConfig):
     denoising_steps: int = 10
 
 
-class DiffusionPolicy(nn.Module):
+class DiffusionPolicy(Policy):
     """A diffusion policy, sampled by deterministic DDIM; its weights are drawn from torch's global generator.
 
     Attributes:
@@ -111,32 +111,22 @@ class DiffusionPolicy(nn.Module):
         self.config, self.units = config, units
         self.spec, self.denoising_steps = config.spec, config.denoising_steps
         self.register_buffer("bound", torch.ones(()))
-        self.network: nn.Module = build_network(
-            config.network,
-            config.network_settings,
-            horizon=config.spec.horizon,
-            action=len(config.spec.action_names),
-            context=units.context,
-        )
+        self.network: nn.Module = config.built(units.context)
 
     def fit(self, chunks: Tensor) -> None:
         """Take the bound of the demonstrated chunks, policy units (frames, horizon, action)."""
         self.bound.copy_(chunks.abs().max())
 
+    @override
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
-        """Squared error of noise or actions, mean over samples of the mean over the positions that count. Scalar."""
         wanted = pair.target
         if self.config.predicts == "action":
             of_actions, of_noise = _shares(pair.t)
             wanted = (pair.x - of_noise * pair.target) / of_actions
         return mean_error((self.network(pair.x, pair.t, pair.w, context) - wanted).square(), pair.mask)
 
+    @override
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
-        """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
-
-        Raises:
-            SpecError: The strategy steers a velocity field, or there are more steps than diffusion steps.
-        """
         hooks = strategy.hooks(prefix)
         refuse_guidance(hooks, self.config.family)
         if not 1 <= steps <= TRAINING_STEPS:
@@ -156,16 +146,11 @@ class DiffusionPolicy(nn.Module):
 
 
 @dataclass(frozen=True)
-class Denoising:
-    """Noise prediction at a uniform diffusion step (arXiv 2006.11239, algorithm 1)."""
+class Denoising(Objective):
+    """The noise is the target, at a uniform diffusion step ``x_k`` (arXiv 2006.11239, algorithm 1)."""
 
-    @property
-    def own_chunks(self) -> int:
-        """No references at all."""
-        return 0
-
+    @override
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
-        """``x_k = sqrt(abar_k) A + sqrt(1 - abar_k) noise``, target the noise."""
         chunk = batch.actions
         noise = torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype)
         k = torch.randint(0, TRAINING_STEPS, (len(chunk),), generator=generator)

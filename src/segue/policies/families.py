@@ -15,12 +15,12 @@ from segue.core.dimensions import LINEAR
 from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import SpecError, UnknownNameError
-from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder
+from segue.errors import SpecError, UnknownNameError, settings_of
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec
 from segue.policies.config import FamilyConfig, Vision
 from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
-from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
+from segue.policies.latent import LatentPolicy, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.processor import NormalizedUnits, demonstrated_chunks, described
@@ -30,7 +30,7 @@ from segue.strategies.objective import Objective
 
 @dataclass(frozen=True)
 class Family:
-    """What belongs together.
+    """A configuration and the policy that it makes.
 
     Attributes:
         config: Configuration.
@@ -55,7 +55,7 @@ def _family(name: str) -> Family:
 
 
 def family_of(objective: Objective) -> str:
-    """Family that an objective trains."""
+    """Name the family that an objective trains."""
     match objective:
         case Denoising():
             return "diffusion"
@@ -71,7 +71,7 @@ def config_for(
     *,
     horizon: int,
     relative: bool = False,
-    autoencoder: NamedCodec | None = None,
+    autoencoder: Codec | None = None,
     vision: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> FamilyConfig:
@@ -97,15 +97,11 @@ def config_for(
         positions = horizon // autoencoder.stride
         spec = replace(fields["spec"], horizon=positions, action_names=names, action_kinds=LINEAR)
         fields |= {"spec": spec, "relative_to": (None,) * len(names)}
-    try:
+    with settings_of(f"a {family} policy"):
         return _family(family).config(**fields, **settings)
-    except TypeError as error:
-        raise SpecError(
-            got=str(error), expected=f"settings of a {family} policy", change="leave it out, or correct its name"
-        ) from error
 
 
-def _check_autoencoder(autoencoder: NamedCodec, episodes: Episodes, horizon: int, relative: bool) -> None:
+def _check_autoencoder(autoencoder: Codec, episodes: Episodes, horizon: int, relative: bool) -> None:
     names = autoencoder.config.action_names
     if names != tuple(episodes.action_names):
         raise SpecError(
@@ -127,7 +123,7 @@ def _check_autoencoder(autoencoder: NamedCodec, episodes: Episodes, horizon: int
         )
 
 
-def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: NamedCodec | None = None) -> Policy:
+def policy_for(config: FamilyConfig, episodes: Episodes, autoencoder: Codec | None = None) -> Policy:
     """Policy with fresh weights (from torch's global generator), statistics fitted to all windows.
 
     Args:
@@ -152,7 +148,7 @@ def _fitted(config: FamilyConfig, episodes: Episodes, chunks: Array) -> Policy:
 
 
 def description(policy: Policy) -> dict[str, Any]:
-    """What checkpoints say about a policy beside its weights: family, configuration, autoencoder if there is one."""
+    """Describe a policy for a checkpoint, beside its weights: family, configuration, autoencoder if there is one."""
     if isinstance(policy, LatentPolicy):
         return {**description(policy.policy), "autoencoder": asdict(policy.autoencoder.config)}
     assert isinstance(policy, FlowPolicy | DiffusionPolicy | RegressionPolicy)
@@ -162,7 +158,7 @@ def description(policy: Policy) -> dict[str, Any]:
 
 
 def blank(described: Mapping[str, Any]) -> Policy:
-    """The policy of a `description` that went through JSON, its weights and statistics still to be loaded.
+    """Build the policy of a `description` that went through JSON; weights and statistics are still to be loaded.
 
     Raises:
         UnknownNameError: There is no such family, network or head.

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
 from segue.policies.config import FamilyConfig
-from segue.policies.networks import build_network
-from segue.policies.policy import mean_error
+from segue.policies.policy import Policy, mean_error
 from segue.policies.prediction import prediction
 from segue.policies.processor import NormalizedUnits
 from segue.strategies.flow import integrate
@@ -30,36 +30,30 @@ class FlowPolicyConfig(FamilyConfig):
     denoising_steps: int = 5
 
 
-class FlowPolicy(nn.Module):
+class FlowPolicy(Policy):
     """A flow policy; its weights are drawn from torch's global generator."""
 
     def __init__(self, config: FlowPolicyConfig, units: NormalizedUnits) -> None:
         super().__init__()
         self.config, self.units = config, units
         self.spec, self.denoising_steps = config.spec, config.denoising_steps
-        self.network = build_network(
-            config.network,
-            config.network_settings,
-            horizon=config.spec.horizon,
-            action=len(config.spec.action_names),
-            context=units.context,
-        )
+        self.network = config.built(units.context)
         self._prediction = prediction(config.predicts)
 
     def fit(self, chunks: Tensor) -> None:
-        """Nothing about the demonstrated chunks, policy units (frames, horizon, action), has to be known."""
+        """Take nothing from the demonstrated chunks, policy units (frames, horizon, action)."""
 
     def velocity(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
         """Estimate of ``E[A - e | x]``. x (batch, horizon, action), t (batch,), w (batch, horizon)."""
         return self._prediction.velocity(self.network(x, t, w, context), x, t[:, None, None])
 
+    @override
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
-        """Mean over samples of the mean error over the positions that count. Scalar."""
         output = self.network(pair.x, pair.t, pair.w, context)
         return mean_error(self._prediction.error(output, pair.x, pair.t[:, None, None], pair.target), pair.mask)
 
+    @override
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
-        """One chunk per observation, policy units (batch, horizon, action). The strategy's three hooks at work."""
         hooks = strategy.hooks(prefix)
         context = self.units.encode(observation)
 

@@ -1,64 +1,61 @@
-"""What the network of a regression policy says about each action dimension, and the loss that goes with it."""
+"""Heads of regression policies: how the network's output stands for a chunk, and the loss that goes with it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
-from segue.errors import SpecError, UnknownNameError
+from segue.errors import SpecError, UnknownNameError, settings_of
 
 
-class Head(Protocol):
-    """Output of a network (batch, positions, dimension * width) to a chunk (batch, positions, dimension)."""
+class Head(nn.Module, ABC):
+    """Output of a network (batch, positions, dimension * width) to a chunk (batch, positions, dimension).
+
+    Attributes:
+        width: Numbers that the network says per action dimension.
+    """
 
     width: int
 
     def fit(self, chunks: Tensor) -> None:
         """Take what is needed from all demonstrated chunks (frames, positions, dimension), policy units."""
-        ...
 
+    @abstractmethod
     def chunk(self, output: Tensor) -> Tensor:
-        """The chunk that the output stands for."""
-        ...
+        """Decode the chunk that the output stands for."""
 
+    @abstractmethod
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """Error per element of the target chunk."""
-        ...
 
 
-class Continuous(nn.Module):
-    """The output is the chunk; absolute error (OpenVLA-OFT, arXiv 2502.19645).
-
-    Attributes:
-        width: 1, numbers per action dimension.
-    """
+class Continuous(Head):
+    """The output is the chunk; absolute error (OpenVLA-OFT, arXiv 2502.19645)."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
         self.width = 1
 
-    def fit(self, chunks: Tensor) -> None:
-        """Nothing to take."""
-
+    @override
     def chunk(self, output: Tensor) -> Tensor:
-        """The output itself."""
         return output
 
+    @override
     def error(self, output: Tensor, target: Tensor) -> Tensor:
-        """``|output - A|``."""
         return (output - target).abs()
 
 
-class Bins(nn.Module):
+class Bins(Head):
     """The output is a distribution over bins per dimension, as the action tokens of OpenVLA (arXiv 2406.09246).
 
     Bins are of equal width over the demonstrated range; the chunk has the centre of the likeliest one, which is up to
-    half a bin away from any demonstrated action.
+    half a bin away from any demonstrated action. The loss is the cross-entropy against the target's bin.
 
     Attributes:
-        width: Bins, numbers per action dimension.
         low: Lower end of the range, shape (dimension,), policy units.
         high: Upper end of the range.
     """
@@ -74,6 +71,7 @@ class Bins(nn.Module):
         self.register_buffer("low", -torch.ones(dimension))
         self.register_buffer("high", torch.ones(dimension))
 
+    @override
     def fit(self, chunks: Tensor) -> None:
         """Take the range of each dimension; one that never moves gets bins around its only value."""
         low, high = chunks.flatten(0, 1).aminmax(dim=0)
@@ -94,12 +92,12 @@ class Bins(nn.Module):
         """Chunk of the middles of these bins. Shape of the tokens."""
         return self.low + (tokens + 0.5) * self.bin_width
 
+    @override
     def chunk(self, output: Tensor) -> Tensor:
-        """Centre of the likeliest bin."""
         return self.centres(self._scores(output).argmax(-1))
 
+    @override
     def error(self, output: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy against the target's bin."""
         scores = self._scores(output)
         return F.cross_entropy(scores.movedim(-1, 1), self.tokens(target), reduction="none")
 
@@ -111,7 +109,7 @@ class Bins(nn.Module):
 HEADS: dict[str, type[Continuous] | type[Bins]] = {"continuous": Continuous, "bins": Bins}
 
 
-def build_head(name: str, settings: Mapping[str, Any], dimension: int) -> Continuous | Bins:
+def build_head(name: str, settings: Mapping[str, Any], dimension: int) -> Head:
     """Head by name, ``continuous`` or ``bins``, for chunks with this many dimensions.
 
     Raises:
@@ -120,9 +118,5 @@ def build_head(name: str, settings: Mapping[str, Any], dimension: int) -> Contin
     """
     if name not in HEADS:
         raise UnknownNameError("head", name, HEADS)
-    try:
+    with settings_of(f"head {name!r}"):
         return HEADS[name](dimension, **settings)
-    except TypeError as error:
-        raise SpecError(
-            got=str(error), expected=f"settings of head {name!r}", change="leave it out, or correct its name"
-        ) from error

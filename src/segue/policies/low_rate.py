@@ -9,14 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from typing_extensions import override
 
-from segue.core.chunk import Array, Continuation, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import Observed
 from segue.core.spec import PolicySpec
 from segue.data.resample import Interpolation, at_high_rate, at_low_rate
 from segue.errors import SpecError
-from segue.policies.chunk_policy import ServingPolicy
+from segue.policies.chunk_policy import PolicyAround
 
 
 def at_periods(continuation: Continuation, factor: int, kinds: Dimensions = LINEAR) -> Continuation:
@@ -41,7 +42,7 @@ def at_periods(continuation: Continuation, factor: int, kinds: Dimensions = LINE
     )
 
 
-class ExpandedPolicy:
+class ExpandedPolicy(PolicyAround):
     """A policy of a low rate, its chunks interpolated to a rate that is ``factor`` times higher.
 
     Interpolation starts from the action that the robot executed last, so that the first period of a chunk is like any
@@ -55,38 +56,31 @@ class ExpandedPolicy:
     """
 
     def __init__(
-        self, policy: ServingPolicy, factor: int, interpolation: Interpolation, *, kinds: Dimensions | None = None
+        self, policy: ChunkPolicy, factor: int, interpolation: Interpolation, *, kinds: Dimensions | None = None
     ) -> None:
         if factor < 1:
             raise SpecError(f"a factor of {factor}", "at least 1", "give the high rate over the low one")
-        self.policy, self.factor, self.interpolation = policy, factor, interpolation
+        super().__init__(policy)
+        self.factor, self.interpolation = factor, interpolation
         self.kinds = policy.spec.action_kinds if kinds is None else kinds
 
     @property
+    @override
     def spec(self) -> PolicySpec:
-        """That of the policy below, at the higher rate."""
         below = self.policy.spec
         return replace(below, horizon=below.horizon * self.factor, dt=below.dt / self.factor, action_kinds=self.kinds)
 
-    @property
-    def stateless(self) -> bool:
-        """As the policy below."""
-        return is_stateless(self.policy)
-
+    @override
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
-        """Actions (horizon, action) of the higher rate."""
         low = self.policy.next_chunk(observation, at_periods(continuation, self.factor, self.kinds))
         return self._expanded(low[None], [continuation])[0]
 
+    @override
     def next_chunks(
-        self,
-        observations: Observed,
-        continuations: Sequence[Continuation],
-        generators: Sequence[torch.Generator],
+        self, observations: Observed, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
-        """Actions (batch, horizon, action) of the higher rate."""
         below = [at_periods(each, self.factor, self.kinds) for each in continuations]
-        return self._expanded(self.policy.next_chunks(observations, below, generators), continuations)
+        return self._expanded(self.chunks_below(observations, below, generators), continuations)
 
     def _expanded(self, low: Array, continuations: Sequence[Continuation]) -> Array:
         # Without a last action the chunk's own first one stands in for it, see `at_high_rate`
@@ -97,11 +91,3 @@ class ExpandedPolicy:
             ]
         )
         return at_high_rate(low, self.factor, self.interpolation, previous=previous, kinds=self.kinds)
-
-    def reset(self) -> None:
-        """Reset the policy below."""
-        self.policy.reset()
-
-    def close(self) -> None:
-        """Close the policy below."""
-        self.policy.close()

@@ -1,4 +1,4 @@
-r"""Where the noise of a chunk comes from.
+r"""The noise that a chunk starts from: fresh, or carried along an episode.
 
     absolute step    k      k+s                 k+H       k+s+H
     chunk at k       n_k .. n_{k+s} ........... n_{k+H-1}
@@ -12,13 +12,14 @@ The noise of a step is a function of seed, episode and step: nothing is kept bet
 one before, and a server needs no memory of its clients.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.core.chunk import Continuation
 from segue.errors import SpecError, UnknownNameError
@@ -26,14 +27,20 @@ from segue.errors import SpecError, UnknownNameError
 _WORDS = 4  # 64-bit words that the generator makes at a time
 
 
-class Noise(Protocol):
-    """Where the chunks of a policy start from."""
+class Noise(ABC):
+    """Draws what the chunks of a policy start from.
 
-    @property
-    def scale(self) -> float:
-        """Standard deviation, 1 as in training."""
-        ...
+    Attributes:
+        scale: Standard deviation, 1 as in training; less keeps to what the policy finds likely.
+    """
 
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < float("inf"):
+            raise SpecError(f"a noise scale of {self.scale}", "0 or more, 1 as in training", "try values from 0.5 to 1")
+
+    @abstractmethod
     def draw(
         self,
         shape: tuple[int, int],
@@ -41,7 +48,7 @@ class Noise(Protocol):
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Tensor:
-        """Noise of one chunk per robot. Shape (batch, positions, dimension).
+        """Draw the noise of one chunk per robot. Shape (batch, positions, dimension).
 
         Args:
             shape: Positions and numbers per position of a chunk in policy units.
@@ -49,27 +56,15 @@ class Noise(Protocol):
             continuations: One per robot: which steps of which episode the chunks are for.
             generators: One per robot.
         """
-        ...
-
-
-def _check_scale(scale: float) -> None:
-    if not 0 <= scale < float("inf"):
-        raise SpecError(f"a noise scale of {scale}", "0 or more, 1 as in training", "try values from 0.5 to 1")
 
 
 @dataclass(frozen=True)
-class FreshNoise:
-    """Independent noise for every chunk.
-
-    Attributes:
-        scale: Standard deviation, 1 as in training; less keeps to what the policy finds likely.
-    """
+class FreshNoise(Noise):
+    """Independent noise for every chunk: the next numbers of each generator."""
 
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        _check_scale(self.scale)
-
+    @override
     def draw(
         self,
         shape: tuple[int, int],
@@ -77,13 +72,12 @@ class FreshNoise:
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Tensor:
-        """The next numbers of each generator."""
         noise = torch.stack([torch.randn(shape, generator=each) for each in generators])
         return noise if self.scale == 1 else self.scale * noise
 
 
 @dataclass(frozen=True)
-class CarriedNoise:
+class CarriedNoise(Noise):
     """One noise per absolute step of an episode, the same in all chunks that speak about the step, or a share of it.
 
         n_j = scale * (sqrt(share) * carried_j + sqrt(1 - share) * own_j)
@@ -91,7 +85,6 @@ class CarriedNoise:
     Each chunk alone starts from independent normal noise, whatever the share; it is the correlation between two chunks.
 
     Attributes:
-        scale: Standard deviation, 1 as in training; less keeps to what the policy finds likely.
         share: Of the variance that is carried, in [0, 1]: 1 keeps one plan through an episode, be it good or bad; less
             lets the robot think again.
     """
@@ -100,10 +93,11 @@ class CarriedNoise:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_scale(self.scale)
+        super().__post_init__()
         if not 0 <= self.share <= 1:
             raise SpecError(f"a share of {self.share}", "in [0, 1], 1 to carry all of the noise", "try 0.5 or 1")
 
+    @override
     def draw(
         self,
         shape: tuple[int, int],
@@ -111,7 +105,7 @@ class CarriedNoise:
         continuations: Sequence[Continuation],
         generators: Sequence[torch.Generator],
     ) -> Tensor:
-        """A function of each generator's seed and the episode's steps; no generator moves on.
+        """Compute the noise from each generator's seed and the episode's steps; no generator moves on.
 
         Positions of several control steps are counted on one grid through the episode, so that chunks that start
         between two of its points agree to within a position.
@@ -123,6 +117,7 @@ class CarriedNoise:
         return self.scale * torch.stack(rows).to(torch.get_default_dtype())
 
     def _row(self, seed: int, continuation: Continuation, first: int, shape: tuple[int, int]) -> Tensor:
+        # the steps choose the carried numbers; the start chooses a stream of the chunk's own
         carried = step_noise(seed, continuation.episode, first, *shape)
         if self.share == 1:
             return carried
@@ -142,22 +137,24 @@ def step_noise(seed: int, episode: int, first: int, positions: int, dimension: i
         first: Absolute index of the first position, 0 or more.
         positions: How many.
         dimension: Numbers per position.
-        stream: Another one has other noise for the same positions.
+        stream: Each stream has noise of its own for the same positions.
     """
+    # Whole blocks of the generator for each position: its counter can then begin at any of them.
     blocks = -(-dimension // _WORDS)
     key = np.array([seed & 0xFFFFFFFFFFFFFFFF, episode & 0xFFFFFFFFFFFFFFFF], np.uint64)
     bits = np.random.Philox(counter=np.array([first * blocks, stream, 0, 0], np.uint64), key=key)
     words = bits.random_raw(positions * blocks * _WORDS).reshape(positions, blocks * _WORDS)[:, :dimension]
-    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # strictly between 0 and 1
+    # The upper 53 bits, and half a step more, so that neither 0 nor 1 occurs, whose normal numbers are infinite.
+    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return torch.special.ndtri(torch.from_numpy(uniform))
 
 
 NOISES: dict[str, type[Noise]] = {"fresh": FreshNoise, "carried": CarriedNoise}
-"""Where chunks may start from, by name."""
+"""Kinds of noise by name."""
 
 
 def noise_named(name: str, scale: float = 1.0, share: float | None = None) -> Noise:
-    """The noise of a name; carried noise is all carried unless a share is given.
+    """Make the noise of a name; carried noise is all carried unless a share is given.
 
     Raises:
         UnknownNameError: There is no such noise.

@@ -1,4 +1,4 @@
-"""What a policy is shown, from one robot to tensors of a batch.
+"""Prepares observations for a policy, from one robot to tensors of a batch.
 
 one robot    (observation,)      Observation: (state,), pictures (h, w, 3), a text
 of_one       (1, observation)    each with a batch axis of one; `first_of` takes it away
@@ -23,21 +23,21 @@ Seen: TypeAlias = NDArray[np.floating] | Observation[Any] | Encoded[Any] | Mappi
 
 
 def of_one(observation: Seen) -> Seen:
-    """A batch of one."""
+    """Make a batch of one."""
     if isinstance(observation, Mapping):
         return {name: part[None] if isinstance(part, np.ndarray) else [part] for name, part in observation.items()}
     return stacked([observation])
 
 
 def first_of(observations: Seen) -> Seen:
-    """What the first robot of a batch sees; undoes `of_one`."""
+    """Take the observation of the first robot of a batch; undoes `of_one`."""
     if isinstance(observations, Mapping):
         return {name: part[0] for name, part in observations.items()}
     return observations[0]
 
 
 def on_device(observations: Seen, device: torch.device) -> Any:
-    """Tensors of a batch on a device."""
+    """Turn a batch into tensors on a device."""
     if isinstance(observations, Encoded):
         return Encoded(on_device(observations.context, device), on_device(observations.state, device))
     if isinstance(observations, Observation):

@@ -1,4 +1,4 @@
-"""The seam between a trained network and everything that trains, runs or measures it: one protocol for every family.
+"""The seam between a trained network and everything that trains, runs or measures it: one base class for every family.
 
     observation -- units.encode --> context -------------+
     actions -- units.to_policy --> chunk, policy units --+-- loss              in training
@@ -8,14 +8,13 @@ A chunk in policy units has ``positions`` positions of ``stride`` control steps 
 latent space of an autoencoder.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
-from segue.core.dimensions import Dimensions
+from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.strategies.flow import unguided
@@ -23,145 +22,95 @@ from segue.strategies.hooks import Hooks, Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
 Observed: TypeAlias = Any
-"""What a policy sees, robot units, batch axis first: a tensor (batch, observation), or with pictures an `Observation`
+"""An observation, robot units, batch axis first: a tensor (batch, observation), or with pictures an `Observation`
 of tensors (`segue.core.observation`). Each policy says in its own types which of the two."""
 Context: TypeAlias = Any
-"""What `Policy.encode` makes of it for the network: a tensor, or a cache of keys and values."""
+"""An observation as `Units.encode` gives it to the network: a tensor, or a cache of keys and values."""
 
 
-class Module(Protocol):
-    """The part of `torch.nn.Module` that the loop and the checkpoints use; a protocol cannot inherit from it."""
-
-    def to(self, device: torch.device) -> Self:
-        """Move the weights."""
-        ...
-
-    def train(self, mode: bool = True) -> Self:
-        """Go into training."""
-        ...
-
-    def eval(self) -> Self:
-        """Go out of training."""
-        ...
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Whether the weights are to be learned."""
-        ...
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Weights."""
-        ...
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Weights by name."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """All that a checkpoint holds."""
-        ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> object:
-        """Take what a checkpoint holds."""
-        ...
-
-
-class Units(Protocol):
-    """What stands between the robot and a policy: observations in, actions both ways.
+class Units(ABC):
+    """Translates between a robot and a policy: observations in, actions both ways.
 
     Observations are tensors of shape (batch, observation), or an `Observation` of tensors (`segue.core.observation`);
     actions are anchored to its state.
+
+    Attributes:
+        chunk_shape: Positions and numbers per position of a chunk in policy units.
+        stride: Control steps per position.
     """
 
+    chunk_shape: tuple[int, int]
+    stride: int
+
     @property
+    @abstractmethod
     def device(self) -> torch.device:
-        """Where the weights are."""
-        ...
-
-    @property
-    def chunk_shape(self) -> tuple[int, int]:
-        """Positions and numbers per position of a chunk in policy units."""
-        ...
-
-    @property
-    def stride(self) -> int:
-        """Control steps per position."""
-        ...
-
-    def encode(self, observation: Observed) -> Context:
-        """Context of an inference, made once and used at every step."""
-        ...
-
-    def to_policy(self, actions: Tensor, observation: Observed) -> Tensor:
-        """Robot units (batch, horizon, action) to policy units (batch, positions, dimension)."""
-        ...
-
-    def to_robot(self, chunk: Tensor, observation: Observed) -> Tensor:
-        """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
-        ...
-
-
-@runtime_checkable
-class SeeingUnits(Units, Protocol):
-    """Units of a policy that learns to look at pictures."""
-
-    def augmented(self, observation: Observed, generator: torch.Generator) -> Observed:
-        """What is trained on in place of an observation, such as pictures that are cut out anywhere."""
-        ...
-
-
-@runtime_checkable
-class KindedUnits(Units, Protocol):
-    """Units that say what a dimension of a chunk is; without, all of them are linear."""
+        """Device of the weights."""
 
     @property
     def kinds(self) -> Dimensions:
-        """In policy units, one per dimension of a position."""
-        ...
+        """Kinds of the dimensions of a position, in policy units; linear unless the units say otherwise."""
+        return LINEAR
+
+    @abstractmethod
+    def encode(self, observation: Observed) -> Context:
+        """Encode what is observed to the context of an inference, made once and used at every step.
+
+        Raises:
+            SpecError: The observation does not fit the policy.
+        """
+
+    def augmented(self, observation: Observed, generator: torch.Generator) -> Observed:
+        """Draw what is trained on in place of an observation, such as pictures that are cut out anywhere."""
+        return observation
+
+    @abstractmethod
+    def to_policy(self, actions: Tensor, observation: Observed) -> Tensor:
+        """Robot units (batch, horizon, action) to policy units (batch, positions, dimension)."""
+
+    @abstractmethod
+    def to_robot(self, chunk: Tensor, observation: Observed) -> Tensor:
+        """Policy units (batch, positions, dimension) to robot units (batch, horizon, action)."""
 
 
-@runtime_checkable
-class PredictableUnits(Units, Protocol):
+class PredictableUnits(Units):
     """Units whose context can be predicted: numbers that hold the state, and `Encoded` in place of an observation."""
 
+    @abstractmethod
     def state(self, context: Tensor) -> Tensor:
-        """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
-        ...
+        """Take the state out of a context, robot units. (batch, context) -> (batch, observation)."""
 
     @property
+    @abstractmethod
     def context_kinds(self) -> Dimensions:
-        """What each number of a context is, in its units; an angle is kept near zero, the mean."""
-        ...
+        """Kinds of the numbers of a context, in its units; an angle is kept near zero, the mean."""
 
 
-class Policy(Module, Protocol):
-    """A chunk of actions for an observation, learned; always a `torch.nn.Module`."""
+class Policy(nn.Module, ABC):
+    """A chunk of actions for an observation, learned.
 
-    @property
-    def spec(self) -> PolicySpec:
-        """What it sees and answers, as the robot has it."""
-        ...
+    Attributes:
+        spec: Observations that it sees and actions that it answers, as the robot has them.
+        denoising_steps: N, calls of the network per inference, unless told otherwise.
+        units: Translate between it and the robot.
+    """
 
-    @property
-    def denoising_steps(self) -> int:
-        """N, calls of the network per inference, unless told otherwise."""
-        ...
+    spec: PolicySpec
+    denoising_steps: int
+    units: Units
 
-    @property
-    def units(self) -> Units:
-        """What stands between it and the robot."""
-        ...
-
+    @abstractmethod
     def loss(self, pair: TrainingPair, context: Context) -> Tensor:
         """Mean over samples of the mean error over the positions that count. Scalar."""
-        ...
 
+    @abstractmethod
     def continue_chunk(
         self, strategy: Strategy, observation: Observed, prefix: Prefix, noise: Tensor, steps: int
     ) -> Tensor:
-        """One chunk per observation, policy units.
+        """Make one chunk per observation, policy units.
 
         Args:
-            strategy: How the previous chunk is continued.
+            strategy: How the previous chunk is continued; families without a velocity field apply its finishing hook.
             observation: Robot units, batch axis first.
             prefix: The previous chunk, policy units.
             noise: Standard normal, shape (batch, positions, dimension); a family without noise ignores it.
@@ -169,8 +118,11 @@ class Policy(Module, Protocol):
 
         Returns:
             Shape (batch, positions, dimension).
+
+        Raises:
+            SpecError: The strategy steers a velocity field that the family does not have, or the family cannot take so
+                many steps.
         """
-        ...
 
 
 def mean_error(error: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the network's output means, and the loss that goes with it.
+"""Predictions: a network's output is a velocity or an action estimate, and has the loss that goes with it.
 
 Velocity and action estimate differ by a known affine map, ``A = x + (1 - t) v``, so that either can be learned. On
 small networks the action is much the easier target: the velocity contains the noise, which a network narrower than the
@@ -8,6 +8,7 @@ chunk cannot pass through.
 from typing import Protocol
 
 from torch import Tensor
+from typing_extensions import override
 
 from segue.errors import UnknownNameError
 
@@ -24,31 +25,31 @@ class Prediction(Protocol):
         ...
 
 
-class ActionPrediction:
-    """The output is the action estimate, ``v = (output - x) / (1 - t)``."""
+class ActionPrediction(Prediction):
+    """The output is the action estimate, ``v = (output - x) / (1 - t)``; the error is divided by ``1 - t + floor``."""
 
     time_floor = 0.05
     """Keeps the weight ``1 / (1 - t + floor)`` finite at t = 1. Between the plain action error (weight 1) and the
     velocity error (weight ``1 / (1 - t)^2``)."""
 
+    @override
     def velocity(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """``(output - x) / (1 - t)``."""
         return (output - x) / (1 - t)
 
+    @override
     def error(self, output: Tensor, x: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
-        """``(output - x - (1 - t) v)^2 / (1 - t + floor)``."""
         return (output - x - (1 - t) * velocity).square() / (1 - t + self.time_floor)
 
 
-class VelocityPrediction:
+class VelocityPrediction(Prediction):
     """The output is the velocity."""
 
+    @override
     def velocity(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The output itself."""
         return output
 
+    @override
     def error(self, output: Tensor, x: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
-        """``(output - v)^2``."""
         return (output - velocity).square()
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.core.chunk import Array
 from segue.core.dimensions import Dimensions, Kind
-from segue.core.observation import Encoded, Observation, state_of
+from segue.core.observation import Encoded, state_of
 from segue.core.spec import PolicySpec
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
@@ -26,13 +27,14 @@ from segue.policies.config import FamilyConfig, Vision
 from segue.policies.encoders import settled
 from segue.policies.encoders.pictures import Sight
 from segue.policies.normalizer import Normalizer
+from segue.policies.policy import PredictableUnits
 
 _RELATIVE = ("linear", "angle", "gripper")
 """Kinds of actions that are learned relative to a state."""
 
 
-class NormalizedUnits(nn.Module):
-    """Units of the policies in action space: one position per control step, `segue.policies.policy.Units`.
+class NormalizedUnits(nn.Module, PredictableUnits):
+    """Units of the policies in action space: one position per control step.
 
     Args:
         config: Of the policy.
@@ -78,50 +80,47 @@ class NormalizedUnits(nn.Module):
         return cls(config, *map(Normalizer.identity, sizes))
 
     @property
+    @override
     def device(self) -> torch.device:
-        """Where the statistics are, and the weights with them."""
         return self.action.mean.device
 
+    @override
     def encode(self, observation: Any) -> Tensor:
-        """Context of an inference, (batch, context): the normalised state, then what is made of the pictures.
-
-        Raises:
-            SpecError: What is observed, or encoded, has another size.
-        """
+        """Put the normalised state before the features of the pictures. Shape (batch, context)."""
         if isinstance(observation, Encoded):
             return self._context(observation.context)
         state = self.observation(self._observations.near(self._state(observation), self.observation.mean))
         return state if self.sight is None else torch.cat([state, self.sight(observation)], dim=1)
 
+    @override
     def state(self, context: Tensor) -> Tensor:
-        """The state that is part of a context, robot units. (batch, context) -> (batch, observation)."""
         return self.observation.inverse(self._context(context)[:, : len(self._names)])
 
-    def augmented(self, observation: Observation[Tensor], generator: torch.Generator) -> Observation[Tensor]:
-        """What is trained on in place of an observation: its pictures cut out anywhere, see `Vision.crop`."""
+    @override
+    def augmented(self, observation: Any, generator: torch.Generator) -> Any:
         return observation if self.sight is None else self.sight.cut_anywhere(observation, generator)
 
+    @override
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:
-        """Robot units to policy units: relative to the observation, normalised. (batch, horizon, action)."""
         state = self._state(observation)
         if self._actions.kinds:
             actions = self._actions.continuous(actions, anchors_of(self.action.mean, state, self.relative_to))
         return self.action(shifted(actions, state, self.relative_to, -1))
 
+    @override
     def to_robot(self, chunk: Tensor, observation: Any) -> Tensor:
-        """Policy units to robot units, the inverse of `to_policy`. (batch, horizon, action)."""
         return self._actions.proper(shifted(self.action.inverse(chunk), self._state(observation), self.relative_to, 1))
 
     @property
+    @override
     def kinds(self) -> Dimensions:
-        """What each dimension of a chunk is, in policy units."""
         if not self._actions.kinds:
             return self._actions
         return self._actions.without_rotations().scaled(self.action.scale.tolist())
 
     @property
+    @override
     def context_kinds(self) -> Dimensions:
-        """What each number of a context is; features of pictures are plain numbers."""
         state = self._observations.without_rotations().scaled(self.observation.scale.tolist())
         return Dimensions((*state.kinds, *(Kind(),) * (self.context - len(state.kinds)))) if state.kinds else state
 
@@ -152,7 +151,7 @@ def check_observation(observation: Tensor, names: Sequence[str]) -> None:
 
 
 def shifted(actions: Tensor, observation: Tensor, relative_to: Sequence[int | None], sign: int) -> Tensor:
-    """Actions plus ``sign`` times the observation that each is relative to. (batch, horizon, action).
+    """Add to actions ``sign`` times the observation that each is relative to. (batch, horizon, action).
 
     Args:
         actions: Shape (batch, horizon, action).
@@ -170,7 +169,7 @@ def shifted(actions: Tensor, observation: Tensor, relative_to: Sequence[int | No
 
 
 def anchors_of(mean: Tensor, observation: Tensor, relative_to: Sequence[int | None]) -> Tensor:
-    """What the first action of a chunk is near to: the observation that it is relative to, or the mean.
+    """Choose the value that each first action of a chunk is near: the observation that it is relative to, or the mean.
 
     Args:
         mean: Shape (action,), of the actions, robot units.
@@ -201,14 +200,10 @@ def demonstrated_chunks(episodes: Episodes, horizon: int, relative_to: Sequence[
 def described(
     episodes: Episodes, *, horizon: int, relative: bool, vision: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The fields of a policy's configuration that demonstrations decide.
+    """Fill in the fields of a policy's configuration that demonstrations decide.
 
-    Args:
-        episodes: Demonstrations; they name the observation that each action can be relative to.
-        horizon: H [control steps].
-        relative: Learn actions relative to the observed state, where the demonstrations name one and a difference to it
-            is one of plain numbers: those of linear dimensions, angles and grippers.
-        vision: Fields of `Vision` that differ from the defaults, for demonstrations with pictures.
+    The arguments are those of `config_for`. Relative are those actions alone whose difference to their state is one of
+    plain numbers: linear dimensions, angles and grippers.
     """
     kinds = episodes.action_kinds.each(len(episodes.action_names))
     anchors = [
@@ -219,11 +214,7 @@ def described(
         horizon, episodes.dt, tuple(episodes.observation_names), tuple(episodes.action_names), episodes.cameras,
         episodes.action_kinds, episodes.observation_kinds,
     )  # fmt: skip
-    return {
-        "spec": spec,
-        "relative_to": tuple(anchors),
-        "vision": _vision(vision or {}) if episodes.pictures else None,
-    }
+    return {"spec": spec, "relative_to": tuple(anchors), "vision": _vision(vision or {}) if episodes.pictures else None}
 
 
 def _vision(given: Mapping[str, Any]) -> Vision:

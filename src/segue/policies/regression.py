@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
 from segue.errors import UnknownNameError
 from segue.policies.config import FamilyConfig
 from segue.policies.heads import build_head
-from segue.policies.networks import build_network
-from segue.policies.policy import mean_error, refuse_guidance
+from segue.policies.policy import Policy, mean_error, refuse_guidance
 from segue.policies.processor import NormalizedUnits
 from segue.strategies.hooks import Prefix, Strategy
-from segue.strategies.objective import Demonstrated, TrainingPair
+from segue.strategies.objective import Demonstrated, Objective, TrainingPair
 
 OUTPUT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -44,7 +44,7 @@ class RegressionPolicyConfig(FamilyConfig):
     output_dtype: str = "float32"
 
 
-class RegressionPolicy(nn.Module):
+class RegressionPolicy(Policy):
     """A policy that regresses the chunk; its weights are drawn from torch's global generator."""
 
     def __init__(self, config: RegressionPolicyConfig, units: NormalizedUnits) -> None:
@@ -53,32 +53,20 @@ class RegressionPolicy(nn.Module):
             raise UnknownNameError("output dtype", config.output_dtype, OUTPUT_DTYPES)
         self.config, self.units = config, units
         self.spec, self.denoising_steps = config.spec, config.denoising_steps
-        dimension = len(config.spec.action_names)
-        self.head = build_head(config.head, config.head_settings, dimension)
-        self.network = build_network(
-            config.network,
-            config.network_settings,
-            horizon=config.spec.horizon,
-            action=dimension,
-            context=units.context,
-            output=dimension * self.head.width,
-        )
+        self.head = build_head(config.head, config.head_settings, len(config.spec.action_names))
+        self.network = config.built(units.context, self.head.width)
 
     def fit(self, chunks: Tensor) -> None:
         """Fit the head to the demonstrated chunks, policy units (frames, horizon, action)."""
         self.head.fit(chunks)
 
+    @override
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
-        """Mean over samples of the head's mean error over the positions that count. Scalar."""
         output = self.network(pair.x, pair.t, pair.w, context)
         return mean_error(self.head.error(output, pair.target), pair.mask)
 
+    @override
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
-        """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
-
-        Raises:
-            SpecError: The strategy steers a velocity field.
-        """
         hooks = strategy.hooks(prefix)
         refuse_guidance(hooks, self.config.family)
         nothing = torch.zeros_like(noise)
@@ -88,15 +76,10 @@ class RegressionPolicy(nn.Module):
 
 
 @dataclass(frozen=True)
-class Regression:
-    """The demonstrated chunk itself, from nothing but the observation."""
+class Regression(Objective):
+    """The demonstrated chunk itself is the target, from nothing but the observation: ``x = t = w = 0``."""
 
-    @property
-    def own_chunks(self) -> int:
-        """No references at all."""
-        return 0
-
+    @override
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
-        """``x = 0``, ``t = 0``, ``w = 0``; target the chunk."""
         nothing = torch.zeros_like(batch.actions)
         return TrainingPair(nothing, nothing[:, 0, 0], nothing[..., 0], batch.actions, batch.valid)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from segue.strategies.hooks import Hooks, Prefix, no_weights
+from segue.strategies.hooks import Hooks, Prefix, Strategy, no_weights
 from segue.strategies.weights import per_position
 
 
@@ -26,7 +27,7 @@ def _blended(prefix: Prefix, of_old: Tensor, of_new: Tensor) -> Hooks:
 
 
 @dataclass(frozen=True)
-class TemporalEnsembling:
+class TemporalEnsembling(Strategy):
     """Exponentially weighted mean of all predictions of a step, the oldest heaviest (ACT, arXiv 2304.13705).
 
     Prediction number i of a step (0 the oldest) has weight ``exp(-m i)``. In running form, after n votes:
@@ -38,8 +39,8 @@ class TemporalEnsembling:
 
     decay: float = 0.01
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Plain sampling; the finished chunk joins the running mean."""
         n = torch.where(_overlap(prefix), prefix.votes, 0).to(prefix.reference.dtype)
         if self.decay == 0:
             earlier = n
@@ -50,7 +51,7 @@ class TemporalEnsembling:
 
 
 @dataclass(frozen=True)
-class WeightedBlend:
+class WeightedBlend(Strategy):
     """Fixed mixture over the whole overlap, as LeRobot's asynchronous client does by default (0.3 old, 0.7 new).
 
     Attributes:
@@ -59,13 +60,13 @@ class WeightedBlend:
 
     new: float = 0.7
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Plain sampling; a fixed mixture afterwards."""
         return _mixed(prefix, torch.where(_overlap(prefix), self.new, 1.0).to(prefix.reference.dtype))
 
 
 @dataclass(frozen=True)
-class CrossFade:
+class CrossFade(Strategy):
     """Linear cross-fade from the old chunk to the new one after the committed part.
 
     Attributes:
@@ -74,8 +75,8 @@ class CrossFade:
 
     ramp: int | None = None
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Plain sampling; a position-wise mixture afterwards."""
         old = prefix.weights(self.ramp, "linear")[..., None]
         return _blended(prefix, old, 1 - old)
 

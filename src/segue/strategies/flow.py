@@ -1,4 +1,4 @@
-"""The one flow sampler, and the one path that policies are trained on.
+"""Samples chunks from a flow, and defines the path that policies are trained on; there is one of each.
 
 A chunk starts from a source and flows straight to the actions. Per position, with weight w and flow time t:
 
@@ -46,7 +46,7 @@ def unguided(field: Field, x: Tensor, step: Step) -> Tensor:
 
 
 def source(noise: Tensor, weights: Tensor, reference: Tensor) -> Tensor:
-    """Where the flow starts, ``e = (1 - w) noise + w reference``. Shape (batch, horizon, action)."""
+    """Mix the start of the flow, ``e = (1 - w) noise + w reference``. Shape (batch, horizon, action)."""
     w = weights[..., None]
     return (1 - w) * noise + w * reference
 
@@ -58,7 +58,7 @@ def interpolant(actions: Tensor, start: Tensor, t: Tensor) -> Tensor:
 
 
 def estimate(x: Tensor, t: float, velocity: Tensor) -> Tensor:
-    """Where the velocity points at flow time 1, ``Ahat = x + (1 - t) v``."""
+    """Follow the velocity straight to flow time 1, ``Ahat = x + (1 - t) v``."""
     return x + (1 - t) * velocity
 
 

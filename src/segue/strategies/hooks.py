@@ -1,4 +1,4 @@
-"""The seam between a strategy and the sampler: what it is given, and the three things it may decide.
+"""The interface between a strategy and the sampler: it is given a prefix, and may decide three things.
 
 Prefix -> strategy -> Hooks(weights, guide, finish)
            |             |        |      the finished chunk
@@ -74,18 +74,18 @@ def nothing_known(chunk: Tensor, stride: int = 1) -> Prefix:
 
 
 def keep(actions: Tensor) -> Tensor:
-    """The finished chunk as it is."""
+    """Leave the finished chunk as it is."""
     return actions
 
 
 @dataclass(frozen=True, eq=False)
 class Hooks:
-    """What a strategy decides about one batch of chunks.
+    """The three decisions of a strategy about one batch of chunks.
 
     Attributes:
         weights: Shape (batch, positions), in [0, 1].
-        guide: What is made of the velocity field.
-        finish: What is made of the finished chunk, policy units, shape (batch, positions, dimension).
+        guide: Turns the velocity field into the velocity that is followed.
+        finish: Changes the finished chunk, policy units, shape (batch, positions, dimension).
     """
 
     weights: Tensor
@@ -94,7 +94,7 @@ class Hooks:
 
 
 class Strategy(Protocol):
-    """A way of continuing the previous chunk."""
+    """Decides how the previous chunk is continued."""
 
     def hooks(self, prefix: Prefix) -> Hooks:
         """Decide for a batch of prefixes."""
@@ -102,5 +102,5 @@ class Strategy(Protocol):
 
 
 def no_weights(prefix: Prefix) -> Tensor:
-    """All positions free. Shape (batch, positions)."""
+    """Leave all positions free. Shape (batch, positions)."""
     return torch.zeros_like(prefix.reference[..., 0])

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.strategies.flow import Field, Step, estimate
-from segue.strategies.hooks import Hooks, Prefix
-from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+from segue.strategies.hooks import Hooks, Prefix, Strategy
+from segue.strategies.objective import Demonstrated, Objective, TrainingPair, draw, on_path
 from segue.strategies.weights import Shape, per_position, random_schedule, schedule
 
 
 @dataclass(frozen=True)
-class Legato:
+class Legato(Strategy):
     """Schedule-conditioned continuation; delay, ramp, shape and gain are free at run time.
 
     Attributes:
@@ -45,8 +46,8 @@ class Legato:
     shape: Shape = "linear"
     fade: float = 0.0
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Mixed source; pull to the reference at all solver steps but the last."""
         weights = prefix.weights(self.ramp, self.shape)
         w = weights[..., None]
 
@@ -57,13 +58,14 @@ class Legato:
             velocity = field(x, step.t)
             if step.last:
                 return velocity
+            # divided by h, so that one Euler step of length h takes out the whole share w of the difference
             return velocity + self.gain * w * off(estimate(x, step.t, velocity)) / step.h
 
         return Hooks(weights, guide=guide, finish=lambda new: prefix.kinds.add(new, self.fade * w * off(new)))
 
 
 @dataclass(frozen=True)
-class LegatoObjective:
+class LegatoObjective(Objective):
     """Flow matching from the mixed source, under random schedules.
 
     Attributes:
@@ -86,12 +88,12 @@ class LegatoObjective:
     shape: Shape = "linear"
 
     @property
+    @override
     def own_chunks(self) -> int:
-        """The candidates, where there are references of its own."""
         return self.candidates if self.own_share > 0 else 0
 
+    @override
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
-        """Target ``A - e`` where the weight is below 1."""
         noise, t = draw(batch, generator)
         n, horizon = len(t), batch.horizon
 

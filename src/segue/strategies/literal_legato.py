@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.errors import SpecError
 from segue.strategies.flow import Field, Step
-from segue.strategies.hooks import Hooks, Prefix
-from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+from segue.strategies.hooks import Hooks, Prefix, Strategy
+from segue.strategies.objective import Demonstrated, Objective, TrainingPair, draw, on_path
 from segue.strategies.weights import Shape, per_position, random_schedule, schedule
 
 
@@ -28,25 +29,24 @@ def literal_target(actions: Tensor, noise: Tensor, w: Tensor, t: Tensor, steps: 
 
 
 @dataclass(frozen=True)
-class LiteralLegato:
-    """Per-step blending with a reshaped field.
+class LiteralLegato(Strategy):
+    """Starts from the mixed source, and blends with the reference after every solver step but the last.
 
     Attributes:
         steps: N that the policy was trained for.
         ramp: Steps over which the weight falls; None takes the whole overlap.
         shape: Of the ramp.
+
+    Raises:
+        SpecError: At the first solver step, if N is not the N of training.
     """
 
     steps: int
     ramp: int | None = None
     shape: Shape = "linear"
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Mixed source; blend with the reference after every solver step but the last.
-
-        Raises:
-            SpecError: At the first solver step, if N is not the N of training.
-        """
         weights = prefix.weights(self.ramp, self.shape)
         w = weights[..., None]
 
@@ -64,7 +64,7 @@ class LiteralLegato:
 
 
 @dataclass(frozen=True)
-class LiteralLegatoObjective:
+class LiteralLegatoObjective(Objective):
     """The reshaped target, with the demonstrated chunk as reference.
 
     Attributes:
@@ -79,13 +79,8 @@ class LiteralLegatoObjective:
     max_ramp: int = 24
     shape: Shape = "linear"
 
-    @property
-    def own_chunks(self) -> int:
-        """References are demonstrated ones."""
-        return 0
-
+    @override
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
-        """The pair of the one path with the published target."""
         noise, t = draw(batch, generator)
         n, horizon = len(t), batch.horizon
         d, r = random_schedule(n, horizon, max_delay=self.max_delay, max_ramp=self.max_ramp, generator=generator)

@@ -47,7 +47,7 @@ class Demonstrated:
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """What the network sees and what it should say.
+    """A batch of inputs of the network, and the outputs that it should learn.
 
     Attributes:
         x: Noisy actions, shape (batch, positions, dimension).
@@ -66,12 +66,12 @@ class TrainingPair:
 
 
 class Objective(Protocol):
-    """How a strategy wants its policy to be trained."""
+    """Draws the training pairs that a policy of a strategy learns from."""
 
     @property
     def own_chunks(self) -> int:
-        """Chunks of the policy itself that it wants at every observation (self-conditioning); 0 for none."""
-        ...
+        """Own chunks of the policy that it wants at every observation (self-conditioning); 0 unless it says more."""
+        return 0
 
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Draw noise, flow time and schedule for a batch."""
@@ -79,14 +79,14 @@ class Objective(Protocol):
 
 
 def draw(batch: Demonstrated, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise (batch, positions, dimension) and flow time (batch,)."""
+    """Draw noise (batch, positions, dimension) and flow time (batch,)."""
     noise = torch.randn(batch.actions.shape, generator=generator, dtype=batch.actions.dtype)
     t = batch.flow_time(len(batch.actions), generator, batch.actions.dtype)
     return noise.to(batch.actions.device), t.to(batch.actions.device)
 
 
 def on_path(batch: Demonstrated, reference: Tensor, w: Tensor, noise: Tensor, t: Tensor) -> TrainingPair:
-    """The pair of the one path: ``x = (1 - t) e + t A``, target ``A - e``, loss where w < 1."""
+    """Make the pair of the one path: ``x = (1 - t) e + t A``, target ``A - e``, loss where w < 1."""
     start = source(noise, w, reference)
     kept = w >= 1
     x = torch.where(kept[..., None], reference, interpolant(batch.actions, start, t))

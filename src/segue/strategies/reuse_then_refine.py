@@ -15,17 +15,18 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError
-from segue.strategies.hooks import Hooks, Prefix, no_weights
+from segue.strategies.hooks import Hooks, Prefix, Strategy, no_weights
 
 Refine = Callable[[Tensor], Tensor]
 """Actions (batch, horizon, action) to the nearest that an autoencoder knows, same shape and units."""
 
 
 class Splice(Protocol):
-    """How much of the previous chunk is reused."""
+    """Says how much of the previous chunk is reused."""
 
     def reused(self, prefix: Prefix) -> Tensor:
         """Positions taken from the previous chunk. Shape (batch,), integer."""
@@ -33,17 +34,17 @@ class Splice(Protocol):
 
 
 @dataclass(frozen=True)
-class Executed:
-    """What will have been executed when the new chunk takes over, ``d``: the paper's text."""
+class Executed(Splice):
+    """Reuses what will have been executed when the new chunk takes over, ``min(d, known)``: the paper's text."""
 
+    @override
     def reused(self, prefix: Prefix) -> Tensor:
-        """``min(d, known)``. Shape (batch,)."""
         return prefix.committed
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """Always the same number of steps, whatever the delay: the released code, where it is half of the horizon.
+class Fixed(Splice):
+    """Reuses always the same number of steps: the released code, where it is half of the horizon.
 
     That code takes the last K actions of the previous chunk; they are for the new chunk's first K steps where one chunk
     starts H - K steps after the other. Here a step is a step: the actions are those for these K steps, fewer where the
@@ -59,13 +60,13 @@ class Fixed:
         if self.steps < 0:
             raise SpecError(got=f"{self.steps} steps", expected="at least 0", change="reuse 0 steps or more")
 
+    @override
     def reused(self, prefix: Prefix) -> Tensor:
-        """``min(K, known)``. Shape (batch,)."""
         return prefix.known.clamp(max=self.steps)
 
 
 class Adjustment(Protocol):
-    """What is made of a refined chunk that is to stay closer to the spliced one. reused has shape (batch,)."""
+    """Keeps a refined chunk closer to the spliced one. reused has shape (batch,)."""
 
     def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, kinds: Dimensions = LINEAR, /) -> Tensor:
         """Shape (batch, horizon, action)."""
@@ -73,7 +74,7 @@ class Adjustment(Protocol):
 
 
 @dataclass(frozen=True)
-class Window:
+class Window(Adjustment):
     """Refine around the seam only, the share falling linearly to zero on either side.
 
     Attributes:
@@ -86,6 +87,7 @@ class Window:
         if self.steps < 1:
             raise SpecError(got=f"a window of {self.steps} steps", expected="at least 1", change="raise the steps")
 
+    @override
     def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, kinds: Dimensions = LINEAR, /) -> Tensor:
         """``share refined + (1 - share) spliced``; the seam lies between the last reused position and the next."""
         distance = (_positions(refined) - (reused[:, None] - 0.5)).abs()
@@ -94,7 +96,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Anchor:
+class Anchor(Adjustment):
     """Move the refined chunk so that its last reused action is the reused one exactly, and let the offset die away.
 
     Attributes:
@@ -107,6 +109,7 @@ class Anchor:
         if not 0 <= self.decay < 1:
             raise SpecError(got=f"decay {self.decay}", expected="in [0, 1)", change="let the offset die away")
 
+    @override
     def __call__(self, refined: Tensor, spliced: Tensor, reused: Tensor, kinds: Dimensions = LINEAR, /) -> Tensor:
         """``refined + decay^(position - last) (spliced - refined)[last]`` from the last reused position on."""
         last = reused - 1
@@ -127,7 +130,7 @@ def splice(reference: Tensor, new: Tensor, reused: Tensor) -> Tensor:
 
 
 def moved(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """How far refining has moved a chunk: largest and mean displacement per action dimension, in its own unit.
+    """Measure how far refining has moved a chunk: largest and mean displacement per action dimension, in its own unit.
 
     Args:
         before: Shape (batch, horizon, action).
@@ -141,25 +144,24 @@ def moved(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class ReuseThenRefine:
+class ReuseThenRefine(Strategy):
     """Reuse-then-Refine (arXiv 2605.24931, section 4.2).
 
     Attributes:
         refine: ``decode(encode(.))`` of an autoencoder, in the units of the chunks that are finished.
         splice: How much is reused: `Executed` (the paper's text) or `Fixed` (the released code).
         adjustments: `Window`, `Anchor`: applied to the refined chunk, in this order.
+
+    Raises:
+        SpecError: Of `hooks`: the chunk is a latent one, which is not what an autoencoder encodes.
     """
 
     refine: Refine
     splice: Splice = Executed()
     adjustments: tuple[Adjustment, ...] = ()
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Plain sampling; the finished chunk is spliced and refined where there is a previous chunk.
-
-        Raises:
-            SpecError: The chunk is a latent one, which is not what an autoencoder encodes.
-        """
         if prefix.stride != 1:
             raise SpecError(
                 got=f"a latent chunk of {prefix.stride} control steps per position",

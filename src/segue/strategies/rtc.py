@@ -15,14 +15,15 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.strategies.flow import Field, Step, estimate
-from segue.strategies.hooks import Hooks, Prefix, no_weights
+from segue.strategies.hooks import Hooks, Prefix, Strategy, no_weights
 from segue.strategies.weights import Shape
 
 
 class Jacobian(Protocol):
-    """How the error of the estimate is carried back to the noisy actions."""
+    """Carries the error of the estimate back to the noisy actions."""
 
     def __call__(
         self, field: Field, x: Tensor, t: float, error: Callable[[Tensor], Tensor], /
@@ -40,6 +41,7 @@ def vjp(field: Field, x: Tensor, t: float, error: Callable[[Tensor], Tensor]) ->
         leaf = x.clone().requires_grad_(True)
         velocity = field(leaf, t)
         guess = estimate(leaf, t, velocity)
+        # the error is a constant of the product: only the estimate is differentiated
         (correction,) = torch.autograd.grad(guess, leaf, error(guess.detach()))
     return velocity.detach(), correction
 
@@ -62,7 +64,7 @@ def guidance_gain(t: float, clip: float) -> float:
 
 
 @dataclass(frozen=True)
-class RTC:
+class RTC(Strategy):
     """Guided sampling of a plain flow policy.
 
     Attributes:
@@ -78,12 +80,13 @@ class RTC:
     shape: Shape = "exponential"
     ramp_seconds: float | None = None
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Noise as source; the error to the previous chunk is added to the velocity."""
         ramp = None if self.ramp_seconds is None else round(self.ramp_seconds / prefix.dt)
         mask = prefix.weights(ramp, self.shape)[..., None]
 
         def guide(field: Field, x: Tensor, step: Step) -> Tensor:
+            # the difference is taken as the kinds have it: an angle is pulled the shorter way round
             velocity, correction = self.jacobian(
                 field, x, step.t, lambda guess: mask * prefix.kinds.difference(prefix.reference, guess)
             )

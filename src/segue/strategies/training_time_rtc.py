@@ -7,24 +7,25 @@ are put in their place. The weights are 0 or 1, with nothing in between.
 from dataclasses import dataclass
 
 import torch
+from typing_extensions import override
 
-from segue.strategies.hooks import Hooks, Prefix
-from segue.strategies.objective import Demonstrated, TrainingPair, draw, on_path
+from segue.strategies.hooks import Hooks, Prefix, Strategy
+from segue.strategies.objective import Demonstrated, Objective, TrainingPair, draw, on_path
 from segue.strategies.weights import per_position, random_delay, schedule
 
 
 @dataclass(frozen=True)
-class TrainingTimeRTC:
+class TrainingTimeRTC(Strategy):
     """Hard prefix: committed positions are the previous chunk's, the others are sampled given them."""
 
+    @override
     def hooks(self, prefix: Prefix) -> Hooks:
-        """Weight 1 on the committed part."""
         return Hooks(prefix.weights(0, "step"))
 
 
 @dataclass(frozen=True)
-class TrainingTimeRTCObjective:
-    """Flow matching behind a clean prefix of random length.
+class TrainingTimeRTCObjective(Objective):
+    """Flow matching behind a clean prefix of random length: target ``A - noise`` on the positions after it.
 
     Attributes:
         max_delay: Longest prefix [steps].
@@ -35,13 +36,8 @@ class TrainingTimeRTCObjective:
     max_delay: int = 12
     decay: float = 0.0
 
-    @property
-    def own_chunks(self) -> int:
-        """The prefix is the demonstrated one."""
-        return 0
-
+    @override
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
-        """Target ``A - noise`` on the positions after the prefix."""
         noise, t = draw(batch, generator)
         n, horizon = len(t), batch.horizon
         d = random_delay(n, max_delay=self.max_delay, decay=self.decay, generator=generator).to(t.device)

@@ -1,4 +1,4 @@
-r"""How much each position of a new chunk is held to the previous one.
+r"""Weights that hold each position of a new chunk to the previous one, more or less.
 
     position   0            d            d+r         H
     weight     1            1 \ .. ramp .. 0         0
@@ -22,7 +22,7 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 def schedule(
     horizon: int, delay: Tensor, ramp: Tensor, shape: Shape = "linear", dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Weight per position. Shape (batch, horizon), values in [0, 1].
+    """Compute the weight per position. Shape (batch, horizon), values in [0, 1].
 
     Position ``d + j`` of the ramp has the linear value ``c = (r - j) / (r + 1)``, strictly between 0 and 1, which
     is the convention of RTC's reference implementation.
@@ -61,7 +61,7 @@ def per_position(weights: Tensor, stride: int) -> Tensor:
 def random_schedule(
     batch: int, horizon: int, *, max_delay: int, max_ramp: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Delays and ramps for training, each uniform, as Legato draws them (arXiv 2602.12978, algorithm 1).
+    """Draw delays and ramps for training, each uniform, as Legato draws them (arXiv 2602.12978, algorithm 1).
 
     In training the whole chunk is known, so that only ``d + r <= horizon`` is required, by shortening the ramp.
     """
@@ -71,6 +71,6 @@ def random_schedule(
 
 
 def random_delay(batch: int, *, max_delay: int, decay: float, generator: torch.Generator) -> Tensor:
-    """Delays for training with probability proportional to ``exp(-decay * d)`` (arXiv 2512.05964; 0 is uniform)."""
+    """Draw training delays with probability proportional to ``exp(-decay * d)`` (arXiv 2512.05964; 0 is uniform)."""
     probability = torch.exp(-decay * torch.arange(max_delay + 1, dtype=torch.float64))
     return torch.multinomial(probability, batch, replacement=True, generator=generator)

@@ -1,4 +1,4 @@
-r"""Training of autoencoders of action chunks, and what they lose on episodes that they have not seen.
+r"""Trains autoencoders of action chunks, and measures what they lose on episodes that they have not seen.
 
 episodes -+- every k-th ------> held out: reconstruction error per dimension, in its unit
           +- the others ------> windows -> L1 + bottleneck term -> averaged weights
@@ -33,7 +33,7 @@ BATCH = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTraining(KeptSchedule):
-    """How long and how an autoencoder is trained, on batches of chunks; plain JSON.
+    """Settings of an autoencoder's training, on batches of chunks; plain JSON.
 
     Attributes:
         held_out_every: k: episodes k, 2k, ... are held out; they never train.
@@ -70,7 +70,7 @@ def held_out(episodes: Episodes, every: int) -> tuple[Episodes, Episodes]:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What encoding and decoding costs, per action dimension in its own unit.
+    """Error of encoding and decoding, per action dimension in its own unit.
 
     Attributes:
         names: One per dimension.
@@ -159,7 +159,7 @@ def train_autoencoder(
 
 
 def _measured(codec: ChunkAutoencoder, learned: Episodes, unseen: Episodes) -> dict[str, dict[str, list[float]]]:
-    """What a checkpoint says about the error on held-out episodes, and about the latents."""
+    """Measure what a checkpoint notes: the error on held-out episodes, mean and scale of the latents."""
     error = reconstruction(codec, unseen, codec.config.horizon)
     latents = latent_statistics(codec, learned, codec.config.horizon)
     return {

@@ -1,4 +1,4 @@
-"""What a stranger's checkpoint may cost to read: files, numbers and modules are bounded before room is made for them.
+"""Bounds what a stranger's checkpoint may cost to read: files, numbers and modules, before room is made for them.
 
     config.json   `segue.core.foreign`, a text   --> numbers in range --+
     weights       an ordinary file --> no number that is NaN ------------+--> a module, no larger than its weights
@@ -19,17 +19,16 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from segue.core.spec import LARGEST, LONGEST_PERIOD, SHORTEST_PERIOD
 from segue.errors import CheckpointError, MissingExtraError, SegueError
-from segue.policies.policy import Module
 
 LARGEST_WEIGHTS: Final = 64 * 2**30
-"""Bytes of a file of weights."""
+"""Most bytes of a file of weights."""
 LARGEST_SETTING: Final = 2**20
-"""Of sizes and counts in the description of a module."""
+"""Largest size or count in the description of a module."""
 _DEEPEST: Final = 32
 _SPARE: Final = 2
 """A module may have so many times the parameters of its weights while it is built: some are replaced."""
 
-Made = TypeVar("Made", bound=Module)
+Made = TypeVar("Made", bound=nn.Module)
 
 
 @contextmanager
@@ -73,12 +72,7 @@ def check_described(fields: Mapping[str, Any]) -> None:
     for name, each in names.items():
         if not isinstance(each, list | tuple) or not all(isinstance(name, str) for name in each) or len(each) > LARGEST:
             raise ValueError(f"{name} that are not up to {LARGEST} names")
-    for name, largest in (
-        ("horizon", LARGEST),
-        ("denoising_steps", 1000),
-        ("stride", LARGEST),
-        ("latent", LARGEST),
-    ):
+    for name, largest in (("horizon", LARGEST), ("denoising_steps", 1000), ("stride", LARGEST), ("latent", LARGEST)):
         if name in fields and (type(fields[name]) is not int or not 1 <= fields[name] <= largest):
             raise ValueError(f"{name} {fields[name]!r}; expected: 1 to {largest}")
     period = fields.get("dt", 1.0)

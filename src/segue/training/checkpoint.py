@@ -21,12 +21,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.core import foreign
 from segue.errors import CheckpointError
 from segue.policies.families import blank, description
-from segue.policies.policy import Module, Policy
+from segue.policies.policy import Policy
 from segue.training.bounded import LARGEST_WEIGHTS, built, check_described, refusing
 
 FORMAT = "segue/policy/2"
@@ -37,7 +37,7 @@ FITTING = (
     "weights that fit the configuration beside them",
     "use a folder that this version of Segue wrote, or train again",
 )
-"""What is expected of a checkpoint that is read, and what is to be done."""
+"""Expectation and advice of the error for a checkpoint whose weights do not fit."""
 POLICY, RESUME = "policy.safetensors", "resume.safetensors"
 
 
@@ -67,7 +67,7 @@ def save(run: Path, update: int, policy: Policy, info: Mapping[str, Any], resume
     return write(run, update, policy, content, resume)
 
 
-def write(run: Path, update: int, module: Module, content: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
+def write(run: Path, update: int, module: nn.Module, content: Mapping[str, Any], resume: Mapping[str, Tensor]) -> Path:
     """Write a checkpoint and point ``last`` to it.
 
     Whenever the process is killed, ``last`` is a whole checkpoint: the new one or the one before.
@@ -145,7 +145,7 @@ def _remove_leftovers(run: Path) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """What a value reads as after a round trip through JSON (tuples become lists)."""
+    """Send a value through JSON and back (tuples become lists)."""
     return json.loads(json.dumps(value))
 
 
@@ -177,7 +177,7 @@ def load(path: Path | str, expected: str = FORMAT) -> Checkpoint:
 
 
 def format_of(path: Path | str) -> str | None:
-    """What a checkpoint folder, or the last one of a run, says that it is; None where it says nothing."""
+    """Read the format of a checkpoint folder, or of the last one of a run; None where it names none."""
     path = Path(path)
     last = path / "last"
     try:
@@ -188,7 +188,7 @@ def format_of(path: Path | str) -> str | None:
 
 
 def started(run: Path) -> bool:
-    """Whether a run has a checkpoint, or had one: then it is to be resumed, or the reader told what is wrong."""
+    """Say whether a run has a checkpoint, or had one: then it is to be resumed, or the reader told what is wrong."""
     return os.path.lexists(run / "last")
 
 

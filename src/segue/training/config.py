@@ -1,4 +1,4 @@
-"""How long and how something is trained."""
+"""Settings of trainings: length, learning rate, averaging, checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from segue.errors import SpecError
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How many optimiser steps are taken, and how large they are: what every training's settings have; plain JSON.
+    """Number and size of the optimiser steps, which every training's settings have; plain JSON.
 
     A training derives from it, sets the defaults, and adds what is its own.
 
@@ -53,7 +53,7 @@ class KeptSchedule(Schedule):
 
 
 def own_elapsed(execution_horizon: int) -> tuple[int, int]:
-    """How old own chunks are in training for a robot that executes so many steps of each: as old, or younger, too."""
+    """Choose ages of own chunks in training for a robot that executes so many steps of each: as old, and younger."""
     return 4, max(16, execution_horizon)
 
 

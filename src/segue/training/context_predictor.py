@@ -74,11 +74,10 @@ def train_context_predictor(
         episodes: Demonstrations, the same that the policy has learned from.
         policy: Trained; its encoder stays what it is.
         training: Length and settings, as for predictors of states.
-        run: Folder of the checkpoints.
+        run: Folder of the checkpoints; it and the other arguments are as in `train_predictor`.
         width: Hidden units per layer.
         task: Noted in the checkpoints.
-        resume: Go on from the last checkpoint in ``run``, if there is one. One that has all updates is loaded, and no
-            picture is looked at again.
+        resume: A run that has all updates is loaded, and no picture is looked at again.
         console: Where progress is shown.
 
     Raises:
@@ -96,9 +95,7 @@ def train_context_predictor(
         asked = checkpoint.as_json({"training": asdict(training), "update": training.updates})
         if saved.info.items() >= asked.items() and saved.info["predictor"]["width"] == width:
             return ContextPredictor(predictor_in(saved)[0].to(units.device), units)
-    network = learn(
-        encoded(episodes, policy), training, width, Run(run, "predictor", noted, FORMAT, resume, console)
-    )  # fmt: skip
+    network = learn(encoded(episodes, policy), training, width, Run(run, "predictor", noted, FORMAT, resume, console))
     return ContextPredictor(network.to(units.device), units)
 
 

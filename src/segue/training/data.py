@@ -38,7 +38,7 @@ class DemonstratedChunks:
         return len(self.observation)
 
     def seen(self, index: Tensor) -> Any:
-        """What was observed at some frames."""
+        """Gather the observations of some frames."""
         state, frames = self.observation[index], index.cpu().numpy()
         pictures = {name: each[frames] for name, each in self.episodes.pictures.items()}
         return on_device(seen(state, pictures), state.device)
@@ -49,7 +49,7 @@ class DemonstratedChunks:
 
     @torch.no_grad()
     def _sampled(self, policy: Policy, steps: int, generator: torch.Generator, batch: int = 1024) -> Tensor:
-        """One chunk of the policy at every observation. Shape (frames, horizon, action), robot units."""
+        """Sample one chunk of the policy at every observation. Shape (frames, horizon, action), robot units."""
         chunks = []
         for index in torch.arange(len(self)).split(batch):
             observation, shape = self.seen(index), (len(index), *policy.units.chunk_shape)
@@ -63,7 +63,7 @@ class DemonstratedChunks:
     def batch(
         self, index: Tensor, policy: Policy, elapsed: tuple[int, int], generator: torch.Generator
     ) -> Demonstrated:
-        """Windows in policy units. An own chunk is ``elapsed`` steps old, fewer near the start of an episode.
+        """Gather windows in policy units. An own chunk is ``elapsed`` steps old, fewer near the start of an episode.
 
         One that is as old as the horizon or older says nothing about these positions and is not used. Of several
         candidates, the one is taken that is nearest to what was demonstrated, see `nearest`.
@@ -82,7 +82,7 @@ class DemonstratedChunks:
 
 
 def nearest(candidates: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
-    """Of several chunks the one with the smallest squared distance to the wanted chunk, for each of a batch.
+    """Choose of several chunks the one with the smallest squared distance to the wanted chunk, for each of a batch.
 
     A random one of the policy's own chunks often follows another plan than the demonstration, and teaches to ignore the
     reference; the demonstration itself has none of the policy's errors, and teaches to copy it. The nearest of several
@@ -102,7 +102,7 @@ def nearest(candidates: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
 
 
 def carried_on(own: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """Chunks of some steps ago at the positions of now, the last action held, and how many of these they know.
+    """Shift chunks of some steps ago to the positions of now, the last action held, and count those that they know.
 
     Args:
         own: Shape (..., batch, horizon, action), robot units.

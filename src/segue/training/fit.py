@@ -1,4 +1,4 @@
-"""The one loop of training: what a module's weights go through, whatever the module is and whatever it learns.
+"""Trains any module on any loss, in the one loop that all trainings share.
 
     batch -- loss --> gradient, clipped --> AdamW at the update's learning rate --> averaged weights --> checkpoint
 
@@ -22,14 +22,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from segue.errors import TrainingError
-from segue.policies.policy import Module
 from segue.training import checkpoint
 from segue.training.config import KeptSchedule, Schedule
 from segue.training.progress import training_progress
 from segue.training.resume import check_same_run, learned, restore, resume_state
 
 SHOW_EVERY = 100
-M = TypeVar("M", bound=Module)
+M = TypeVar("M", bound=nn.Module)
 
 
 def learning_rate(update: int, schedule: Schedule) -> float:
@@ -56,7 +55,7 @@ def averaged(module: M) -> M:
 
 
 @torch.no_grad()
-def average_into(average: Module, module: Module, ema: float, update: int) -> None:
+def average_into(average: nn.Module, module: nn.Module, ema: float, update: int) -> None:
     """Move the average towards the weights after an update; the decay rises from 0.1 to its limit ``ema``."""
     decay = min(ema, (1 + update) / (10 + update))
     get_ema_multi_avg_fn(decay)(list(average.parameters()), list(module.parameters()), 0)
@@ -65,7 +64,7 @@ def average_into(average: Module, module: Module, ema: float, update: int) -> No
 class _Loss(nn.Module):
     """From batch to loss as a module's forward, which is what data-parallel training hooks into."""
 
-    def __init__(self, module: Module, loss: Callable[..., Tensor]) -> None:
+    def __init__(self, module: nn.Module, loss: Callable[..., Tensor]) -> None:
         super().__init__()
         self.module, self.loss = module, loss
 
@@ -87,7 +86,7 @@ class Descent:
 
     def __init__(
         self,
-        module: Module,
+        module: nn.Module,
         weights: Iterable[nn.Parameter],
         loss: Callable[..., Tensor],
         schedule: Schedule,
@@ -118,6 +117,7 @@ class Descent:
                 change="lower the learning rate or raise the warm-up, and look for numbers in the data that are far "
                 "larger than the others; checkpoints of before are good",
             )
+        # set here and not by a scheduler, so that the rate is a function of the update and nothing is to be saved
         for group in self._steps.param_groups:
             group["lr"] = learning_rate(update, self.schedule)
         self._steps.zero_grad()
@@ -137,7 +137,7 @@ def _leave_group() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Where a training keeps its checkpoints, and where it shows how far it is.
+    """Folder, format and title of a training's checkpoints, and the console that shows its progress.
 
     Attributes:
         folder: Of the checkpoints.
@@ -157,8 +157,8 @@ class Run:
 
 
 def fit(
-    module: Module,
-    average: Module,
+    module: nn.Module,
+    average: nn.Module,
     batch_of: Callable[[int, int, int], tuple[Any, ...]],
     loss: Callable[..., Tensor],
     schedule: KeptSchedule,

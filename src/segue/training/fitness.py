@@ -1,4 +1,4 @@
-"""Whether demonstrations that can be read can also be learned from: what would spoil a training without an error."""
+"""Finds what would spoil a training without an error, in demonstrations that can be read."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from segue.errors import DataError
 from segue.policies.normalizer import Normalizer
 
 _TAIL = 200
-"""Of so many frames one may be an outlier."""
+"""One frame in so many may be an outlier."""
 _BLOWN = 3.0
 """Outliers make a dimension's standard deviation so many times what it is without them."""
 _TURNS = ((2 * np.pi, "rad", "angle"), (360.0, "degrees", "angle:360"))
@@ -34,11 +34,11 @@ _MAY_STAND: tuple[KindName, ...] = ("binary", "constant", *SIZES)
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with demonstrations.
+    """A fault of demonstrations.
 
     Attributes:
         text: In words, with episode, frame and dimension.
-        fatal: Whether no policy can be trained at all.
+        fatal: True if no policy can be trained at all.
     """
 
     text: str
@@ -46,29 +46,22 @@ class Finding:
 
 
 def findings(episodes: Episodes, horizon: int) -> list[Finding]:
-    """Everything that would spoil a training, the fatal first.
+    """Find everything that would spoil a training, the fatal first.
 
     Args:
         episodes: Demonstrations.
         horizon: H of the policy that is to be trained.
     """
     found = [*_lengths(episodes, horizon)]
-    for what, values, names, kinds in (
-        ("action", episodes.action, episodes.action_names, episodes.action_kinds),
-        ("observation", episodes.observation, episodes.observation_names, episodes.observation_kinds),
-    ):
+    for what, values, names, kinds in episodes.sides:
         values = kinds.about_mean(values)
         found += _outliers(episodes, what, values, names, kinds)
         found += _wraps(episodes, what, values, names, kinds)
         found += _standing(episodes, what, values, names, kinds)
-    found += _around(episodes)
-    found += _small(episodes)
-    found += _same_as_state(episodes)
-    found += _other_units(episodes)
-    found += _repeated_frames(episodes)
-    found += _repeated_episodes(episodes)
-    found += _instructions(episodes)
-    found += [Finding(text) for text in _unseen(episodes)]
+    for check in (
+        _around, _small, _same_as_state, _other_units, _repeated_frames, _repeated_episodes, _instructions, _unseen,
+    ):  # fmt: skip
+        found += check(episodes)
     return sorted(found, key=lambda each: not each.fatal)
 
 
@@ -305,9 +298,9 @@ def _instructions(episodes: Episodes) -> Iterator[Finding]:
     )
 
 
-def _unseen(episodes: Episodes) -> Iterator[str]:
+def _unseen(episodes: Episodes) -> Iterator[Finding]:
     if episodes.origin.unseen:
-        yield (
+        yield Finding(
             f"cameras {', '.join(episodes.origin.unseen)} are not read: a policy sees those that --cameras names; "
             "segue train stops unless it is told --blind"
         )

@@ -1,4 +1,4 @@
-"""One stage of a policy's training: from its demonstrations and an objective to averaged weights."""
+"""Trains a policy for one stage: from its demonstrations and an objective to averaged weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from torch import Tensor
 from segue.core.observation import Observation
 from segue.data.episodes import Episodes
 from segue.policies.families import description
-from segue.policies.policy import Policy, SeeingUnits
+from segue.policies.policy import Policy
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
 from segue.training.config import TrainingConfig
@@ -33,7 +33,7 @@ def policy_loss(
         noise: Standard deviation of the noise on the context.
         generator: Of cut and noise.
     """
-    if isinstance(observation, Observation) and isinstance(policy.units, SeeingUnits):
+    if isinstance(observation, Observation):
         observation = policy.units.augmented(observation, generator)
     context = policy.units.encode(observation)
     context = context.repeat(len(pair.x) // len(context), 1)
@@ -60,11 +60,11 @@ def train(
         episodes: Demonstrations.
         objective: Of the strategy.
         config: Length and settings of the stage.
-        run: Folder of the checkpoints.
-        title: Shown in front of the progress.
-        info: What the checkpoints say besides.
-        resume: Go on from the last checkpoint in ``run``, if there is one.
-        console: Where progress is shown.
+        run: Folder of the checkpoints; it and the other arguments are those of `Run`.
+        title: See there.
+        info: Noted in the checkpoints.
+        resume: See there.
+        console: See there.
 
     Raises:
         CheckpointError: The run to resume was started with other settings.

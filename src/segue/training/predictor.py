@@ -31,7 +31,7 @@ from segue.training.fit import Run, averaged, fit, generator_of, training_device
 FORMAT = "segue/predictor/1"
 RIDGE = 1e-4  # of the variance of a normalised input
 MISSED = 0.25
-"""Of the standard deviation of one step's change: where linear regression misses more, the network has all to learn."""
+"""Where linear regression misses more of the deviation of one step's change, the network has all to learn."""
 FLOOR = 1e-4  # of standard deviations, so that a dimension that never moves stays finite
 REPORTED = (4, 8, 12)
 """Steps ahead for which a checkpoint says the error on held-out episodes."""
@@ -43,7 +43,7 @@ USUAL = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorTraining(KeptSchedule):
-    """How long and how a predictor is trained, on batches of frames; plain JSON.
+    """Settings of a predictor's training, on batches of frames; plain JSON.
 
     Attributes:
         most_steps: Longest prediction in training [control steps].
@@ -283,15 +283,11 @@ def described(config: StatePredictorConfig) -> dict[str, Any]:
 
 
 def _json(error: PredictionError) -> dict[str, Any]:
-    def listed(values: NDArray[np.float64]) -> list[list[float | None]]:
-        return [[None if np.isnan(each) else float(each) for each in row] for row in values]
-
-    return {
-        "steps": list(error.steps),
-        "predicted": listed(error.predicted),
-        "unchanged": listed(error.unchanged),
-        "spread": error.spread.tolist(),
-    }
+    # JSON has no NaN, which stands where no episode goes on for so long
+    predicted, unchanged = (
+        np.where(np.isnan(each), np.array(None), each).tolist() for each in (error.predicted, error.unchanged)
+    )
+    return {"steps": list(error.steps), "predicted": predicted, "unchanged": unchanged, "spread": error.spread.tolist()}
 
 
 def load_predictor(path: Path | str) -> tuple[StatePredictor, PredictionError]:

@@ -1,4 +1,4 @@
-"""What a person sees while training: a bar in a terminal, plain lines elsewhere."""
+"""Shows the progress of a training: a bar in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator

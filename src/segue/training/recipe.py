@@ -33,7 +33,7 @@ FIRST_STAGE = "first-stage"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a policy for some demonstrations is made of.
+    """Settings that a policy is made and trained with, for any demonstrations.
 
     Attributes:
         horizon: H.
@@ -71,7 +71,7 @@ class Recipe:
         return self.updates // 2 if self.stages == 2 and self.family == "flow" else 0
 
     def of_family(self, family: str) -> "Recipe":
-        """The same for another family, with that family's own defaults."""
+        """Turn to another family, with that family's own defaults."""
         return self if family == self.family else replace(self, family=family, family_settings={})
 
     def policy(self, episodes: Episodes) -> Policy:
@@ -164,7 +164,7 @@ def train_policy(
 
 
 def _info(recipe: Recipe, name: str, seed: int, task: str, stage: int) -> dict[str, Any]:
-    """What a checkpoint says about how it came to be."""
+    """Note for a checkpoint how it came to be."""
     made_of = {**asdict(recipe), "autoencoder": None if recipe.autoencoder is None else str(recipe.autoencoder)}
     return {"task": task, "seed": seed, "name": name, "stage": stage, "recipe": made_of, "versions": versions()}
 

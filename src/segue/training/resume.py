@@ -1,4 +1,4 @@
-"""What an interrupted run needs to go on exactly as it would have: raw weights, moments, and the same settings."""
+"""Resumes an interrupted run exactly as it would have gone on: raw weights, moments, and the same settings."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,17 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from segue.errors import CheckpointError
-from segue.policies.policy import Module
 from segue.training import checkpoint
 from segue.training.bounded import check_weights, refusing
 
 
-def learned(module: Module) -> dict[str, nn.Parameter]:
+def learned(module: nn.Module) -> dict[str, nn.Parameter]:
     """Weights that are learned, by name: all but frozen ones."""
     return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
 
 
-def resume_state(module: Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def resume_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Raw weights and the optimiser's moments, by name."""
     state = {f"raw.{name}": value for name, value in learned(module).items()}
     for i, moments in optimizer.state_dict()["state"].items():
@@ -26,7 +25,7 @@ def resume_state(module: Module, optimizer: torch.optim.Optimizer) -> dict[str, 
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-def check_same_run(run: Path, saved: checkpoint.Checkpoint, described: Mapping[str, Any], module: Module) -> None:
+def check_same_run(run: Path, saved: checkpoint.Checkpoint, described: Mapping[str, Any], module: nn.Module) -> None:
     """Raise `CheckpointError` unless the run was started with what is described, on the same demonstrations."""
     for part, settings in described.items():
         before, now = saved.info.get(part), checkpoint.as_json(settings)
@@ -47,7 +46,9 @@ def check_same_run(run: Path, saved: checkpoint.Checkpoint, described: Mapping[s
             )
 
 
-def restore(saved: checkpoint.Checkpoint, module: Module, average: Module, optimizer: torch.optim.Optimizer) -> int:
+def restore(
+    saved: checkpoint.Checkpoint, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> int:
     """Load a checkpoint into all three; returns the updates done.
 
     Raises:

@@ -156,6 +156,6 @@ def test_inference_mode_and_gradients_of_the_state_do_not_meet() -> None:
         of_that_mode = copy.deepcopy(predictor)
         assert torch.equal(answer(of_that_mode), expected)
     state = torch.zeros(1, 3, requires_grad=True)
-    predictor.step(state, torch.zeros(1, 2)).sum().backward()
+    next(predictor.steps(state, torch.zeros(1, 1, 2))).sum().backward()
     assert state.grad is not None
     assert torch.equal(answer(predictor), expected)

@@ -11,7 +11,7 @@ from segue.errors import DataError
 
 ACTION, STATE = "action", "observation.state"
 ACTIONS, STATES = (ACTION, "actions"), (STATE, "state")
-"""Where they are looked for when none is named: LeRobot's own key, then that of openpi's converters."""
+"""Keys that are looked for when none is named: LeRobot's own, then that of openpi's converters."""
 _MOST = 10_000
 """Dimensions of a vector."""
 
@@ -34,7 +34,7 @@ class Feature:
 
 
 def find(file: Path, info: Mapping[str, Any], given: str | None, usual: Sequence[str], option: str) -> Feature:
-    """The vector that is named, or the first of the usual ones.
+    """Find the vector that is named, or the first of the usual ones.
 
     Args:
         file: ``info.json``, for errors.

@@ -9,7 +9,8 @@ Those that are kept as video are read by `segue.data.lerobot.video`.
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,14 +31,14 @@ _LARGEST = 64 * 2**20
 
 
 def cameras(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """All features that are pictures, of what ``info.json`` holds."""
+    """List all features that are pictures, of what ``info.json`` holds."""
     features = info.get("features")
     features = features if isinstance(features, dict) else {}
     return tuple(key for key, each in features.items() if isinstance(each, dict) and each.get("dtype") in KINDS)
 
 
 def coloured(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those of `cameras` that have pictures in colour; a depth camera has none."""
+    """List the cameras with pictures in colour; a depth camera has none."""
     return tuple(key for key in cameras(info) if _size(info["features"][key].get("shape")) is not None)
 
 
@@ -90,7 +91,7 @@ def _size(shape: Any) -> tuple[int, int] | None:
 
 
 def filmed(layout: Layout, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of some cameras that are kept as video."""
+    """List the cameras, of some, that are kept as video."""
     return tuple(key for key in keys if layout.info["features"][key]["dtype"] == "video")
 
 
@@ -147,7 +148,7 @@ def column(file: Path, key: str) -> Any:
 
 
 def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
-    """One picture. Shape (height, width, 3).
+    """Decode one picture. Shape (height, width, 3).
 
     Args:
         data: A file, PNG or JPEG.
@@ -158,46 +159,46 @@ def decoded(data: bytes | None, where: str, size: tuple[int, int]) -> Picture:
         DataError: It is missing, damaged or of another size.
         MissingExtraError: pillow is not installed.
     """
-    pil = pillow()
     change = "copy or download the data set again, or leave the camera out"
     if data is None or len(data) > _LARGEST:
         got = "nothing" if data is None else f"{len(data)} bytes"
         raise DataError(f"{got} as {where}", "a PNG or JPEG file", change)
+    with _opened(data, ("PNG", "JPEG"), where, change) as image:
+        if image.size[::-1] != size:
+            got = f"{where} of {image.size[1]} x {image.size[0]} pixels"
+            raise DataError(got, f"{size[0]} x {size[1]}, as info.json says", change)
+        if image.mode[0] in "IF":  # would be cut off at 255
+            raise DataError(f"{where} of more than 8 bits per colour", "a picture, no distances", change)
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(data: bytes, formats: tuple[str, ...], where: str, change: str) -> Iterator[Any]:
+    """Look at a picture without decoding it, with what goes wrong from then on as an error of ours."""
+    pil = pillow()
     try:
-        with pil.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            if image.size[::-1] != size:
-                got = f"{where} of {image.size[1]} x {image.size[0]} pixels"
-                raise DataError(got, f"{size[0]} x {size[1]}, as info.json says", change)
-            if image.mode[0] in "IF":  # would be cut off at 255
-                raise DataError(f"{where} of more than 8 bits per colour", "a picture, no distances", change)
-            return np.asarray(image.convert("RGB"))
+        with pil.open(io.BytesIO(data), formats=formats) as image:
+            yield image
     except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", "a whole PNG or JPEG file", change) from error
+        expected = f"a whole {' or '.join(formats)} file"
+        raise DataError(f"{where} cannot be decoded: {str(error)[:100]}", expected, change) from error
 
 
 def decoded_of_any_size(data: bytes, where: str) -> Picture:
-    """One JPEG file that nothing else gives the size of; at most `MOST_PIXELS`. Shape (height, width, 3).
+    """Decode one JPEG file that nothing else gives the size of; at most `MOST_PIXELS`. Shape (height, width, 3).
 
     Raises:
         DataError: It is damaged, or larger.
         MissingExtraError: pillow is not installed.
     """
-    pil = pillow()
-    try:
-        with pil.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            if image.size[0] * image.size[1] > MOST_PIXELS:
-                raise DataError(
-                    f"{where} of {image.size[1]} x {image.size[0]} pixels", f"at most {MOST_PIXELS}", "cut it"
-                )
-            return np.asarray(image.convert("RGB"))
-    except (pil.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{where} cannot be decoded: {str(error)[:100]}", "a whole JPEG file", "leave it out"
-        ) from error
+    with _opened(data, ("JPEG",), where, "leave it out") as image:
+        if image.size[0] * image.size[1] > MOST_PIXELS:
+            raise DataError(f"{where} of {image.size[1]} x {image.size[0]} pixels", f"at most {MOST_PIXELS}", "cut it")
+        return np.asarray(image.convert("RGB"))
 
 
 def encoded(picture: Picture) -> bytes:
-    """One picture as a PNG file.
+    """Encode one picture as a PNG file.
 
     Raises:
         MissingExtraError: pillow is not installed.

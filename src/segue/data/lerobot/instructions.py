@@ -1,4 +1,4 @@
-"""What the robot was told: ``meta/tasks.parquet`` (3.0) or ``meta/tasks.jsonl`` has the words of a ``task_index``."""
+"""Reads what the robot was told: the words of a ``task_index`` from ``meta/tasks``, .parquet (3.0) or .jsonl."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from segue.errors import DataError
 
 
 def of(layout: Layout, rows: NDArray[np.int64]) -> tuple[Instructions, tuple[str, ...]]:
-    """The instruction of each frame, and what is to be said about them.
+    """Look up the instruction of each frame, and make notes about them.
 
     Words that are missing are no reason to refuse a recording that no policy reads them of: the index stands for them.
 

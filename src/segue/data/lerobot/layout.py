@@ -1,4 +1,4 @@
-"""What a data set says about itself in ``meta/info.json``, checked before anything else is read."""
+"""Reads what a data set says about itself in ``meta/info.json``, and checks it before anything else is read."""
 
 import re
 import string
@@ -17,9 +17,9 @@ __all__ = ["ACTION", "INDICES", "INFO", "OURS", "STATE", "TASK", "Feature", "Lay
 
 INFO = Path("meta/info.json")
 OURS = Path("meta/segue.json")
-"""What LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action, and the
-words of ``"action_kinds"`` and ``"observation_kinds"`` (`segue.core.dimensions`), all optional. It lets a file of ours
-be; unknown entries of ``info.json`` are dropped when it goes on recording."""
+"""Has what LeRobot has no word for: ``{"state_of_action": [0, null, ...]}``, an index into `STATE` per action, and
+the words of ``"action_kinds"`` and ``"observation_kinds"`` (`segue.core.dimensions`), all optional. It lets a file of
+ours be; unknown entries of ``info.json`` are dropped when it goes on recording."""
 KINDS = ("action_kinds", "observation_kinds")
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 """v2.0 and v2.1 differ in statistics alone, which are not read."""
@@ -29,12 +29,12 @@ TASK = "task_index"
 _LONGEST = 500
 """Characters of a template of paths."""
 _PLAIN = re.compile(r"(0?[0-9]{1,2})?d?")
-"""How a template may ask for a number to be written: to a width, and not to one that fills the memory."""
+"""A format in which a template may ask for a number: to a width, and not to one that fills the memory."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What reading needs of ``info.json``.
+    """The parts of ``info.json`` that reading needs.
 
     Attributes:
         root: Folder of the data set.
@@ -59,7 +59,7 @@ class Layout:
 
     @property
     def in_tables(self) -> bool:
-        """Whether episodes are listed as in version 3.0: by the lists that there are, whatever the version says."""
+        """Say whether episodes are listed as in version 3.0: by the lists that there are, whatever the version says."""
         lists = [name for name in ("episodes", "episodes.jsonl") if (self.root / "meta" / name).exists()]
         return self.version == "v3.0" if len(lists) != 1 else lists == ["episodes"]
 
@@ -100,7 +100,7 @@ class Layout:
 
 
 def _fits(template: str, parts: Mapping[str, int | str]) -> bool:
-    """Whether a template asks for nothing but parts, written to a width."""
+    """Say whether a template asks for nothing but parts, written to a width."""
     try:
         fields = [each for each in string.Formatter().parse(template) if each[1] is not None]
     except ValueError:
@@ -112,7 +112,7 @@ def _fits(template: str, parts: Mapping[str, int | str]) -> bool:
 
 
 def is_data_set(path: Path) -> bool:
-    """Whether a folder is a data set of LeRobot."""
+    """Say whether a folder is a data set of LeRobot."""
     return (path / INFO).is_file()
 
 
@@ -166,18 +166,19 @@ def _other_version(version: Any) -> str:
 
 
 def state_of_action(layout: Layout) -> tuple[int | None, ...]:
-    """Of each action dimension the state that measures the same: what `OURS` says, else the one of its name.
+    """Find for each action dimension the state that measures the same: by `OURS`, else by its name.
 
     Raises:
         DataError: `OURS` is broken, or does not fit.
     """
     file, names = layout.root / OURS, layout.state.names
+    of_their_names = tuple(names.index(name) if name in names else None for name in layout.action.names)
     if layout.state.keys != (STATE,) or layout.action.keys != (ACTION,) or not file.is_file():
-        return tuple(names.index(name) if name in names else None for name in layout.action.names)
+        return of_their_names
     content = foreign.read_json(file)
     told = content.get("state_of_action") if isinstance(content, dict) else None
     if isinstance(content, dict) and told is None and content.keys() & set(KINDS):
-        return tuple(names.index(name) if name in names else None for name in layout.action.names)
+        return of_their_names
     if told is None:
         raise DataError(
             f"{file} cannot be read", '{"state_of_action": [...]}', "remove it, or write the data set again"
@@ -194,7 +195,7 @@ def state_of_action(layout: Layout) -> tuple[int | None, ...]:
 
 
 def declared_kinds(layout: Layout) -> tuple[Dimensions, Dimensions]:
-    """Those of the action and of the state, as `OURS` says them; linear where it says nothing.
+    """Read the kinds of action and state from `OURS`; linear where it says nothing.
 
     Raises:
         DataError: There are no such kinds.

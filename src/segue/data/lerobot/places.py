@@ -1,4 +1,4 @@
-"""Where each episode of a data set lies: what its lists say, and where its rows are when they are not there."""
+"""Finds the file of each episode: by the lists of the data set, or by the rows when they are not there."""
 
 import itertools
 from collections import defaultdict
@@ -18,7 +18,7 @@ from segue.errors import DataError
 
 @dataclass(frozen=True)
 class Span:
-    """One episode in one file, and by camera in which video."""
+    """Place of one episode: its file, and by camera its video."""
 
     episode: int
     length: int
@@ -27,7 +27,7 @@ class Span:
 
 
 def spans(layout: Layout, filmed: Sequence[str], choice: Choice) -> list[Span]:
-    """The episodes that are wanted, by index.
+    """Find the episodes that are wanted, by index.
 
     Args:
         layout: Of the data set.
@@ -50,16 +50,12 @@ def _spans_of_v2(layout: Layout, filmed: Sequence[str], choice: Choice) -> list[
     except (ValueError, OverflowError, TypeError, KeyError) as error:
         raise foreign.unreadable(file, error) from error
     size = layout.count("chunks_size", 1000)
-
-    def span(episode: int, length: int) -> Span:
-        place = layout.place("data_path", {"episode_chunk": episode // size, "episode_index": episode})
-        shots = {key: video.shot_of_v2(layout, key, episode, episode // size) for key in filmed}
-        return Span(episode, length, place, shots)
-
     found = list[Span]()
     for episode, length in _wanted(layout, file, listed, choice):
         with choice.trying([episode]):
-            found.append(span(episode, length))
+            place = layout.place("data_path", {"episode_chunk": episode // size, "episode_index": episode})
+            shots = {key: video.shot_of_v2(layout, key, episode, episode // size) for key in filmed}
+            found.append(Span(episode, length, place, shots))
     return found
 
 
@@ -123,7 +119,7 @@ def _wanted(
 
 
 def _where_they_are(layout: Layout, found: list[Span]) -> list[Span]:
-    """The same; an episode that is not in the file it is said to be in is looked for in the others of the data set.
+    """Look for an episode that is not in the file it is said to be in, in the others of the data set.
 
     Metadata that was merged, split or renamed by hand often names a file that the rows are not in. Each row says to
     which episode it belongs, so that they are found wherever they are, if all of an episode is in one file.

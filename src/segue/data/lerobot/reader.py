@@ -1,7 +1,6 @@
 """Reading a data set of LeRobot: state and action, and the pictures of cameras that are asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from segue.data.lerobot.layout import (
     state_of_action,
 )
 from segue.data.lerobot.places import Span, by_file, spans
-from segue.data.origin import Instructions, Origin
+from segue.data.origin import Origin
 from segue.data.pictures import Pictures
 from segue.errors import DataError
 
@@ -64,7 +63,7 @@ def load(
     choice.some(found, str(layout.root))
     stores = images.scratch(sum(span.length for span in found), sizes)
     footage = {key: video.Footage(key, layout.fps) for key in filmed}
-    gathered, files = _Gathered(), by_file(found)
+    gathered, files = dict[int, tuple[Any, Any, Any]](), by_file(found)
     for file, here in files.items():
         rows = None
         with choice.trying([span.episode for span, _ in here]):
@@ -82,7 +81,7 @@ def load(
                         stores[key][frame] = images.decoded(column[int(row)].as_py(), where, sizes[key])
                 for key, wanted in footage.items():
                     wanted.want(span.episode, span.shots[key], rows.times(chosen), first)
-                gathered.add(span.episode, *read)
+                gathered[span.episode] = read
     for key, wanted in footage.items():
         for file, members in wanted.files().items():
             with choice.trying(members):
@@ -91,10 +90,12 @@ def load(
     choice.some(kept, str(layout.root))
     starts = {span.episode: first for here in files.values() for span, first in here}
     shown = np.concatenate([starts[span.episode] + np.arange(span.length) for span in kept])
-    told, words = gathered.instructions(layout, kept)
+    actions, states, tasks = zip(*(gathered[span.episode] for span in kept), strict=True)
+    known = all(part is not None for part in tasks)
+    told, words = instructions.of(layout, np.concatenate(tasks)) if known else (None, ())
     return Episodes(
-        observation=np.concatenate([gathered.states[span.episode] for span in kept]),
-        action=np.concatenate([gathered.actions[span.episode] for span in kept]),
+        observation=np.concatenate(states),
+        action=np.concatenate(actions),
         ends=np.cumsum([span.length for span in kept], dtype=np.int64),
         dt=1 / layout.fps,
         observation_names=layout.state.names,
@@ -119,28 +120,8 @@ def _origin(layout: Layout, cameras: Sequence[str], notes: tuple[str, ...]) -> O
     )
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """What has been read of each episode, by its index."""
-
-    actions: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    states: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    tasks: dict[int, NDArray[np.int64] | None] = field(default_factory=dict)
-
-    def add(
-        self, episode: int, action: NDArray[np.float32], state: NDArray[np.float32], task: NDArray[np.int64] | None
-    ) -> None:
-        self.actions[episode], self.states[episode], self.tasks[episode] = action, state, task
-
-    def instructions(self, layout: Layout, kept: Sequence[Span]) -> tuple[Instructions | None, tuple[str, ...]]:
-        """What the robot was told in each frame, if the rows say so, and what is to be said about it."""
-        parts = [self.tasks[span.episode] for span in kept]
-        known = [part for part in parts if part is not None]
-        return (None, ()) if len(known) < len(parts) else instructions.of(layout, np.concatenate(known))
-
-
 class _Rows:
-    """One data file."""
+    """Reads one data file."""
 
     def __init__(self, file: Path, layout: Layout) -> None:
         self.file, self.layout = file, layout

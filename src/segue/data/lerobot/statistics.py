@@ -29,7 +29,7 @@ def of_vectors(values: NDArray[Any]) -> dict[str, list[Any]]:
 
 
 def shades(picture: Picture) -> NDArray[np.int64]:
-    """How many pixels have each shade of red, green and blue. Shape (3, 256); those of many pictures are their sum."""
+    """Count the pixels of each shade of red, green and blue. Shape (3, 256); those of many pictures are their sum."""
     return np.stack([np.bincount(picture[..., colour].ravel(), minlength=256) for colour in range(3)])
 
 

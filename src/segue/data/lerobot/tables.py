@@ -106,7 +106,7 @@ def _plain(values: Any) -> Any:
 
 
 def _inner(file: Path, name: str, values: Any) -> tuple[Any, int]:
-    """What is in the lists of a column, one after the other, and how long each list is; a null list is one of nulls."""
+    """Lay the lists of a column out one after the other, and say how long each is; a null list is one of nulls."""
     import pyarrow
 
     if pyarrow.types.is_fixed_size_list(values.type):

@@ -116,11 +116,6 @@ class Footage:
         parts = self._wanted[file]
         times = np.concatenate([part for _, part, _ in parts])
         rows = np.concatenate([first + np.arange(len(part)) for _, part, first in parts])
-        self._decode(file, times, rows, store)
-
-    def _decode(
-        self, file: Path, times: NDArray[np.float64], rows: NDArray[np.int64], store: NDArray[np.uint8]
-    ) -> None:
         goes_to: dict[int, list[int]] = defaultdict(list)
         for stamp, row in zip(self._nearest(file, times), rows, strict=True):
             goes_to[int(stamp)].append(int(row))

@@ -23,7 +23,7 @@ EPISODES_PER_FILE, FILES_PER_FOLDER = 500, 1000
 _NEAR = 1.5e-3
 """Share by which a rate may differ from the whole number that stands for it: those of television are 1/1001 slower."""
 _MEGABYTES = 100
-"""Of a data file; the episode that reaches it is the last one."""
+"""Size of a data file; the episode that reaches it is the last one."""
 _FILE = "chunk-{:03d}/file-{:03d}.parquet"
 
 
@@ -67,7 +67,7 @@ def save(episodes: Episodes, root: str | Path, *, task: str | None = None, robot
 
 
 def check(root: Path, dt: float, cameras: Cameras) -> None:
-    """What can be known before there is anything to write, so that no recording is made in vain.
+    """Check what can be known before there is anything to write, so that no recording is made in vain.
 
     Args:
         root: New folder.
@@ -177,7 +177,7 @@ class _DataFiles:
 
 
 def feature(camera: str) -> str:
-    """What LeRobot calls a camera: ``observation.images.NAME``; a name that is of this kind stays."""
+    """Name a camera as LeRobot does: ``observation.images.NAME``; a name that is of this kind stays."""
     return camera if camera.startswith("observation.") else f"observation.images.{camera}"
 
 
@@ -228,7 +228,7 @@ def _columns(episodes: Episodes, index: int, fps: int) -> dict[str, NDArray[Any]
 def _row(
     episodes: Episodes, index: int, place: tuple[int, int], known: dict[str, dict[str, Any]], tasks: list[str]
 ) -> dict[str, Any]:
-    """What ``meta/episodes`` says about one episode."""
+    """Make the row of ``meta/episodes`` about one episode."""
     start, end = int(episodes.starts[index]), int(episodes.ends[index])
     told = {
         "episode_index": index,
@@ -245,7 +245,7 @@ def _row(
 
 
 def _table(columns: dict[str, NDArray[Any]], files: dict[str, list[dict[str, Any]]]) -> Any:
-    """One episode: a matrix is a column of lists of fixed size, a picture is the bytes and the name of a file."""
+    """Table one episode: a matrix is a column of lists of fixed size, a picture is a file and its name."""
     import pyarrow
 
     def column(values: NDArray[Any]) -> Any:
@@ -268,7 +268,7 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _write_tasks(path: Path, texts: Sequence[str]) -> None:
-    """What is done; LeRobot reads the file with pandas, and the words as the index of the table."""
+    """Write the instructions; LeRobot reads the file with pandas, and the words as the index of the table."""
     import pyarrow
 
     described = {

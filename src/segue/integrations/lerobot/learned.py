@@ -23,11 +23,12 @@ from segue.integrations.lerobot.leftover import continued
 from segue.integrations.lerobot.noise import GivenNoise, NoiseShape
 from segue.integrations.lerobot.pictures import Camera
 from segue.methods.methods import LATENT, Method, method, objective
+from segue.policies.autoencoder.autoencoder import Codec
 from segue.policies.config import Vision
 from segue.policies.encoders import settled
 from segue.policies.families import family_of
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
-from segue.policies.latent import LatentPolicy, NamedCodec, latent_names
+from segue.policies.latent import LatentPolicy, latent_names
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.processor import NormalizedUnits
@@ -117,7 +118,7 @@ def flow_policy(
     choices: Choices,
     observation_names: Sequence[str],
     action_names: Sequence[str],
-    autoencoder: NamedCodec | None = None,
+    autoencoder: Codec | None = None,
     latents: Normalizer | None = None,
     cameras: Mapping[str, Camera] = NO_CAMERAS,
 ) -> Policy:
@@ -161,7 +162,7 @@ def flow_policy(
     return policy if autoencoder is None else LatentPolicy(policy, autoencoder)
 
 
-def _check_autoencoder(autoencoder: NamedCodec, action: int, horizon: int) -> None:
+def _check_autoencoder(autoencoder: Codec, action: int, horizon: int) -> None:
     found = len(autoencoder.config.action_names)
     if found != action or horizon % autoencoder.stride:
         raise SpecError(

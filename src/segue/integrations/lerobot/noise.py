@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from segue.core.chunk import Continuation
 from segue.errors import SpecError
@@ -71,8 +72,8 @@ class NoiseFor:
 
 
 @dataclass(frozen=True, eq=False)
-class GivenNoise:
-    """Noise that whoever asks has drawn; see `segue.policies.noise.Noise`.
+class GivenNoise(Noise):
+    """Noise that whoever asks has drawn.
 
     Attributes:
         noise: Shape (batch, positions, dimension).
@@ -82,6 +83,7 @@ class GivenNoise:
     noise: Tensor
     scale: float = 1.0
 
+    @override
     def draw(
         self,
         shape: tuple[int, int],

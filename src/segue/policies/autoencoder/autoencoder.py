@@ -5,76 +5,24 @@ r"""Autoencoders of action chunks: a chunk in robot units, and a shorter latent 
 Encoding is deterministic: the mean of the posterior. Samples are drawn in training only.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
-from segue.errors import SpecError, UnknownNameError
-from segue.policies.autoencoder.networks import CODEC_NETWORKS, CodecNetwork, CodecSizes
-from segue.policies.autoencoder.quantizer import ResidualQuantizer
+from segue.errors import SpecError, UnknownNameError, settings_of
+from segue.policies.autoencoder.networks import CODEC_NETWORKS, CodecSizes
+from segue.policies.autoencoder.quantizer import Bottleneck, ResidualQuantizer
 from segue.policies.normalizer import Normalizer
-from segue.policies.policy import Module
 
 
-class Codec(Module, Protocol):
-    """A module that turns chunks of actions into shorter latent ones and back. Both directions are deterministic."""
-
-    @property
-    def stride(self) -> int:
-        """f, control steps per position."""
-        ...
-
-    @property
-    def latent(self) -> int:
-        """d_z, numbers per position."""
-        ...
-
-    def encode(self, actions: Tensor) -> Tensor:
-        """Robot units, shape (batch, horizon, action), to latents (batch, horizon / stride, latent)."""
-        ...
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (batch, positions, latent) to robot units, shape (batch, positions * stride, action)."""
-        ...
-
-
-def refine(codec: Codec, actions: Tensor) -> Tensor:
-    """What the codec makes of a chunk, ``decode(encode(A))`` (arXiv 2605.24931, section 4.2).
-
-    A horizon that the stride does not divide is filled up by holding the last action, and cut again.
-
-    Args:
-        codec: Autoencoder.
-        actions: Shape (batch, horizon, action), robot units.
-
-    Returns:
-        Same shape and units.
-    """
-    horizon = actions.shape[1]
-    missing = -horizon % codec.stride
-    if missing:
-        actions = torch.cat([actions, actions[:, -1:].expand(-1, missing, -1)], dim=1)
-    return codec.decode(codec.encode(actions))[:, :horizon]
-
-
-class Bottleneck(Protocol):
-    """A module between encoder and decoder: gives a position, of any features, its latent numbers."""
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Latents (batch, positions, latent), deterministic."""
-        ...
-
-    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents to train the decoder with, and what the loss adds for them, a scalar."""
-        ...
-
-
-class GaussianBottleneck(nn.Module):
+class GaussianBottleneck(Bottleneck):
     """A diagonal Gaussian per position, drawn towards the standard normal (arXiv 1312.6114).
 
     Attributes:
@@ -86,12 +34,13 @@ class GaussianBottleneck(nn.Module):
         self.beta = beta
         self.moments = nn.Linear(features, 2 * latent)
 
+    @override
     def forward(self, features: Tensor) -> Tensor:
-        """The mean. Shape (batch, positions, latent)."""
         return self.moments(features).chunk(2, -1)[0]
 
+    @override
     def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A draw, and ``beta KL``: summed over a chunk, mean over the batch."""
+        """Draw latents; the loss adds ``beta KL``, summed over a chunk, mean over the batch."""
         mean, log_variance = self.moments(features).chunk(2, -1)
         log_variance = log_variance.clamp(-30, 20)
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
@@ -111,7 +60,7 @@ BOTTLENECKS: dict[str, type[GaussianBottleneck] | type[ResidualQuantizer]] = {
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Everything about an autoencoder but its weights; plain JSON.
+    """Describes an autoencoder but for its weights; plain JSON.
 
     Attributes:
         horizon: H of the chunks that it is trained on.
@@ -135,11 +84,66 @@ class AutoencoderConfig:
 
     @property
     def sizes(self) -> CodecSizes:
-        """Of encoder and decoder."""
+        """Sizes of encoder and decoder."""
         return CodecSizes(self.horizon, len(self.action_names), self.stride, self.latent)
 
 
-class ChunkAutoencoder(nn.Module):
+class Codec(nn.Module, ABC):
+    """Turns chunks of actions into shorter latent ones and back. Both directions are deterministic.
+
+    Attributes:
+        config: Everything but the weights.
+    """
+
+    config: AutoencoderConfig
+
+    @property
+    def stride(self) -> int:
+        """f, control steps per position."""
+        return self.config.stride
+
+    @property
+    def latent(self) -> int:
+        """d_z, numbers per position."""
+        return self.config.latent
+
+    @abstractmethod
+    def encode(self, actions: Tensor) -> Tensor:
+        """Robot units, shape (batch, horizon, action), to latents (batch, horizon / stride, latent).
+
+        Raises:
+            SpecError: Another number of action dimensions, or a horizon that the stride does not divide.
+        """
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (batch, positions, latent) to robot units, shape (batch, positions * stride, action).
+
+        Raises:
+            SpecError: Another number of latent dimensions, or of positions where the network is made for one.
+        """
+
+
+def refine(codec: Codec, actions: Tensor) -> Tensor:
+    """Encode a chunk and decode it again, ``decode(encode(A))`` (arXiv 2605.24931, section 4.2).
+
+    A horizon that the stride does not divide is filled up by holding the last action, and cut again.
+
+    Args:
+        codec: Autoencoder.
+        actions: Shape (batch, horizon, action), robot units.
+
+    Returns:
+        Same shape and units.
+    """
+    horizon = actions.shape[1]
+    missing = -horizon % codec.stride
+    if missing:
+        actions = torch.cat([actions, actions[:, -1:].expand(-1, missing, -1)], dim=1)
+    return codec.decode(codec.encode(actions))[:, :horizon]
+
+
+class ChunkAutoencoder(Codec):
     """Encoder, bottleneck and decoder of normalised actions, with the normalisation at its door.
 
     Fresh weights come from torch's global generator.
@@ -151,11 +155,15 @@ class ChunkAutoencoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig, action: Normalizer) -> None:
         super().__init__()
-        network = codec_network(config.network, config.network_settings)
+        if config.network not in CODEC_NETWORKS:
+            raise UnknownNameError("autoencoder network", config.network, CODEC_NETWORKS)
+        settings, encoder, decoder = CODEC_NETWORKS[config.network]
+        with settings_of(f"{config.network!r}"):
+            network = settings(**config.network_settings)
         self.config, self.action = config, action
-        self.encoder = network.encoder(config.sizes)
+        self.encoder = encoder(network, config.sizes)
         self.bottleneck = _bottleneck(config, self.encoder.features)
-        self.decoder = network.decoder(config.sizes)
+        self.decoder = decoder(network, config.sizes)
 
     @classmethod
     def for_episodes(cls, config: AutoencoderConfig, episodes: Episodes) -> "ChunkAutoencoder":
@@ -172,30 +180,12 @@ class ChunkAutoencoder(nn.Module):
             )
         return cls(config, Normalizer.fit(episodes.action))
 
-    @property
-    def stride(self) -> int:
-        """f, control steps per position."""
-        return self.config.stride
-
-    @property
-    def latent(self) -> int:
-        """d_z, numbers per position."""
-        return self.config.latent
-
+    @override
     def encode(self, actions: Tensor) -> Tensor:
-        """Robot units, shape (batch, horizon, action), to latents (batch, horizon / stride, latent).
-
-        Raises:
-            SpecError: Another number of action dimensions, or a horizon that the stride does not divide.
-        """
         return self.bottleneck(self._features(actions))
 
+    @override
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (batch, positions, latent) to robot units, shape (batch, positions * stride, action).
-
-        Raises:
-            SpecError: Another number of latent dimensions, or of positions where the network is made for one.
-        """
         if latents.ndim != 3 or latents.shape[2] != self.latent:
             raise SpecError(
                 got=f"latents of shape {tuple(latents.shape)}",
@@ -226,32 +216,11 @@ class ChunkAutoencoder(nn.Module):
         return self.encoder(self.action(actions))
 
 
-def codec_network(name: str, settings: Mapping[str, Any]) -> CodecNetwork:
-    """Settings of encoder and decoder from a name and a plain dict.
-
-    Raises:
-        UnknownNameError: No network has this name.
-        SpecError: A setting is unknown or out of range.
-    """
-    if name not in CODEC_NETWORKS:
-        raise UnknownNameError("autoencoder network", name, CODEC_NETWORKS)
-    try:
-        return CODEC_NETWORKS[name](**settings)
-    except TypeError as error:
-        raise _unknown_setting(error, name) from error
-
-
 def _bottleneck(config: AutoencoderConfig, features: int) -> Bottleneck:
     if config.bottleneck not in BOTTLENECKS:
         raise UnknownNameError("bottleneck", config.bottleneck, BOTTLENECKS)
-    try:
+    with settings_of(f"{config.bottleneck!r}"):
         return BOTTLENECKS[config.bottleneck](features, config.latent, **config.bottleneck_settings)
-    except TypeError as error:
-        raise _unknown_setting(error, config.bottleneck) from error
-
-
-def _unknown_setting(error: TypeError, name: str) -> SpecError:
-    return SpecError(got=str(error), expected=f"settings of {name!r}", change="leave it out, or correct its name")
 
 
 def paper_autoencoder(action_names: tuple[str, ...], *, horizon: int = 48) -> AutoencoderConfig:
@@ -260,7 +229,7 @@ def paper_autoencoder(action_names: tuple[str, ...], *, horizon: int = 48) -> Au
 
 
 def latent_statistics(codec: Codec, episodes: Episodes, horizon: int, batch: int = 1024) -> Normalizer:
-    """Mean and spread of each latent channel over all windows of demonstrations: what a latent policy normalises by."""
+    """Fit the normalisation of a latent policy: mean and spread of each latent channel over all windows."""
     device = next(codec.parameters()).device
     actions, frames = torch.as_tensor(episodes.action), torch.as_tensor(Windows(episodes, horizon).frames)
     with torch.no_grad():

@@ -8,6 +8,7 @@ Both are built for normalised actions. What lies between them, and gives a posit
 bottleneck of the autoencoder.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from segue.errors import SpecError
 
 @dataclass(frozen=True)
 class CodecSizes:
-    """What an encoder and a decoder are built for.
+    """Sizes that an encoder and a decoder are built for.
 
     Attributes:
         horizon: H, control steps per chunk.
@@ -78,24 +79,15 @@ class GlobalNetwork:
     def __post_init__(self) -> None:
         _positive(self, ("width", "features", "hidden"))
 
-    def encoder(self, sizes: CodecSizes) -> "StridedEncoder":
-        """Encoder with fresh parameters.
-
-        Raises:
-            SpecError: The stride is not a power of two from 2 on.
-        """
-        return StridedEncoder(self, sizes)
-
-    def decoder(self, sizes: CodecSizes) -> "GlobalDecoder":
-        """Decoder with fresh parameters."""
-        return GlobalDecoder(self, sizes)
-
 
 class StridedEncoder(nn.Module):
     """One convolution of kernel 5 and stride 2 per halving, ReLU between them.
 
     Attributes:
         features: Channels at a position.
+
+    Raises:
+        SpecError: The stride is not a power of two from 2 on.
     """
 
     def __init__(self, settings: GlobalNetwork, sizes: CodecSizes) -> None:
@@ -174,14 +166,6 @@ class ConvolutionalNetwork:
         """Positions to either side that the encoder looks at, and that the decoder writes to (for ``past`` = 1)."""
         return 1 + self.blocks
 
-    def encoder(self, sizes: CodecSizes) -> "ConvolutionalEncoder":
-        """Encoder with fresh parameters."""
-        return ConvolutionalEncoder(self, sizes)
-
-    def decoder(self, sizes: CodecSizes) -> "ConvolutionalDecoder":
-        """Decoder with fresh parameters."""
-        return ConvolutionalDecoder(self, sizes)
-
 
 class ResidualConvolution(nn.Module):
     """``h + linear(gelu(convolution(h)))`` over positions, three taps of which ``past`` lie in the past."""
@@ -236,5 +220,10 @@ class ConvolutionalDecoder(nn.Module):
         return self.exit(F.pad(self.blocks(self.entry(latents.mT)), (1, 1), mode="replicate")).mT
 
 
-CodecNetwork = GlobalNetwork | ConvolutionalNetwork
-CODEC_NETWORKS: dict[str, type[CodecNetwork]] = {"convolutional": ConvolutionalNetwork, "global": GlobalNetwork}
+Encoder = StridedEncoder | ConvolutionalEncoder
+Decoder = GlobalDecoder | ConvolutionalDecoder
+CODEC_NETWORKS: dict[str, tuple[type, Callable[[Any, CodecSizes], Encoder], Callable[[Any, CodecSizes], Decoder]]] = {
+    "convolutional": (ConvolutionalNetwork, ConvolutionalEncoder, ConvolutionalDecoder),
+    "global": (GlobalNetwork, StridedEncoder, GlobalDecoder),
+}
+"""Settings, encoder and decoder by name."""

@@ -5,13 +5,28 @@ r"""Residual vector quantisation: the latent of a position as a few whole number
 The quantised latent is the sum of the entries, so that two levels of n entries tell n^2 latents apart.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.errors import SpecError
 
 
-class ResidualQuantizer(nn.Module):
+class Bottleneck(nn.Module, ABC):
+    """Gives a position, of any features, its latent numbers; stands between encoder and decoder."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Latents (batch, positions, latent), deterministic."""
+
+    @abstractmethod
+    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Latents to train the decoder with, and what the loss adds for them, a scalar."""
+
+
+class ResidualQuantizer(Bottleneck):
     """A bottleneck of ``levels`` codebooks, trained with straight-through gradients (arXiv 1711.00937, equation 3).
 
     Attributes:
@@ -43,12 +58,13 @@ class ResidualQuantizer(nn.Module):
         """Sum of the named entries. Integers (batch, positions, levels) to (batch, positions, latent)."""
         return torch.stack([book[code] for book, code in zip(self.codebooks, codes.unbind(-1), strict=True)]).sum(0)
 
+    @override
     def forward(self, features: Tensor) -> Tensor:
-        """Quantised latents. Shape (batch, positions, latent)."""
         return self.entries(self.codes(self.project(features)))
 
+    @override
     def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Quantised latents with the gradient passed straight through, and the terms of codebooks and commitment.
+        """Quantise latents with the gradient passed straight through, and the terms of codebooks and commitment.
 
         Nothing is drawn: the generator is there for bottlenecks that do.
         """

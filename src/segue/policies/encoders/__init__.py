@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segue.core.observation import Cameras
-from segue.errors import SpecError, UnknownNameError
+from segue.errors import UnknownNameError, settings_of
 from segue.policies.encoders import pretrained
 from segue.policies.encoders.pretrained import Pretrained
 from segue.policies.encoders.resnet import ResNet
@@ -32,9 +32,5 @@ def build_encoder(name: str, settings: Mapping[str, Any], cameras: Cameras) -> R
     """
     if name not in ENCODERS:
         raise UnknownNameError("encoder", name, ENCODERS)
-    try:
+    with settings_of(f"the encoder {name!r}"):
         return ENCODERS[name](cameras, **settings)
-    except TypeError as error:
-        raise SpecError(
-            got=str(error), expected=f"settings of the encoder {name!r}", change="leave it out, or correct its name"
-        ) from error

@@ -21,7 +21,7 @@ from segue.core.observation import Cameras
 from segue.errors import CheckpointError, MissingExtraError, SpecError
 
 LOADING = (OSError, ValueError, KeyError, SafetensorError)
-"""What `transformers` raises for a folder or a name that it cannot use."""
+"""Errors that `transformers` raises for a folder or a name that it cannot use."""
 
 
 def _transformers() -> Any:
@@ -33,7 +33,7 @@ def _transformers() -> Any:
 
 
 def described(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with everything that is to be known of the backbone, so that they alone build it.
+    """Complete settings with all that building the backbone needs, so that they alone build it.
 
     Args:
         settings: With ``backbone``, a folder or a hub id; what they name already is left alone.
@@ -150,7 +150,7 @@ class Pretrained(nn.Module):
         return torch.cat([projection(part) for projection, part in parts], dim=1)
 
     def _pooled(self, pictures: Tensor) -> Tensor:
-        """What the backbone says of whole pictures: its own summary, or the mean of its tokens."""
+        """Pool the backbone's output over whole pictures: its own summary, or the mean of its tokens."""
         said = self.backbone(pixel_values=pictures)
         summary = getattr(said, "pooler_output", None)
         return said.last_hidden_state.mean(1) if summary is None else summary.flatten(1)

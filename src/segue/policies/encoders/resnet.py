@@ -55,7 +55,7 @@ class ResNet(nn.Module):
         self.features = 2 * keypoints * len(cameras)
 
     def start(self) -> None:
-        """Fresh weights are what it starts from."""
+        """Keep the fresh weights: there are no pretrained ones."""
 
     def forward(self, pictures: Sequence[Tensor]) -> Tensor:
         """Shape (batch, features). Pictures (batch, height, width, 3) of bytes, one tensor per camera."""
@@ -67,7 +67,7 @@ class ResNet(nn.Module):
 
 
 def keypoints(maps: Tensor) -> Tensor:
-    """Where each map is largest, softly: the mean place under its softmax. (batch, maps, h, w) -> (batch, 2 maps).
+    """Find where each map is largest, softly: the mean place under its softmax. (batch, maps, h, w) -> (batch, 2 maps).
 
     Places are from -1 (left, top) to 1.
     """

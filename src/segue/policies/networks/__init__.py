@@ -1,69 +1,36 @@
 """Networks of the policies: four ways to the same function of flow state, time, weights and context."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import Any
 
 from segue.errors import SpecError, UnknownNameError
-from segue.policies.networks.features import Sizes, count_parameters
+from segue.policies.networks.features import Network, Sizes
 from segue.policies.networks.mixer import Mixer, MixerConfig
 from segue.policies.networks.mlp import MLP, MLPConfig
 from segue.policies.networks.transformer import Transformer, TransformerConfig
 from segue.policies.networks.unet import UNet, UNetConfig
 
-__all__ = ["NETWORKS", "Network", "NetworkConfig", "Sizes", "build_network", "count_parameters", "network_config"]
-
-
-class Network(Protocol):
-    """What a policy asks of a network.
-
-    The weights enter in two ways: through the flow time of each position, ``tau = t + w (1 - t)``, and by themselves
-    through a projection without bias, ``weights_input``, that starts at zero. So with w = 0 a network is exactly the
-    plain flow-matching network, and a plain checkpoint can go on to train with schedules.
-    """
-
-    def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """What the policy has it estimate: velocity, action, noise. Shape (batch, horizon, output).
-
-        Args:
-            x: Flow state, normalised, shape (batch, horizon, action).
-            t: Flow time, 0 noise, 1 action, shape (batch,).
-            w: Weights per position, 1 committed, 0 free, shape (batch, horizon).
-            context: Encoded observation, shape (batch, context).
-
-        Raises:
-            SpecError: The shapes are not those that the network was built for.
-        """
-        ...
+__all__ = ["NETWORKS", "Network", "NetworkConfig", "Sizes", "build_network", "network_config"]
 
 
 NetworkConfig = MLPConfig | MixerConfig | UNetConfig | TransformerConfig
-NETWORKS: dict[str, type[NetworkConfig]] = {
-    "mlp": MLPConfig,
-    "mixer": MixerConfig,
-    "unet": UNetConfig,
-    "transformer": TransformerConfig,
+NETWORKS: dict[str, tuple[type[NetworkConfig], Callable[[Any, Sizes], Network]]] = {
+    "mlp": (MLPConfig, MLP),
+    "mixer": (MixerConfig, Mixer),
+    "unet": (UNetConfig, UNet),
+    "transformer": (TransformerConfig, Transformer),
 }
+"""Settings and network by name."""
 
 
 def network_config(name: str, settings: Mapping[str, Any] | None = None) -> NetworkConfig:
-    """Settings of a network from its name and a plain dict, the inverse of `dataclasses.asdict`.
-
-    Args:
-        name: Key of `NETWORKS`.
-        settings: Fields that differ from the defaults.
-
-    Raises:
-        UnknownNameError: No network has this name.
-        SpecError: A setting is unknown, or is not a positive integer.
-    """
+    """Read the settings of a network, as `build_network` takes them; the inverse of `dataclasses.asdict`."""
     if name not in NETWORKS:
         raise UnknownNameError("network", name, NETWORKS)
     settings = settings or {}
-    known = [field.name for field in fields(NETWORKS[name])]
+    known = [field.name for field in fields(NETWORKS[name][0])]
     for key, value in settings.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -78,7 +45,7 @@ def network_config(name: str, settings: Mapping[str, Any] | None = None) -> Netw
                 expected="an integer of at least 1",
                 change=f"set {key} to a positive integer, or leave it out for the default",
             )
-    return NETWORKS[name](**settings)
+    return NETWORKS[name][0](**settings)
 
 
 def build_network(
@@ -89,8 +56,8 @@ def build_network(
     action: int,
     context: int,
     output: int | None = None,
-) -> MLP | Mixer | UNet | Transformer:
-    """Network with fresh parameters, drawn from torch's global generator (seed it first to repeat them).
+) -> Network:
+    """Build a network with fresh parameters, drawn from torch's global generator (seed it first to repeat them).
 
     Args:
         name: Key of `NETWORKS`.
@@ -102,6 +69,10 @@ def build_network(
 
     Raises:
         UnknownNameError: No network has this name.
-        SpecError: Settings and sizes do not make a network.
+        SpecError: A setting is unknown or not a positive integer, or settings and sizes do not make a network.
     """
-    return network_config(name, settings).build(Sizes(horizon, action, context, action if output is None else output))
+    config, sizes = (
+        network_config(name, settings),
+        Sizes(horizon, action, context, action if output is None else output),
+    )
+    return NETWORKS[name][1](config, sizes)

@@ -1,6 +1,7 @@
-"""What all networks share: their sizes, the time of a position, zero-initialised inputs."""
+"""The parts that all networks share: their base, their sizes, the time of a position, zero-initialised inputs."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -40,12 +41,7 @@ class Sizes:
         """Raise `SpecError` unless the four inputs of a network have these sizes and one batch."""
         batch = tuple(x.shape[:1])
         got = tuple(tuple(tensor.shape) for tensor in (x, t, w, context))
-        expected = (
-            (*batch, self.horizon, self.action),
-            batch,
-            (*batch, self.horizon),
-            (*batch, self.context),
-        )
+        expected = ((*batch, self.horizon, self.action), batch, (*batch, self.horizon), (*batch, self.context))
         if got != expected:
             wrong = [i for i in range(4) if got[i] != expected[i]]
             names = ("x (batch, horizon, action)", "t (batch,)", "w (batch, horizon)", "context (batch, context)")
@@ -54,6 +50,32 @@ class Sizes:
                 expected=", ".join(str(expected[i]) for i in wrong),
                 change="give the network inputs of one batch, or build it with the sizes of the data",
             )
+
+
+class Network(nn.Module, ABC):
+    """Estimates what a policy asks for at every position, from flow state, time, weights and context.
+
+    The weights enter in two ways: through the flow time of each position, ``tau = t + w (1 - t)``, and by themselves
+    through a projection without bias, ``weights_input``, that starts at zero. So with w = 0 a network is exactly the
+    plain flow-matching network, and a plain checkpoint can go on to train with schedules.
+    """
+
+    sizes: Sizes
+    weights_input: nn.Linear | nn.Conv1d
+
+    @abstractmethod
+    def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
+        """Estimate velocity, action or noise, as the policy has it. Shape (batch, horizon, output).
+
+        Args:
+            x: Flow state, normalised, shape (batch, horizon, action).
+            t: Flow time, 0 noise, 1 action, shape (batch,).
+            w: Weights per position, 1 committed, 0 free, shape (batch, horizon).
+            context: Encoded observation, shape (batch, context).
+
+        Raises:
+            SpecError: The shapes are not those that the network was built for.
+        """
 
 
 def position_time(t: Tensor, w: Tensor) -> Tensor:
@@ -119,8 +141,3 @@ class TimeFeatures(nn.Module):
 def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Adaptive layer norm's ``h (1 + scale) + shift`` (arXiv 2212.09748); the identity at zero."""
     return torch.addcmul(shift, h, 1 + scale)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Trainable numbers in a module; a parameter that is used twice counts once."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

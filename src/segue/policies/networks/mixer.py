@@ -7,8 +7,9 @@ As in the simulated experiments of RTC (arXiv 2506.07339), with the flow time pe
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from typing_extensions import override
 
-from segue.policies.networks.features import Sizes, TimeFeatures, modulate, position_time, zero_linear
+from segue.policies.networks.features import Network, Sizes, TimeFeatures, modulate, position_time, zero_linear
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,6 @@ class MixerConfig:
     depth: int = 4
     token_width: int = 64
     channel_width: int = 512
-
-    def build(self, sizes: Sizes) -> "Mixer":
-        """Network with fresh parameters, drawn from torch's global generator."""
-        return Mixer(self, sizes)
 
 
 def _perceptron(size: int, hidden: int) -> nn.Sequential:
@@ -56,7 +53,7 @@ class MixerBlock(nn.Module):
         return h + gate_c * self.channels(modulate(self.norm_channels(h), shift_c, scale_c))
 
 
-class Mixer(nn.Module):
+class Mixer(Network):
     """Mixer blocks on one token per position; the context is added to every token."""
 
     def __init__(self, config: MixerConfig, sizes: Sizes) -> None:
@@ -70,8 +67,8 @@ class Mixer(nn.Module):
         self.blocks = nn.ModuleList(MixerBlock(config, sizes.horizon) for _ in range(config.depth))
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sizes.output))
 
+    @override
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         condition = self.time(position_time(t, w)) + self.weights_input(w[..., None])
         h = self.inputs(x) + self.context(context)[:, None]

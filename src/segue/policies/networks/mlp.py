@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from segue.policies.networks.features import Sizes, position_time, zero_linear
+from segue.policies.networks.features import Network, Sizes, position_time, zero_linear
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,8 @@ class MLPConfig:
     width: int = 512
     depth: int = 4
 
-    def build(self, sizes: Sizes) -> "MLP":
-        """Network with fresh parameters, drawn from torch's global generator."""
-        return MLP(self, sizes)
 
-
-class MLP(nn.Module):
+class MLP(Network):
     """Blocks ``h + (LayerNorm, Linear, SiLU, Linear)(h)`` between two linear layers."""
 
     def __init__(self, config: MLPConfig, sizes: Sizes) -> None:
@@ -40,8 +37,8 @@ class MLP(nn.Module):
         )
         self.output = nn.Linear(width, sizes.horizon * sizes.output)
 
+    @override
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         tau = 2 * position_time(t, w) - 1
         h = self.inputs(torch.cat((x.flatten(1), tau, context), 1)) + self.weights_input(w)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.errors import SpecError
-from segue.policies.networks.features import Sizes, TimeFeatures, modulate, position_time, zero_linear
+from segue.policies.networks.features import Network, Sizes, TimeFeatures, modulate, position_time, zero_linear
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,6 @@ class TransformerConfig:
                 expected="a width that is a multiple of heads",
                 change=f"set width to {(self.width // self.heads + 1) * self.heads}, or change heads",
             )
-
-    def build(self, sizes: Sizes) -> "Transformer":
-        """Network with fresh parameters, drawn from torch's global generator."""
-        return Transformer(self, sizes)
 
 
 class SelfAttention(nn.Module):
@@ -76,7 +73,7 @@ class TransformerBlock(nn.Module):
         return h + gate_c * self.channels(modulate(self.norm_channels(h), shift_c, scale_c))
 
 
-class Transformer(nn.Module):
+class Transformer(Network):
     """Blocks on one token per position with learned positions; flow time and context condition every block.
 
     The last layer starts at zero, so that a fresh network returns zero.
@@ -96,8 +93,8 @@ class Transformer(nn.Module):
         self.modulation = nn.Sequential(nn.SiLU(), zero_linear(width, 2 * width))
         self.output = zero_linear(width, sizes.output)
 
+    @override
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         time = self.time(position_time(t, w)) + self.weights_input(w[..., None])
         condition = time + self.context(context)[:, None]

@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.errors import SpecError
-from segue.policies.networks.features import Sizes, TimeFeatures, position_time
+from segue.policies.networks.features import Network, Sizes, TimeFeatures, position_time
 
 GROUPS = 8
 KERNEL = 5
@@ -45,14 +46,6 @@ class UNetConfig:
                 expected=f"a multiple of {GROUPS}, the groups of each group norm",
                 change=f"set width to {(self.width // GROUPS + 1) * GROUPS}",
             )
-
-    def build(self, sizes: Sizes) -> "UNet":
-        """Network with fresh parameters, drawn from torch's global generator.
-
-        Raises:
-            SpecError: The horizon cannot be halved ``levels - 1`` times.
-        """
-        return UNet(self, sizes)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -90,7 +83,7 @@ class Level(nn.Module):
         return self.second(self.first(h, condition), condition)
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Levels of half the resolution and twice the channels each, and back up with skip connections."""
 
     def __init__(self, config: UNetConfig, sizes: Sizes) -> None:
@@ -115,8 +108,8 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(Level(2 * fine, fine, cond) for fine, _ in reversed(steps))
         self.output = nn.Sequential(_convolution(widths[0], widths[0]), nn.Conv1d(widths[0], sizes.output, 1))
 
+    @override
     def forward(self, x: Tensor, t: Tensor, w: Tensor, context: Tensor) -> Tensor:
-        """Estimate per position, see `segue.policies.networks.Network`. Shape (batch, horizon, output)."""
         self.sizes.check(x, t, w, context)
         condition = self.activation(self.time(t) + self.context(context))
         tau = 2 * position_time(t, w) - 1

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from segue.core.chunk import Array
 from segue.core.observation import Encoded, state_of
 from segue.errors import SpecError
 from segue.policies.observation import on_device
 from segue.policies.policy import Policy, PredictableUnits
+from segue.policies.predictors.predictor import Predictor
 from segue.policies.predictors.state import StatePredictor
 
 
@@ -46,8 +47,8 @@ def predictable(policy: Policy) -> PredictableUnits:
     )
 
 
-class ContextPredictor:
-    """Encodes an observation once, and rolls its context forward, see `Predictor`.
+class ContextPredictor(Predictor):
+    """Encodes an observation once, and rolls its context forward.
 
     It is not `Measured`: a robot remembers the state of its last request and no picture, so
     that there is no context to compare with.
@@ -65,9 +66,10 @@ class ContextPredictor:
         self.network.to(device)
         return self
 
+    @override
     @torch.no_grad()
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Encoded[Array]:
-        """Contexts after so many actions, arrays; where ``steps`` is 0, what encoding gives, to the bit.
+        """Predict contexts after so many actions, arrays; where ``steps`` is 0, what encoding gives, to the bit.
 
         Raises:
             SpecError: The observation does not fit the policy, or the actions are others than the network has learned

@@ -22,13 +22,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, hold_last, is_stateless
+from segue.core.chunk import Array, ChunkPolicy, Continuation, Predicting, hold_last
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.observation import state_of, with_state
-from segue.core.spec import PolicySpec
 from segue.errors import SpecError
-from segue.policies.chunk_policy import BatchChunkPolicy, finished
+from segue.policies.chunk_policy import PolicyAround, finished
 from segue.policies.observation import Seen, first_of, of_one
 from segue.policies.policy import Policy
 from segue.strategies.hooks import Strategy
@@ -38,7 +38,7 @@ class Predictor(Protocol):
     """A model of what is observed some steps ahead under given actions."""
 
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
-        """What will be observed, robot units.
+        """Predict what will be observed, robot units.
 
         Args:
             observed: What is observed now, batch axis first: states (batch, observation), or an `Observation`.
@@ -56,7 +56,7 @@ class Measured(Protocol):
     """A predictor that knows how wrong it is on what it has not learned from."""
 
     def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
-        """How far an observation is from its prediction, 1 being the bound of what is usual. Shape (batch,).
+        """Measure how far an observation is from its prediction, 1 being the bound of what is usual. Shape (batch,).
 
         Args:
             before: States that were seen, shape (batch, observation).
@@ -73,7 +73,7 @@ class Foreseeing(Protocol):
 
     @property
     def predictions(self) -> Array:
-        """Of the last call, robot units, shape (batch, observation): NaN for a robot of which nothing was predicted.
+        """Predicted states of the last call, robot units, shape (batch, observation); NaN where none was predicted.
 
         Where nothing was predicted of any, or what is predicted are no states, the shape is (batch, 0).
         """
@@ -81,7 +81,7 @@ class Foreseeing(Protocol):
 
 
 @dataclass(frozen=True)
-class CommandedState:
+class CommandedState(Predictor):
     """The robot's own dimensions as they are commanded, all else as it is seen (VLASH, arXiv 2512.01031).
 
     Nothing has to be learned, and nothing but the robot itself is foreseen.
@@ -113,8 +113,8 @@ class CommandedState:
             )
         return cls(replaced, kinds=policy.spec.observation_kinds)
 
+    @override
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
-        """See `Predictor`."""
         seen = np.asarray(state_of(observed))
         state = seen.copy()
         moved = np.flatnonzero(steps)
@@ -126,7 +126,7 @@ class CommandedState:
         return with_state(observed, self.kinds.near(state, seen))
 
 
-class PredictivePolicy:
+class PredictivePolicy(PolicyAround, Predicting, Foreseeing):
     """Any chunk policy, its chunks made for the step at which they take over.
 
     Where the observations of a robot are farther from what was predicted than is usual (see `Measured`), its next chunk
@@ -142,33 +142,24 @@ class PredictivePolicy:
     def __init__(
         self, policy: ChunkPolicy, predictor: Predictor, *, finishing: Strategy | None = None, guard: bool = True
     ) -> None:
-        self.policy, self.predictor, self.finishing = policy, predictor, finishing
+        super().__init__(policy)
+        self.predictor, self.finishing = predictor, finishing
         self._doubts = predictor if guard and isinstance(predictor, Measured) else None
         self._surprises = np.zeros(0)
         self._predictions = np.zeros((0, 0), np.float32)
 
     @property
-    def spec(self) -> PolicySpec:
-        """That of the policy."""
-        return self.policy.spec
-
-    @property
-    def stateless(self) -> bool:
-        """As the policy below."""
-        return is_stateless(self.policy)
-
-    @property
+    @override
     def surprises(self) -> NDArray[np.float64]:
-        """Of the last call, see `segue.core.chunk.Predicting`."""
         return self._surprises
 
     @property
+    @override
     def predictions(self) -> Array:
-        """Of the last call, see `Foreseeing`."""
         return self._predictions
 
+    @override
     def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
-        """Actions (horizon, action) in robot units; the first are the committed ones."""
         batch = of_one(observation)
         steps = self._steps([continuation], batch)
         if steps.any():
@@ -176,28 +167,18 @@ class PredictivePolicy:
         chunk = self.policy.next_chunk(observation, continuation.ahead(int(steps[0])))
         return self._completed(chunk[None], [continuation], steps)[0]
 
+    @override
     def next_chunks(
         self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
-        """Actions (batch, horizon, action) in robot units.
-
-        Raises:
-            SpecError: The policy serves one robot only.
-        """
-        if not isinstance(self.policy, BatchChunkPolicy):
-            raise SpecError(
-                got=f"{type(self.policy).__name__} for {len(continuations)} robots",
-                expected="a policy with `next_chunks`",
-                change="ask for one chunk at a time with `next_chunk`",
-            )
         steps = self._steps(continuations, observations)
         if steps.any():
             observations = self._predicted(observations, continuations, steps)
         later = [each.ahead(int(count)) for each, count in zip(continuations, steps, strict=True)]
-        return self._completed(self.policy.next_chunks(observations, later, generators), continuations, steps)
+        return self._completed(self.chunks_below(observations, later, generators), continuations, steps)
 
     def _steps(self, continuations: Sequence[Continuation], observations: Seen) -> NDArray[np.int64]:
-        """How far each robot's observation is predicted; 0 for one that has been surprising."""
+        """Count the steps that each robot's observation is predicted; 0 for one that has been surprising."""
         steps = np.array([each.committed for each in continuations], np.int64)
         self._surprises = np.full(len(steps), np.nan)
         self._predictions = np.full((len(steps), 0), np.nan, np.float32)
@@ -220,7 +201,7 @@ class PredictivePolicy:
         return predicted
 
     def _completed(self, chunks: Array, continuations: Sequence[Continuation], steps: NDArray[np.int64]) -> Array:
-        """Chunks from now on: the committed actions, then what was made for after them."""
+        """Complete the chunks: the committed actions, then those that were made for after them."""
         horizon = chunks.shape[1]
         whole = [
             np.concatenate([each.prefix[:count], chunk])[:horizon] if count else chunk
@@ -230,14 +211,6 @@ class PredictivePolicy:
         if self.finishing is None:
             return actions
         return finished(self.finishing, torch.as_tensor(actions), continuations, self.spec.action_kinds).numpy()
-
-    def reset(self) -> None:
-        """Reset the policy below."""
-        self.policy.reset()
-
-    def close(self) -> None:
-        """Close the policy below."""
-        self.policy.close()
 
 
 def _padded(actions: Sequence[Array], steps: NDArray[np.int64]) -> Array:

@@ -31,6 +31,7 @@ from segue.core.observation import state_of, with_state
 from segue.errors import SpecError
 from segue.policies.networks.features import zero_linear
 from segue.policies.normalizer import Normalizer
+from segue.policies.predictors.predictor import Measured, Predictor
 from segue.policies.processor import anchors_of
 
 Folded: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -38,7 +39,7 @@ Folded: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class StatePredictorConfig:
-    """Everything about a predictor but its weights; plain JSON.
+    """Describes a predictor but for its weights; plain JSON.
 
     Attributes:
         observation_names: One per observation dimension.
@@ -60,7 +61,7 @@ class StatePredictorConfig:
     state_of_action: tuple[int | None, ...] = ()
 
 
-class StatePredictor(nn.Module):
+class StatePredictor(nn.Module, Predictor, Measured):
     """A linear model of one step, zero at first, and a network for the rest, with weights of torch's global generator.
 
     Attributes:
@@ -92,12 +93,8 @@ class StatePredictor(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.change.device
-
-    def step(self, state: Tensor, action: Tensor) -> Tensor:
-        """States one step ahead. (batch, observation), (batch, action) -> (batch, observation), robot units."""
-        return next(self.steps(state, action[:, None]))
 
     def steps(self, state: Tensor, actions: Tensor) -> Iterator[Tensor]:
         """States one, two, ... steps ahead.
@@ -150,7 +147,7 @@ class StatePredictor(nn.Module):
         return super()._apply(fn, recurse)
 
     def unwound(self, state: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """The same in numbers that go on without a jump: a state near the mean, actions near what they are about.
+        """Unwind states and actions to numbers without a jump: a state near the mean, actions near what they are about.
 
         Args:
             state: Shape (batch, observation), robot units.
@@ -176,9 +173,10 @@ class StatePredictor(nn.Module):
             state = moved if j < fewest else torch.where((j < steps)[:, None], moved, state)
         return self.kinds.near(state, seen)
 
+    @override
     @torch.no_grad()
     def ahead(self, observed: Any, actions: Array, steps: NDArray[np.int64]) -> Any:
-        """See `segue.policies.predictors.predictor.Predictor`; pictures stay what they are.
+        """Predict the state; pictures stay what they are.
 
         Raises:
             SpecError: States or actions have other dimensions than those that were learned.
@@ -211,9 +209,10 @@ class StatePredictor(nn.Module):
             return each.mean(-1)
         return each[..., self._foreseen].sum(-1) / max(len(self._foreseen), 1)
 
+    @override
     @torch.no_grad()
     def surprise(self, before: Array, executed: Array, steps: NDArray[np.int64], now: Array) -> NDArray[np.float64]:
-        """Error over the bound of as many steps, see `segue.policies.predictors.predictor.Measured`."""
+        """Divide the error by the bound of as many steps."""
         self.check(before, executed)
         count = torch.as_tensor(steps, device=self.device)
         tensors = [torch.as_tensor(each, dtype=torch.float32, device=self.device) for each in (before, executed, now)]

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError, UnknownNameError
 from segue.integrations.lerobot.policies.fields import Theirs
 from segue.integrations.lerobot.policies.flow import names, pictures, sizes
 from segue.integrations.lerobot.policies.units import Batch, LeRobotUnits, Postprocess, Preprocess, Shown
-from segue.policies.policy import refuse_guidance
+from segue.policies.policy import Policy, refuse_guidance
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
 
@@ -62,8 +63,8 @@ CHUNKS = {
 """By the type that their configuration names."""
 
 
-class LeRobotChunkPolicy(nn.Module):
-    """ACT or Diffusion Policy of LeRobot as a policy of ours (`segue.policies.policy.Policy`).
+class LeRobotChunkPolicy(Policy):
+    """ACT or Diffusion Policy of LeRobot as a policy of ours.
 
     Args as `LeRobotFlowPolicy`. An observation of Diffusion Policy may have a time axis after the batch axis with the
     last observations; without it, the present one stands for all of them, as in the first step of their own loop.
@@ -100,11 +101,12 @@ class LeRobotChunkPolicy(nn.Module):
         self.spec = PolicySpec(
             horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"), shown
         )
-        self.units = LeRobotUnits(
+        self.units: LeRobotUnits = LeRobotUnits(  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
             preprocess, postprocess, horizon=horizon, state=state, action=action, width=action, cameras=named,
             rows=rows,
         )  # fmt: skip
 
+    @override
     def loss(self, pair: TrainingPair, context: Batch) -> Tensor:
         """Nothing of ours trains these policies.
 
@@ -117,19 +119,10 @@ class LeRobotChunkPolicy(nn.Module):
             change="train it with lerobot-train",
         )
 
+    @override
     def continue_chunk(
-        self,
-        strategy: Strategy,
-        observation: Shown,
-        prefix: Prefix,
-        noise: Tensor,
-        steps: int,
+        self, strategy: Strategy, observation: Shown, prefix: Prefix, noise: Tensor, steps: int
     ) -> Tensor:
-        """One chunk per observation, policy units (batch, horizon, action); the finishing hook applies.
-
-        Raises:
-            SpecError: The strategy steers a velocity field, or the number of steps is not the policy's own.
-        """
         if steps != self.denoising_steps:
             raise SpecError(
                 got=f"{steps} denoising steps for a policy of LeRobot of type {self.theirs.config.type}",

@@ -9,8 +9,9 @@ At w = 0 the first two are the pretrained network. The third is the pretrained n
 in training there was noise that meant nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -88,8 +89,8 @@ class PositionTime:
                 change="use InputChannel() or SpareDimension()",
             )
         for layer in theirs.modules():
-            if getattr(layer, "cond_dim", None) is not None and not hasattr(layer, "_segue_per_position"):
-                layer.__class__ = per_position(type(layer))
+            if getattr(layer, "cond_dim", None) is not None and not isinstance(layer.forward, partial):
+                layer.forward = partial(per_position, layer.forward)
 
     def velocity(self, theirs: Theirs, x: Tensor, t: Tensor, w: Tensor, encoded: Encoded) -> Tensor:
         """``(1 - w) E[A - noise | x, tau]``."""
@@ -100,24 +101,15 @@ class PositionTime:
         return (1 - w)[..., None] * velocity(theirs, x, tau.flatten(), encoded)
 
 
-@cache
-def per_position(layer: type[nn.Module]) -> type[nn.Module]:
-    """A normalisation layer that takes one condition per sample as before, or one per position, in a row.
+def per_position(forward: Callable[..., tuple[Tensor, Tensor]], x: Tensor, cond: Tensor | None = None) -> Any:
+    """Let a normalisation layer take one condition per sample as before, or one per position, in a row.
 
-    With one per position, positions are handed to the layer as samples of one position each.
+    With one per position, positions are handed to the layer's ``forward`` as samples of one position each.
     """
-
-    class PerPosition(layer):  # type: ignore[misc, valid-type]
-        _segue_per_position = True
-
-        def forward(self, x: Tensor, cond: Tensor | None = None) -> Any:
-            if cond is None or len(cond) == len(x):
-                return super().forward(x, cond)
-            normed, gate = super().forward(x.flatten(0, 1)[:, None], cond)
-            return normed.view_as(x), gate.view_as(x)
-
-    PerPosition.__name__ = PerPosition.__qualname__ = layer.__name__
-    return PerPosition
+    if cond is None or len(cond) == len(x):
+        return forward(x, cond)
+    normed, gate = forward(x.flatten(0, 1)[:, None], cond)
+    return normed.view_as(x), gate.view_as(x)
 
 
 class ProjectionWithChannel(nn.Linear):

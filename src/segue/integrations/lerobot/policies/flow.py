@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
 from segue.core.observation import Cameras
 from segue.core.spec import PolicySpec
@@ -11,7 +12,7 @@ from segue.errors import SpecError
 from segue.integrations.lerobot.policies.conditioning import Conditioning, Untold
 from segue.integrations.lerobot.policies.fields import Encoded, Theirs, architecture
 from segue.integrations.lerobot.policies.units import STATE, Batch, LeRobotUnits, Postprocess, Preprocess, Shown
-from segue.policies.policy import mean_error
+from segue.policies.policy import Policy, mean_error
 from segue.strategies.flow import integrate
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
@@ -69,8 +70,8 @@ def names(given: tuple[str, ...] | None, count: int, what: str) -> tuple[str, ..
     return given
 
 
-class LeRobotFlowPolicy(nn.Module):
-    """SmolVLA, pi0 or pi0.5 of LeRobot as a flow policy of ours (`segue.policies.policy.Policy`).
+class LeRobotFlowPolicy(Policy):
+    """SmolVLA, pi0 or pi0.5 of LeRobot as a flow policy of ours.
 
     Args:
         theirs: Their policy.
@@ -111,7 +112,7 @@ class LeRobotFlowPolicy(nn.Module):
         self.spec = PolicySpec(
             horizon, dt, names(observation_names, state, "state"), names(action_names, action, "action"), shown
         )
-        self.units = LeRobotUnits(
+        self.units: LeRobotUnits = LeRobotUnits(  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
             preprocess, postprocess, horizon=horizon, state=state, action=action,
             width=config.max_action_dim, cameras=named,
         )  # fmt: skip
@@ -121,21 +122,17 @@ class LeRobotFlowPolicy(nn.Module):
         """Estimate of ``E[A - e | x]``. x (batch, horizon, width), t (batch,), w (batch, horizon)."""
         return self.conditioning.velocity(self.theirs, x, t, w, encoded)
 
+    @override
     def loss(self, pair: TrainingPair, context: Batch) -> Tensor:
         """Squared error of the robot's dimensions, mean over samples of the mean over the positions that count."""
         v = self.velocity(pair.x, pair.t, pair.w, self._encode(self.theirs, context))
         error = (v - pair.target)[..., : len(self.spec.action_names)].square()
         return mean_error(error, pair.mask)
 
+    @override
     def continue_chunk(
-        self,
-        strategy: Strategy,
-        observation: Shown,
-        prefix: Prefix,
-        noise: Tensor,
-        steps: int,
+        self, strategy: Strategy, observation: Shown, prefix: Prefix, noise: Tensor, steps: int
     ) -> Tensor:
-        """One chunk per observation, policy units (batch, horizon, width). The strategy's three hooks at work."""
         hooks = strategy.hooks(prefix)
         encoded = self._encode(self.theirs, self.units.encode(observation))
 

@@ -12,9 +12,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from segue.core.observation import Observation
 from segue.errors import SpecError
+from segue.policies.policy import Units
 
 STATE = "observation.state"
 TASK = "task"
@@ -38,8 +40,8 @@ def channels_first(observation: Mapping[str, Any]) -> Batch:
     }
 
 
-class LeRobotUnits(nn.Module):
-    """Units of a policy of LeRobot, as `segue.policies.policy.Units`.
+class LeRobotUnits(nn.Module, Units):
+    """Units of a policy of LeRobot.
 
     Args:
         preprocess: Their preprocessor.
@@ -82,10 +84,11 @@ class LeRobotUnits(nn.Module):
             self.register_buffer(name, value.to(torch.float32), persistent=False)
 
     @property
+    @override
     def device(self) -> torch.device:
-        """Where the weights are."""
         return self.scale.device
 
+    @override
     def encode(self, observation: Shown) -> Batch:
         """What the network sees: their preprocessor's batch, of an observation or of parts under their names.
 
@@ -111,13 +114,14 @@ class LeRobotUnits(nn.Module):
             )
         return self.preprocess(channels_first(parts))
 
+    @override
     def to_policy(self, actions: Tensor, observation: Shown) -> Tensor:
         """Robot units (batch, horizon, action) to policy units (batch, horizon, width), padded with zeros."""
         chunk = (actions - self._anchored(observation, actions) - self.offset) / self.scale
         return nn.functional.pad(chunk, (0, self.chunk_shape[1] - chunk.shape[-1]))
 
+    @override
     def to_robot(self, chunk: Tensor, observation: Shown) -> Tensor:
-        """Policy units (batch, horizon, width) to robot units (batch, horizon, action)."""
         actions = chunk[..., : len(self.scale)].to(torch.float32)
         return actions * self.scale + self.offset + self._anchored(observation, actions)
 
