@@ -6,6 +6,7 @@
     ├── DataError          demonstrations that cannot be used as they are
     ├── CheckpointError    a checkpoint that is truncated, foreign or does not fit
     ├── TrainingError      a training that does not converge
+    ├── WorkerError        a process that was killed at its work, and again
     ├── PolicyError        a policy that runs elsewhere and does not start
     ├── RobotError         a robot that had to be stopped
     ├── WireError          a message from a peer that is not accepted
@@ -16,9 +17,11 @@
 Every message says what was got, what was expected, and what to change.
 """
 
+import copyreg
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class SegueError(Exception):
@@ -27,6 +30,10 @@ class SegueError(Exception):
     def __init__(self, got: str, expected: str, change: str) -> None:
         self.got, self.expected, self.change = got, expected, change
         super().__init__(f"{got}\n  expected: {expected}\n  change:   {change}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By content, to come out of another process: an exception's own way calls the class with the message alone
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class SpecError(SegueError):
@@ -46,7 +53,11 @@ class CheckpointError(SegueError):
 
 
 class TrainingError(SegueError):
-    """A training whose loss is not a finite number."""
+    """A training whose loss is not a finite number, or whose processes do not see each other."""
+
+
+class WorkerError(SegueError):
+    """A process that was killed at its work, and again when the work was begun once more."""
 
 
 class PolicyError(SegueError):
