@@ -116,13 +116,24 @@ def _check_alike(first: Results, part: Results) -> None:
     # of a predictor is said only where a method needs one, of delays only where they vary
     shared = budgets[0].keys() & budgets[1].keys() | {"delays drawn"}
     differing = [name for name in sorted(shared) if budgets[0].get(name) != budgets[1].get(name)]
+    if not _updates(first) & _updates(part):
+        differing.append("updates per policy")
     if facts[0] != facts[1] or facts[0][3] or differing:
-        what = ", ".join(f"{name} {budgets[1].get(name)}" for name in differing) or f"task {part.task.name}"
+        what = ", ".join(f"{name} {part.budget.get(name)}" for name in differing) or f"task {part.task.name}"
         raise DataError(
             got=f"{part.command!r} with {what}, beside {first.command!r}",
             expected="results of `segue bench` on the same task, at the same budget",
             change="merge what was asked for with the same words, apart from --methods, --shard, --runs and --out",
         )
+
+
+def _updates(part: Results) -> set[str]:
+    """Updates that its policies may have cost: those with a predictor are trained for so many fewer as that counts."""
+    trained, cost = (
+        str(part.budget.get("updates per policy", "")).split(" and "),
+        part.budget.get("counted as updates", 0),
+    )
+    return {*trained, *(str(int(each) + cost) for each in trained if each.isdecimal())}
 
 
 def _methods(parts: Sequence[Results]) -> dict[str, MethodFacts]:
