@@ -118,7 +118,9 @@ def merge(
     parts: Annotated[list[Path], typer.Argument(help="results.json of each, or their folders")],
     out: Annotated[Path, typer.Option(help="folder of the report")],
 ) -> None:
-    """Put results together: parts of a bench, or other methods at the same budget.
+    """Put results together.
+
+    They are parts of a bench, or other methods at the same budget.
 
     segue merge results/push-t/shard-1-of-2 results/push-t/shard-2-of-2 --out results/push-t
     """

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -185,7 +185,9 @@ def result_of(kept: Kept, cell: Cell) -> CellResult:
     return replace(found, **cell.key, trace=found.trace and replace(found.trace, **cell.key))
 
 
-def run(cells: Sequence[Cell], work: Executor, folder: Path, console: Console) -> Iterator[tuple[int, CellResult]]:
+def run(
+    cells: Sequence[Cell], work: Executor, folder: Path, console: Console
+) -> Generator[tuple[int, CellResult], None, None]:
     """Number and result of every cell: first those that are kept, then the others as they are done, and kept.
 
     Raises:
