@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from segue.lab.processes import pool
+from segue.lab.processes import executor, in_turn
 from segue.lab.rates import run
 from segue.lab.rates.rates import CONTINUOUS, LEARNERS, Rates, Row, rates_for
 from segue.lab.tasks.tasks import task
@@ -72,8 +72,8 @@ def main() -> None:
     every = list(protocols(chosen))
     run.train(run.Training(every[0], 0, chosen.runs / "seed-0", "", "autoencoder", ()))
     table = Table("family", "row", "learning rate", "deviation", "success, waiting", "success")
-    with pool(chosen.workers) as processes:
-        for found in processes.map(tried, [(rates, chosen.runs) for rates in every]):
+    with executor(chosen.workers) as processes:
+        for found in in_turn(processes, tried, [(rates, chosen.runs) for rates in every]):
             for each in found:
                 waiting, not_waiting = each["success"]
                 table.add_row(

@@ -1,8 +1,10 @@
 """The exceptions of Segue. Every message says what was got, what was expected, and what to change."""
 
+import copyreg
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class SegueError(Exception):
@@ -11,6 +13,10 @@ class SegueError(Exception):
     def __init__(self, got: str, expected: str, change: str) -> None:
         self.got, self.expected, self.change = got, expected, change
         super().__init__(f"{got}\n  expected: {expected}\n  change:   {change}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By content, to come out of another process: an exception's own way calls the class with the message alone
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class SpecError(SegueError):
@@ -30,7 +36,11 @@ class CheckpointError(SegueError):
 
 
 class TrainingError(SegueError):
-    """A training whose loss is not a finite number."""
+    """A training whose loss is not a finite number, or whose processes do not see each other."""
+
+
+class WorkerError(SegueError):
+    """A process that was killed at its work, and again when the work was begun once more."""
 
 
 class PolicyError(SegueError):

@@ -11,13 +11,14 @@ import h5py
 import numpy as np
 import pytest
 import zarr
+from rich.console import Console
 from typer.testing import CliRunner
 
 from segue.cli import app
 from segue.core import foreign
 from segue.data import archive, files
 from segue.errors import CheckpointError, DataError, SegueError
-from segue.lab import kept, results
+from segue.lab import cells, results
 from segue.lab.delays import Fixed, Recorded
 from segue.lab.sweep import Cell
 from segue.methods.methods import method
@@ -59,13 +60,13 @@ def test_what_has_no_end_is_no_trace_and_no_result(tmp_path: Path, put: Callable
     weights = tmp_path / "plain"
     weights.mkdir()
     cell = Cell("push-t", method("naive"), weights, 0, Fixed(4), 8, 10)
-    (weights / "config.json").write_text("{}")
-    put(tmp_path / kept.name_of(cell))
-    assert kept.read(tmp_path, cell) is None
+    (weights / "config.json").write_text('{"sha256": {"policy.safetensors": ""}}')
+    put(cells.file_of(tmp_path, cells.described(cell)))
+    assert cells.read(tmp_path, cells.described(cell), Console(quiet=True)) is None
     (weights / "config.json").unlink()
     put(weights / "config.json")
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        kept.name_of(cell)
+        cells.described(cell)
     (tmp_path / "results.json").write_text(json.dumps({"schema": results.SCHEMA}))
     put(tmp_path / results.TRACES)
     with pytest.raises(DataError, match=results.TRACES):

@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msgspec import UNSET, structs
+from msgspec import structs
 from rich.console import Console
 
 from fakes.point_mass import SPEC, PointMass, demonstrations, recipe
-from fakes.pool import PoolHere
 from segue.errors import CheckpointError, SpecError, TimingError
 from segue.lab import compare, results, sweep
-from segue.lab.delays import DelayModel, Fixed, HeavyTail, Jitter
-from segue.lab.report import table
+from segue.lab.delays import Fixed
 from segue.lab.results import CellResult
 from segue.lab.sweep import FIRST_SEED, Cell, run_cells
 from segue.lab.tasks.tasks import Task, task
@@ -215,49 +213,6 @@ def test_policies_that_are_there_are_not_trained_again(runs: Path, monkeypatch: 
     compare.train(comparison(), runs, 1, QUIET)
     with pytest.raises(AssertionError, match="trained again"):
         compare.train(comparison(updates=12), runs, 1, QUIET)
-
-
-@pytest.mark.usefixtures("point")
-def test_what_has_been_extended_can_be_extended_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Policies with a predictor have fewer updates: the file names both budgets, and old rows are not made anew."""
-    few = PredictorTraining(updates=2, batch=8, most_steps=2, held_out_every=2)
-    monkeypatch.setattr(PredictorTraining, "cost", 4)
-    monkeypatch.setattr(compare, "pool", PoolHere)
-
-    def extended(*names: str) -> results.Results:
-        methods = tuple(method(name) for name in names)
-        asked = compare.Comparison("point", methods, (Fixed(2),), recipe(8), 1, 1, 3, predictor=few)
-        path = compare.run(
-            asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command="", console=QUIET, extend=True
-        )
-        return results.read(path)
-
-    assert extended("naive").budget["updates per policy"] == "8"
-    assert extended("naive", "predictive").budget["updates per policy"] == "8 and 4"
-    monkeypatch.setattr(compare, "train_policy", None)  # what the next ones need is there
-    content = extended("naive", "predictive", "rtc:predictor=learned")
-    assert content.budget["updates per policy"] == "8 and 4"
-    assert [each.name for each in content.methods] == ["naive", "predictive", "rtc:predictor=learned"]
-
-
-@pytest.mark.usefixtures("point")
-def test_rows_of_delays_drawn_otherwise_do_not_stand_in_one_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compare, "pool", PoolHere)
-
-    def extended(delay: DelayModel) -> results.Results:
-        asked = compare.Comparison("point", (method("naive"),), (delay,), recipe(8), 1, 1, 3)
-        path = compare.run(asked, runs=tmp_path / "runs", out=tmp_path, workers=1, command=str(delay), console=QUIET,
-                         extend=True)  # fmt: skip
-        return results.read(path)
-
-    assert "delays drawn" not in extended(Fixed(2)).budget
-    jittering = extended(Jitter(2, 1))
-    assert jittering.budget["delays drawn"] == "Jitter(steps=2, spread=1)"
-    assert "Jitter(steps=2, spread=1)" in table.facts(jittering, table.summarise(jittering))
-    assert all(cell.commit is UNSET for cell in extended(HeavyTail(2)).cells), "made anew"
-    assert all(cell.commit is not UNSET for cell in extended(HeavyTail(2)).cells), "kept"
 
 
 @pytest.mark.usefixtures("point")

@@ -17,7 +17,7 @@ from segue.cli.app import app
 from segue.data.bundled import push_t
 from segue.data.episodes import Episodes, save
 from segue.errors import CheckpointError, DataError, SpecError
-from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, refine
+from segue.policies.autoencoder.autoencoder import AutoencoderConfig, ChunkAutoencoder, Codec, refine
 from segue.training import checkpoint
 from segue.training.autoencoder import (
     FORMAT,
@@ -116,10 +116,10 @@ def test_every_kth_episode_is_held_out() -> None:
         held_out(episodes.episode(0), 2)
 
 
-class Off(nn.Module):
+class Off(Codec):
     """A codec that is wrong by 0.25 in its first dimension, at every fourth step by 1."""
 
-    stride, latent = 4, 2
+    stride, latent = 4, 2  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import segue
@@ -29,7 +30,8 @@ sys.stdout.write(f"sum of weights {float(total):.6f} and {float(learned):.6f} of
 """
 
 
-def test_two_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path: Path) -> None:
+def trained(tmp_path: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """What two processes say that train at once."""
     program = tmp_path / "train.py"
     program.write_text(PROGRAM)
     launch = [
@@ -37,13 +39,17 @@ def test_two_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path: Pa
         str(program), str(tmp_path / "run"),
     ]  # fmt: skip
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
+    return subprocess.run(
         launch,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": path, "ACCELERATE_USE_CPU": "1"},
+        env={**os.environ, "PYTHONPATH": path, **environment},
     )
+
+
+def test_two_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path: Path) -> None:
+    done = trained(tmp_path, ACCELERATE_USE_CPU="1")
     assert done.returncode == 0, done.stderr
     sums = [line for line in done.stdout.splitlines() if line.startswith("sum of weights")]
     assert len(sums) == 2
@@ -55,3 +61,13 @@ def test_two_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path: Pa
     sizes = [f"{float(torch.as_tensor(each)):.6f}" for each in (total, learned)]
     assert sums[0] == f"sum of weights {sizes[0]} and {sizes[1]} of 2"
     assert checkpoint.load(tmp_path / "run" / "plain").info["update"] == 2
+
+
+def test_processes_that_do_not_see_each_other_do_not_train_each_alone(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("processes on GPUs see each other")
+    done = trained(tmp_path, ACCELERATE_USE_CPU="0")
+    assert done.returncode != 0
+    assert "would train alone" in done.stderr
+    assert "ACCELERATE_USE_CPU=1" in done.stderr
+    assert not checkpoint.started(tmp_path / "run" / "plain")

@@ -1,4 +1,4 @@
-"""segue eval | bench | demo | rates | list: trained policies under delay, method against method."""
+"""segue eval | bench | merge | demo | rates | list: trained policies under delay, method against method."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -88,24 +88,49 @@ def bench(
     workers: options.Workers = 2,
     runs: options.Runs = None,
     out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/<task>")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="keep rows that are there, at the same budget")] = False,
+    shard: Annotated[str, typer.Option(help="compute part k of n, for `segue merge`: docs/scale.md")] = "1/1",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what is missing, and how long it takes")] = False,
 ) -> None:
     """Train and compare: the tables of the README.
 
-    Trains every policy on several seeds and compares every method. Cells that are done are kept beside the results: a
-    run that was interrupted goes on.
+    Trains every policy on several seeds and compares every method. What is done is kept beside the results and not
+    computed again: a run that was interrupted, or is asked for more, goes on.
 
     segue bench adroit-door --methods naive,rtc,legato --delays 0,8
     """
     from segue.cli.reports import show
     from segue.lab import compare
+    from segue.lab.forecast import forecast
+    from segue.lab.shards import Shard
 
     comparison = _comparison(task, data, methods, delays, delay_model, training_seeds, episodes, updates)
+    runs, part = runs or Path("runs") / task, Shard.parse(shard)
+    out = out or Path("results", *([] if delay_model == "fixed" else [delay_model]), task)
+    if dry_run:
+        for line in forecast(comparison, runs=runs, out=out, workers=workers, shard=part):
+            console.print(line, highlight=False, soft_wrap=True)
+        return
     show(compare.run(
-        comparison, runs=runs or Path("runs") / task, workers=workers,
-        out=out or Path("results", *([] if delay_model == "fixed" else [delay_model]), task),
-        command=command_line(), console=console, extend=extend,
+        comparison, runs=runs, workers=workers, out=out, command=command_line(), console=console, shard=part,
     ))  # fmt: skip
+
+
+@commands.command()
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="results.json of each, or their folders")],
+    out: Annotated[Path, typer.Option(help="folder of the report")],
+) -> None:
+    """Put results together.
+
+    They are parts of a bench, or other methods at the same budget.
+
+    segue merge results/push-t/shard-1-of-2 results/push-t/shard-2-of-2 --out results/push-t
+    """
+    from segue.cli.reports import show
+    from segue.lab import results, shards
+
+    files = [each / "results.json" if each.is_dir() else each for each in parts]
+    show(results.write(shards.merge([results.read(file) for file in files]), out / "results.json"))
 
 
 @commands.command()

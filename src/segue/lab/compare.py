@@ -5,16 +5,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from msgspec import UNSET, structs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from segue.data.episodes import Episodes
-from segue.lab import kept, results
+from segue.errors import SpecError
+from segue.lab import cells, results
 from segue.lab.delays import DelayModel, Fixed
-from segue.lab.processes import pool
+from segue.lab.processes import executor, in_turn
 from segue.lab.report.page import write_report
-from segue.lab.results import CellResult, MethodFacts
+from segue.lab.results import CellResult, MethodFacts, Place
+from segue.lab.shards import Shard
+from segue.lab.stages import Stages
 from segue.lab.sweep import Cell
 from segue.lab.tasks.tasks import Task, task
 from segue.methods.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method, objective
@@ -29,6 +31,8 @@ from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
 
 Item = TypeVar("Item")
+CELLS = "cells"
+"""Folder of the cells that are done, in that of the results."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,14 @@ class Comparison:
 
 
 def run(
-    comparison: Comparison, *, runs: Path, out: Path, workers: int, command: str, console: Console, extend: bool = False
+    comparison: Comparison,
+    *,
+    runs: Path,
+    out: Path,
+    workers: int,
+    command: str,
+    console: Console,
+    shard: Shard = Shard(),  # noqa: B008  # it is frozen
 ) -> Path:
     """Train what is missing, evaluate everything, write results and report; returns the path of ``out / results.json``.
 
@@ -78,12 +89,11 @@ def run(
         workers: Processes.
         command: Noted in the results.
         console: Where progress is shown.
-        extend: Take over the rows that ``out / results.json`` has of the same methods at the same budget, as it has
-            them, and neither train nor roll out what they need.
+        shard: Part of the comparison that is computed; the results of one that is not all lie in a folder of their own,
+            ``out / shard-k-of-n``.
     """
-    before = cells_of(out / "results.json", comparison) if extend else {}
-    left = tuple(each for each in comparison.methods if each.name not in before)
-    train(replace(comparison, methods=left), runs, workers, console)
+    wanted = part_of(comparison, shard)
+    train(comparison, runs, workers, console, wanted)
     return evaluate(
         comparison,
         [runs / f"seed-{seed}" for seed in range(comparison.training_seeds)],
@@ -91,40 +101,30 @@ def run(
         workers=workers,
         command=command,
         console=console,
-        before=before,
+        shard=shard,
     )
 
 
-def cells_of(path: Path, comparison: Comparison) -> dict[str, list[CellResult]]:
-    """Cells of an earlier results file that may stand beside those of a comparison, by method; each says its commit.
+Part = Mapping[int, Sequence[tuple[Method, DelayModel]]]
+"""Methods and delays by training seed."""
 
-    A method that the file has with other settings, or not in full, is left out; where there is no file, every one is.
-    """
-    if not path.is_file():
-        return {}
-    content = results.read(path)
-    budget = content.budget
-    alike = (content.task.name, budget["episodes per cell"]) == (comparison.task, comparison.episodes)
-    if not alike or budget.get("delays drawn", "") != _drawn(comparison):
-        return {}
-    if str(comparison.recipe.updates) not in str(budget["updates per policy"]).split(" and "):
-        return {}
-    # Settings of files from before there was a choice.
-    usual = {"noise": "fresh", "scale": 1.0, "share": 0.0, "predictor": "none", "ramp_seconds": None}
-    there = {each.name: each.settings for each in content.methods}
-    wanted = {(delay.typical, seed) for delay in comparison.delays for seed in range(comparison.training_seeds)}
-    found = {}
-    for each in comparison.methods:
-        cells = [
-            structs.replace(cell, commit=content.commit if cell.commit is UNSET else cell.commit)
-            for cell in content.cells
-            if cell.method == each.name and (cell.delay, cell.training_seed) in wanted
-        ]
-        now, before = each.description()["settings"], there.get(each.name, {})
-        same = before.keys() <= now.keys() and all(before.get(key, usual.get(key)) == now[key] for key in now)
-        if same and {(cell.delay, cell.training_seed) for cell in cells} == wanted:
-            found[each.name] = cells
-    return found
+
+def part_of(comparison: Comparison, shard: Shard) -> Part:
+    """What a shard computes: blocks of one training seed and policy stay together, for each has to be trained."""
+    policies = list(dict.fromkeys(map(policy_name, comparison.methods)))
+    methods = sorted(comparison.methods, key=lambda each: policies.index(policy_name(each)))
+    seeds = range(comparison.training_seeds)
+    plan = [(seed, each, delay) for seed in seeds for each in methods for delay in comparison.delays]
+    part: dict[int, list[tuple[Method, DelayModel]]] = {}
+    for seed, each, delay in shard.of(plan):
+        part.setdefault(seed, []).append((each, delay))
+    if not part:
+        raise SpecError(
+            got=f"part {shard.number} of {shard.count}, of {len(plan)} cells",
+            expected="at most as many parts as there are cells",
+            change=f"--shard k/{len(plan)} or fewer",
+        )
+    return part
 
 
 def _drawn(comparison: Comparison) -> str:
@@ -132,33 +132,41 @@ def _drawn(comparison: Comparison) -> str:
     return ", ".join(str(delay) for delay in comparison.delays if not isinstance(delay, Fixed))
 
 
-def train(comparison: Comparison, runs: Path, workers: int, console: Console) -> None:
-    """Train all policies of all seeds: autoencoders and first stages here, with a progress bar, then side by side."""
-    wanted = dict.fromkeys(_name(method) for method in comparison.methods)
-    episodes = task(comparison.task).demonstrations()
-    jobs = []
-    for seed in range(comparison.training_seeds):
-        folder = runs / f"seed-{seed}"
-        if comparison.needs_autoencoder:
-            _train_autoencoder(comparison, episodes, folder, seed, console)
-        if _predicting(comparison) and not episodes.pictures:
-            train_predictor(
-                episodes, replace(comparison.predictor, seed=seed), run=folder / PREDICTED / PREDICTOR,
-                task=comparison.task, resume=True, console=console,
-            )  # fmt: skip
-        recipes = {name: _recipe(comparison, name, folder) for name in wanted}
+def train(comparison: Comparison, runs: Path, workers: int, console: Console, wanted: Part | None = None) -> None:
+    """Train all policies that are wanted: autoencoders and first stages here, with a progress bar, then side by side.
+
+    Where others train in the same folders at the same time, each stage is trained by one, and the others wait for it.
+    """
+    episodes, runs = task(comparison.task).demonstrations(), runs.resolve()  # for processes that work elsewhere
+    jobs, parts = [], dict[int, Comparison]()
+    for seed, those in (wanted or part_of(comparison, Shard())).items():
+        part = replace(comparison, methods=tuple({each.name: each for each, _ in those}.values()))
+        parts[seed], folder = part, runs / f"seed-{seed}"
+        stages = Stages(runs, comparison.task, seed)
+        if part.needs_autoencoder:
+            with stages.alone(AUTOENCODER, comparison.autoencoder, console):
+                _train_autoencoder(comparison, episodes, folder, seed, console)
+        if _predicting(part) and not episodes.pictures:
+            with stages.alone(f"{PREDICTED}/{PREDICTOR}", comparison.predictor, console):
+                train_predictor(
+                    episodes, replace(comparison.predictor, seed=seed), run=folder / PREDICTED / PREDICTOR,
+                    task=comparison.task, resume=True, console=console,
+                )  # fmt: skip
+        recipes = {name: _recipe(comparison, name, folder) for name in dict.fromkeys(map(policy_name, part.methods))}
         missing = {name: recipe for name, recipe in recipes.items() if not _done(folder / name, name, recipe)}
         firsts = {_place(folder, name)[0]: each for name, each in missing.items() if each.first_stage_updates}
         for place, recipe in firsts.items():
             console.print(f"[bold]training seed {seed}[/]: {place / FIRST_STAGE}, then {', '.join(missing)}")
-            train_policy(episodes, recipe, run=place, seed=seed, task=comparison.task, console=console)
+            with stages.alone(str(place.relative_to(folder) / FIRST_STAGE), recipe, console):
+                train_policy(episodes, recipe, run=place, seed=seed, task=comparison.task, console=console)
         jobs += [(comparison, name, seed, folder) for name in missing]
     if jobs:
-        with pool(workers) as processes:
-            for _ in counted(processes.map(_train_quietly, jobs), len(jobs), "second stages, side by side", console):
+        with executor(workers) as work:
+            for _ in counted(in_turn(work, _train_quietly, jobs), len(jobs), "second stages, side by side", console):
                 pass
     if episodes.pictures:
-        _train_context_predictors(comparison, episodes, runs, console)
+        for seed, part in parts.items():
+            _train_context_predictors(part, episodes, runs / f"seed-{seed}", seed, console)
 
 
 def counted(items: Iterable[Item], total: int, what: str, console: Console) -> Iterator[Item]:
@@ -175,11 +183,12 @@ def counted(items: Iterable[Item], total: int, what: str, console: Console) -> I
 
 def _train_quietly(job: tuple[Comparison, str, int, Path]) -> None:
     comparison, name, seed, folder = job
-    place, short = _place(folder, name)
-    train_policy(
-        task(comparison.task).demonstrations(), _recipe(comparison, name, folder), short, objective(name), run=place,
-        seed=seed, task=comparison.task, console=Console(quiet=True),
-    )  # fmt: skip
+    (place, short), recipe, quiet = _place(folder, name), _recipe(comparison, name, folder), Console(quiet=True)
+    with Stages(folder.parent, comparison.task, seed).alone(name, recipe, quiet):
+        train_policy(
+            task(comparison.task).demonstrations(), recipe, short, objective(name), run=place, seed=seed,
+            task=comparison.task, console=quiet,
+        )  # fmt: skip
 
 
 def _train_autoencoder(comparison: Comparison, episodes: Episodes, folder: Path, seed: int, console: Console) -> None:
@@ -197,18 +206,20 @@ def _predicting(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.policy for each in comparison.methods if each.predictor == "learned"))
 
 
-def _train_context_predictors(comparison: Comparison, episodes: Episodes, runs: Path, console: Console) -> None:
+def _train_context_predictors(
+    comparison: Comparison, episodes: Episodes, folder: Path, seed: int, console: Console
+) -> None:
     """A predictor for each policy that needs one, in what that policy makes of pictures: after the policies."""
-    for seed in range(comparison.training_seeds):
-        home, training = runs / f"seed-{seed}" / PREDICTED, replace(comparison.predictor, seed=seed)
-        for name in _predicting(comparison):
+    home, training = folder / PREDICTED, replace(comparison.predictor, seed=seed)
+    for name in _predicting(comparison):
+        with Stages(folder.parent, comparison.task, seed).alone(f"{PREDICTED}/{PREDICTOR}/{name}", training, console):
             train_context_predictor(
                 episodes, checkpoint.load(home / name).policy(), training, run=home / PREDICTOR / name,
                 task=comparison.task, resume=True, console=console,
             )  # fmt: skip
 
 
-def _name(method: Method) -> str:
+def policy_name(method: Method) -> str:
     """Name of a method's policy in the folder of a training seed; see `segue.methods.parts.home_of`."""
     return f"{PREDICTED}/{method.policy}" if method.predictor == "learned" else method.policy
 
@@ -251,55 +262,78 @@ def evaluate(
     workers: int,
     command: str,
     console: Console,
-    before: Mapping[str, Sequence[CellResult]] | None = None,
+    shard: Shard = Shard(),  # noqa: B008  # it is frozen
 ) -> Path:
     """Roll out every cell with the policies in the runs, one run per training seed; returns the path of the results.
 
     Args:
         comparison: What is compared.
         runs: One per training seed.
-        out: Folder of ``results.json`` and ``report.html``; ``out / cells`` keeps what is done, see `segue.lab.kept`.
+        out: Folder of ``results.json`` and ``report.html``; ``out / cells`` keeps what is done, see `segue.lab.cells`.
         workers: Processes.
         command: Noted in the results.
         console: Where progress is shown.
-        before: Results of cells that are there already, by method.
+        shard: Part of the comparison that is rolled out.
     """
-    before = before or {}
-    left = [each for each in comparison.methods if each.name not in before]
-    cells = [
-        Cell(
-            comparison.task, method, parts[method.name].policy.resolve(), seed, delay, comparison.execution_horizon,
-            comparison.episodes, comparison.slowdowns.get(method.name, 1.0), parts[method.name].autoencoder,
-            parts[method.name].predictor,
-        )
-        for seed, parts in enumerate(parts_of(run, left) for run in runs)
-        for delay in comparison.delays
-        for method in left
-    ]  # fmt: skip
-    what = f"rolling out cells of {comparison.episodes} episodes"
-    done = list(counted(kept.run(cells, workers, out / "cells"), len(cells), what, console))
-    done += [cell for each in comparison.methods for cell in before.get(each.name, ())]
+    wanted = cells_of(comparison, runs, part_of(comparison, shard))
+    what, found = f"rolling out cells of {comparison.episodes} episodes", dict[int, CellResult]()
+    with executor(workers) as work:
+        found.update(counted(cells.run(wanted, work, out / CELLS, console), len(wanted), what, console))
+    own = {Place(**cell.key) for cell in wanted}
     settings: Task = task(comparison.task)
     content = results.build(
         settings,
         [MethodFacts(**each.description()) for each in comparison.methods],
-        done,
+        [found[number] for number in range(len(wanted))],
         title=f"{settings.name}: {settings.summary}",
         command=command,
-        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in cells), runs, before),
+        budget=_budget(comparison, dict.fromkeys(cell.checkpoint for cell in wanted), runs),
+        missing=[place for place in _places(comparison) if place not in own],
     )
-    path = results.write(content, out / "results.json")
+    home = out if shard.count == 1 else out / f"shard-{shard.number}-of-{shard.count}"
+    path = results.write(content, home / "results.json")
     write_report(content, path.with_name("report.html"))
     return path
 
 
-def _budget(
-    comparison: Comparison, policies: Iterable[Path], runs: Sequence[Path], before: Iterable[str]
-) -> Mapping[str, Any]:
-    """What the policies were trained with, as their checkpoints say, and the autoencoders beside them.
+def _places(comparison: Comparison) -> list[Place]:
+    """Of all cells, in the order of the rows."""
+    delays = sorted(each.typical for each in comparison.delays)
+    seeds = range(comparison.training_seeds)
+    return [Place(each.name, delay, seed) for seed in seeds for delay in delays for each in comparison.methods]
 
-    Policies of rows that were there before are gone; what they were trained for is what was asked (`cells_of`).
+
+def cells_of(comparison: Comparison, runs: Sequence[Path], part: Part) -> list[Cell]:
+    """Cells of a part of a comparison, in the order of the rows.
+
+    Raises:
+        CheckpointError: A policy is missing.
     """
+    found: dict[Place, Cell] = {}
+    for seed, wanted in part.items():
+        parts = parts_of(runs[seed].resolve(), [each for each, _ in wanted])
+        for each, delay in wanted:
+            cell = Cell(
+                comparison.task, each, parts[each.name].policy, seed, delay, comparison.execution_horizon,
+                comparison.episodes, comparison.slowdowns.get(each.name, 1.0), parts[each.name].autoencoder,
+                parts[each.name].predictor,
+            )  # fmt: skip
+            found[Place(**cell.key)] = cell
+    return [found[place] for place in _places(comparison) if place in found]
+
+
+def untrained(comparison: Comparison, runs: Path, part: Part) -> list[tuple[int, str]]:
+    """Training seed and policy of what `train` would train for a part."""
+    return [
+        (seed, name)
+        for seed, those in part.items()
+        for name in dict.fromkeys(policy_name(each) for each, _ in those)
+        if not _done(folder := runs / f"seed-{seed}" / name, name, _recipe(comparison, name, folder.parent))
+    ]
+
+
+def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Path]) -> Mapping[str, Any]:
+    """What the policies were trained with, as their checkpoints say, and the autoencoders beside them."""
     recipes: list[Any] = []
     for path in policies:
         recipe = checkpoint.load(path).info.get("recipe")
@@ -307,8 +341,7 @@ def _budget(
             recipe = {**recipe, "autoencoder": AUTOENCODER}  # in the run of each training seed
         if recipe not in recipes:
             recipes.append(recipe)
-    earlier = [_recipe(comparison, _name(each), Path()).updates for each in comparison.methods if each.name in before]
-    updates = dict.fromkeys([*map(str, earlier), *(str(each["updates"]) if each else "unknown" for each in recipes)])
+    updates = dict.fromkeys(str(each["updates"]) if each else "unknown" for each in recipes)
     predictor = comparison.predictor if _predicting(comparison) else None
     budget = {
         "training seeds": comparison.training_seeds,

@@ -1,29 +1,232 @@
-"""Processes for work that is divided, one torch thread in each, and none that outlives who started it."""
+"""Where divided work is done: an executor, and processes of this machine as the first one.
+
+    submit(key, function, item) --> executor --> done(): what each job came to, as they end --> cancel()
+
+A job is a function of its item alone, so that any executor comes to the same. One that spans machines is a class with
+these three methods; functions, items and results have to survive pickling.
+"""
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Protocol
 
-import torch
+from typing_extensions import override
+
+from segue.errors import SegueError, WorkerError
 
 
-def pool(workers: int) -> ProcessPoolExecutor:
-    """So many processes, started afresh: forked ones would inherit torch's threads as they happened to be."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+class Done(NamedTuple):
+    """What a job came to: its result, or the error that it raised."""
+
+    key: int
+    result: Any
+    error: Exception | None = None
 
 
-def _begin() -> None:
-    """In each process, first."""
-    torch.set_num_threads(1)  # threads of several torch processes on as many cores get into each other's way
+class Executor(Protocol):
+    """Does jobs, in any order and anywhere."""
+
+    def submit(self, key: int, function: Callable[[Any], Any], item: Any) -> None:
+        """Take on a job, to be known by its key."""
+        ...
+
+    def done(self) -> Iterator[Done]:
+        """What the jobs came to, as they end, until none is left; a job whose process was killed is begun once more."""
+        ...
+
+    def cancel(self) -> None:
+        """Drop what has not ended, and leave nothing running."""
+        ...
+
+
+@contextmanager
+def executor(workers: int) -> Iterator[Executor]:
+    """So many processes of this machine, or this process alone; nothing of it runs afterwards, however it ends."""
+    chosen = Here() if workers == 1 else Processes(workers)
+    try:
+        yield chosen
+    finally:
+        chosen.cancel()
+
+
+def in_turn(executor: Executor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Results of a function in the order of the items; raises what it raised."""
+    for key, item in enumerate(items):
+        executor.submit(key, function, item)
+    ended: dict[int, Any] = {}
+    following = 0
+    for each in executor.done():
+        if each.error is not None:
+            raise each.error
+        ended[each.key] = each.result
+        while following in ended:
+            yield ended.pop(following)
+            following += 1
+
+
+class _Job(NamedTuple):
+    key: int
+    function: Callable[[Any], Any]
+    item: Any
+
+
+class Here(Executor):
+    """This process, one job after the other."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[_Job] = deque()
+
+    @override
+    def submit(self, key: int, function: Callable[[Any], Any], item: Any) -> None:
+        self._jobs.append(_Job(key, function, item))
+
+    @override
+    def done(self) -> Iterator[Done]:
+        while self._jobs:
+            job = self._jobs.popleft()
+            with _one_thread():  # as in processes: sums that threads share are rounded otherwise
+                try:
+                    ended = Done(job.key, job.function(job.item))
+                except Exception as error:  # whoever asked raises it
+                    ended = Done(job.key, None, error)
+            yield ended
+
+    @override
+    def cancel(self) -> None:
+        self._jobs.clear()
+
+
+class Processes(Executor):
+    """Processes of this machine, each with one torch thread; none outlives this one.
+
+    They are started afresh: forked ones would inherit torch's threads as they happened to be. A process has at most one
+    job, so that one that is killed takes no other job's work with it.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._waiting: deque[_Job] = deque()
+        self._idle: list[tuple[BaseProcess, Connection]] = []
+        self._busy: dict[Connection, tuple[BaseProcess, _Job]] = {}
+        self._lost: set[int] = set()
+        self._workers = workers
+
+    @override
+    def submit(self, key: int, function: Callable[[Any], Any], item: Any) -> None:
+        self._waiting.append(_Job(key, function, item))
+
+    @override
+    def done(self) -> Iterator[Done]:
+        self._hand_out()
+        while self._busy:
+            for pipe in [each for each in wait(list(self._busy)) if isinstance(each, Connection)]:
+                process, job = self._busy.pop(pipe)
+                try:
+                    result, error, told = pipe.recv()
+                except (EOFError, OSError):
+                    pipe.close()
+                    process.join()
+                    ended = self._killed(process, job)
+                else:
+                    self._idle.append((process, pipe))
+                    if error is not None:
+                        error.__cause__ = RuntimeError(f"in another process\n{told}")
+                    ended = Done(job.key, result, error)
+                self._hand_out()  # before whoever asked does something with the result
+                if ended is not None:
+                    yield ended
+
+    @override
+    def cancel(self) -> None:
+        self._waiting.clear()
+        running = [(process, pipe) for pipe, (process, _) in self._busy.items()] + self._idle
+        self._busy, self._idle = {}, []
+        for process, pipe in running:
+            process.kill()
+            pipe.close()
+        for process, _ in running:
+            process.join()
+
+    def _hand_out(self) -> None:
+        while self._waiting and len(self._busy) < self._workers:
+            process, pipe = self._idle.pop() if self._idle else _started()
+            job = self._waiting.popleft()
+            self._busy[pipe] = process, job
+            try:
+                pipe.send(job[1:])
+            except BrokenPipeError:  # killed while it had nothing to do: found in `done`
+                continue
+
+    def _killed(self, process: BaseProcess, job: _Job) -> Done | None:
+        """Begin a job once more, or say that it was the second time."""
+        if job.key not in self._lost:
+            self._lost.add(job.key)
+            self._waiting.appendleft(job)
+            return None
+        return Done(job.key, None, WorkerError(
+            got=f"work whose process ended twice before it was done (exit status {process.exitcode})",
+            expected="a process that lives until it is done; -9 is what a system does that runs out of memory",
+            change="fewer --workers, or fewer --episodes",
+        ))  # fmt: skip
+
+
+def _started() -> tuple[BaseProcess, Connection]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()  # so that the pipe ends with the process
+    return process, ours
+
+
+def _work(pipe: Connection) -> None:
+    """Do jobs until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the one that asked ends the others
     threading.Thread(target=_end_with_parent, name="parent's end", daemon=True).start()
+    while True:
+        try:
+            function, item = pipe.recv()
+        except EOFError:
+            return
+        with _one_thread():  # those of several processes on as many cores get into each other's way
+            try:
+                answer = function(item), None, ""
+            except Exception as error:  # whoever asked raises it
+                answer = None, *_portable(error)
+        pipe.send(answer)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run with one torch thread, where the job has brought torch."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 1
+    try:
+        if threads > 1:
+            torch.set_num_threads(1)  # type: ignore[union-attr]
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)  # type: ignore[union-attr]
+
+
+def _portable(error: Exception) -> tuple[Exception, str]:
+    """An error that survives the way to another process, and where it was raised."""
+    ours = isinstance(error, SegueError) or type(error).__module__ == "builtins"
+    return error if ours else RuntimeError(f"{type(error).__name__}: {error}"), traceback.format_exc()
 
 
 def _end_with_parent() -> None:
     """End this process when its parent does.
 
-    One that was killed could not tell: its workers hold both ends of the pipe that they wait for work on, so that the
-    pipe never ends, and finish what they have, and wait.
+    One that was killed could not tell, and its workers would finish what they have first.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -123,6 +123,14 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
         return [np.nan if each is None else float(each) for each in self.episodes.get(metric, ())]
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a cell stands in a table."""
+
+    method: str
+    delay: int
+    training_seed: int
+
+
 class Group(msgspec.Struct, frozen=True):
     """Action dimensions that are measured together."""
 
@@ -167,7 +175,7 @@ class RatesResult(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison: what was compared and how, and the measures of every episode."""
+    """A comparison: what was compared and how, and the measures of every episode; ``missing`` is not there yet."""
 
     schema: int
     title: str
@@ -181,6 +189,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     budget: dict[str, Any] = {}
     methods: list[MethodFacts]
     cells: list[CellResult]
+    missing: list[Place] | UnsetType = UNSET
     traces: list[Motion] | UnsetType = UNSET
     rates: RatesResult | UnsetType = UNSET
 
@@ -193,13 +202,14 @@ def build(
     title: str,
     command: str,
     budget: Mapping[str, Any],
+    missing: Sequence[Place] = (),
 ) -> Results:
     """Assemble the results of cells with what they were made from.
 
     Only the first training seed's traces are kept, beside those of a few demonstrations.
     """
     spec, demonstrations = task.simulator().spec, task.demonstrations()
-    first = min(cell.training_seed for cell in cells)
+    first = min(each.training_seed for each in (*cells, *missing))
     own = demonstration_metrics(demonstrations, spec)
     return Results(
         schema=SCHEMA,
@@ -218,6 +228,7 @@ def build(
         budget=dict(budget),
         methods=list(methods),
         cells=[replace(cell, trace=UNSET) for cell in cells],
+        missing=list(missing) or UNSET,
         traces=[
             *(cell.trace for cell in cells if cell.training_seed == first and cell.trace),
             *(_demonstrated(demonstrations, spec, i) for i in range(min(DEMONSTRATIONS_SHOWN, len(demonstrations)))),

@@ -1,8 +1,9 @@
 """Cells of a comparison (method x delay x training seed), on as many processes as there are cores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from segue.core.chunk import check_timing
 from segue.core.metrics import EpisodeRecord, episode_metrics
 from segue.core.robot import Simulator
 from segue.lab.delays import DelayModel, Scaled
-from segue.lab.processes import pool
+from segue.lab.processes import executor, in_turn
 from segue.lab.results import CellResult, Motion, Number, worst_seam
 from segue.lab.rollout import Scales, Timing, rollout
-from segue.lab.tasks.tasks import TASKS, Task, task
+from segue.lab.tasks.tasks import Task, task
 from segue.lab.twins import Followed, Twins
 from segue.methods.methods import Method
 from segue.methods.parts import predictor_of
@@ -76,23 +77,26 @@ class Cell:
         return max(self.execution_horizon, self.own_delay.typical)
 
 
-def check(cell: Cell, policy: Policy) -> None:
-    """Raise before anything runs: the policy is for the task, and the timing is possible."""
-    policy.spec.check_fits(simulators(cell.task, 1)[0].spec, "evaluate a policy on the task that it was trained for")
-    delay = 0 if cell.method.handover is Handover.WAIT else cell.own_delay.typical
-    check_timing(policy.spec.horizon, delay, cell.steps)
+def check(cells: Iterable[Cell]) -> None:
+    """Raise before anything runs: policies are for the task, and timings are possible."""
+    for path, of_policy in groupby(sorted(cells, key=_checkpoint), _checkpoint):
+        policy = _policy(path)
+        for cell in of_policy:
+            own = simulators(cell.task, 1)[0].spec
+            policy.spec.check_fits(own, "evaluate a policy on the task that it was trained for")
+            delay = 0 if cell.method.handover is Handover.WAIT else cell.own_delay.typical
+            check_timing(policy.spec.horizon, delay, cell.steps)
+
+
+def _checkpoint(cell: Cell) -> Path:
+    return cell.checkpoint
 
 
 def run_cells(cells: Sequence[Cell], workers: int) -> Iterator[CellResult]:
     """Results of the cells in their order, as they are done."""
-    policies = {path: _policy(path) for path in dict.fromkeys(cell.checkpoint for cell in cells)}
-    for cell in cells:
-        check(cell, policies[cell.checkpoint])
-    if workers == 1:
-        yield from map(run_cell, cells)
-        return
-    with pool(workers) as processes:
-        yield from processes.map(run_cell, cells)
+    check(cells)
+    with executor(workers) as work:
+        yield from in_turn(work, run_cell, cells)
 
 
 def run_cell(cell: Cell) -> CellResult:
@@ -151,11 +155,10 @@ def simulators(name: str, count: int) -> list[Simulator]:
 
 
 def foreign_to(cell: Cell) -> list[str]:
-    """What decides in a cell and is not of this library: hashes of code, and scales of the user's demonstrations."""
+    """Hashes of the code that decides in a cell and is not of this library."""
     strategy = type(cell.method.strategy)
     own = () if strategy.__module__.startswith("segue.") else (strategy,)
-    code = [plugins.source_of(each) for each in (*own, *task(cell.task).code)]
-    return code if cell.task in TASKS else [*code, repr(scales(cell.task))]
+    return [plugins.source_of(each) for each in (*own, *task(cell.task).code)]
 
 
 def _policy(path: Path) -> Policy:

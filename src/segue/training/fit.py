@@ -10,6 +10,7 @@ import atexit
 import copy
 import gc
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,9 @@ class Descent:
         schedule: Length and sizes of the steps.
         clip: Largest norm of the gradient; None for any.
         fused: Whether all weights are changed in one kernel, which rounds otherwise than one after the other.
+
+    Raises:
+        TrainingError: Processes were started together (torchrun), and accelerate sees only this one.
     """
 
     def __init__(
@@ -99,6 +103,13 @@ class Descent:
             self.weights, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=fused
         )
         self.accelerator = Accelerator(device_placement=False)
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started > 1 and self.accelerator.num_processes == 1:
+            raise TrainingError(
+                got=f"{started} processes that were started together and do not see each other: each would train alone",
+                expected="a process on each GPU, or processors that are asked for",
+                change="without GPUs, set ACCELERATE_USE_CPU=1; to train alone, start one process without torchrun",
+            )
         if self.accelerator.num_processes > 1:
             atexit.register(_leave_group)
         self._loss, self._steps = self.accelerator.prepare(_Loss(module, loss), self.optimizer)
@@ -187,7 +198,7 @@ def fit(
 
     Raises:
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or processes that were started together do not see each other.
     """
     weights = learned(module).values() if weights is None else weights
     descent = Descent(module, weights, loss, schedule, clip=clip, fused=True)

@@ -17,7 +17,7 @@ from segue.errors import SpecError
 from segue.lab import results
 from segue.lab.compare import counted
 from segue.lab.delays import Fixed
-from segue.lab.processes import pool
+from segue.lab.processes import executor, in_turn
 from segue.lab.rates.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.lab.rates.rates import FAMILIES, FORMS, Rates, Row, rows
 from segue.lab.results import CellResult, Control, MethodFacts, OpenLoop, RateRow, RatesResult
@@ -77,14 +77,13 @@ def run(rates: Rates, *, runs: Path, out: Path, workers: int, command: str, cons
             change=f"take {', '.join(each for each in FAMILIES if each not in rates.families)}",
         )
     folders = [(runs / f"seed-{seed}").resolve() for seed in range(rates.training_seeds)]
-    with pool(workers) as processes:
-        apply = map if workers == 1 else processes.map
+    with executor(workers) as work:
         for what, jobs in _trainings(rates, wanted, folders):
-            for _ in counted(apply(train, jobs), len(jobs), what, console):
+            for _ in counted(in_turn(work, train, jobs), len(jobs), what, console):
                 pass
         cells = [(rates, row, seed, folder) for seed, folder in enumerate(folders) for row in wanted]
         what = f"measuring rows, {rates.episodes} episodes each"
-        measured = list(counted(apply(measure, cells), len(cells), what, console))
+        measured = list(counted(in_turn(work, measure, cells), len(cells), what, console))
     settings: Task = task(rates.task)
     content = results.build(
         settings,

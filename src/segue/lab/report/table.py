@@ -1,8 +1,9 @@
 """From episodes to a table: every measure per method and delay with its interval, and who is better than whom."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal
@@ -55,6 +56,7 @@ class Summary:
         metrics: Names of the measures that an episode defines, in the order of `METRICS`.
         demonstrations: The demonstrations' own value, where one is defined.
         samples: The episodes of each cell.
+        missing: How many training seeds a method is yet to be measured on at a delay.
     """
 
     labels: Mapping[str, str]
@@ -63,6 +65,7 @@ class Summary:
     metrics: tuple[str, ...]
     demonstrations: Mapping[str, float]
     samples: Mapping[Key, Sample]
+    missing: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     @cached_property
     def intervals(self) -> dict[Key, Interval]:
@@ -150,17 +153,19 @@ def summarise(results: Results) -> Summary:
             change="write the results again with this version of Segue",
         )
     labels = {method.name: method.label for method in results.methods}
-    for cell in cells:
-        if cell.method not in labels:
-            raise UnknownNameError("method in a cell", cell.method, labels)
+    missing = results.missing or ()
+    for each in (*cells, *missing):
+        if each.method not in labels:
+            raise UnknownNameError("method in a cell", each.method, labels)
     own = {name: value for name, value in results.demonstrations.items() if value is not None}
     return Summary(
         labels=labels,
         default=next((method.name for method in results.methods if method.default), None),
-        delays=tuple(sorted({cell.delay for cell in cells})),
+        delays=tuple(sorted({each.delay for each in (*cells, *missing)})),
         metrics=tuple(name for name in METRICS if not all(np.isnan(cell.values(name)).all() for cell in cells)),
         demonstrations={name: value for name, value in own.items() if not math.isnan(value)},
         samples=_samples(cells),
+        missing=Counter((each.method, each.delay) for each in missing),
     )
 
 
@@ -208,6 +213,15 @@ def shown(interval: Interval, metric: str = "") -> tuple[str, str]:
     return value, f"{low} to {high}" if interval.low < 0 else f"{low}–{high}"
 
 
+def cell_shown(summary: Summary, method: str, delay: int, metric: str, *, relative: bool = False) -> tuple[str, str]:
+    """A cell for people: its mean, and its interval and how many training runs are missing."""
+    interval = (summary.ratio if relative else summary.interval)(method, delay, metric)
+    value, between = shown(interval, "" if relative else metric)
+    missing = summary.missing.get((method, delay), 0)
+    runs = f"{missing} run{'s' if missing > 1 else ''} missing" if missing else ""
+    return value, ", ".join(filter(None, (between, runs)))
+
+
 def unit(metric: str) -> str:
     """Unit of a measure with raised exponents."""
     return METRICS[metric].unit.replace("^2", "²").replace("^3", "³")
@@ -249,7 +263,7 @@ def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
 def _marked(summary: Summary, name: str, delay: int, metrics: Sequence[str], bold: str, both: str) -> Iterator[str]:
     """Cells of a row, the best and those beside it in bold, with their intervals."""
     for metric in metrics:
-        value, interval = shown(summary.interval(name, delay, metric), metric)
+        value, interval = cell_shown(summary, name, delay, metric)
         value = bold.format(value) if summary.among_best(name, delay, metric) else value
         yield both.format(value, interval) if interval else value
 
@@ -284,6 +298,7 @@ def facts(results: Results, summary: Summary) -> list[str]:
             f"{trained} per method",
             f"{sum(len(cell.seeds) for cell in cells):,} episodes",
             f"{rate:.3g} Hz control",
+            f"{len(results.missing)} of {len(results.missing) + len(cells)} cells missing" if results.missing else "",
         ]
     return [fact for fact in (f"task {task.name}", *found, results.created[:10]) if fact]
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segue.core.metrics import METRICS
-from segue.lab.report.table import HEADLINE, Summary, shown, unit
+from segue.lab.report.table import HEADLINE, Summary, cell_shown, shown, unit
 from segue.lab.report.verdict import among, duels
 from segue.lab.results import MethodFacts
 from segue.lab.statistics import Interval
@@ -44,9 +44,10 @@ def tables(summary: Summary, methods: Mapping[str, MethodFacts]) -> dict[str, An
 
 def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool) -> tuple[str, str, str]:
     """How the cell is marked, its mean, and its interval."""
-    interval = (summary.ratio if relative else summary.interval)(name, delay, metric)
     tied = "tied" if summary.among_best(name, delay, metric) else ""
-    return "best" if name == summary.best(delay, metric) else tied, *shown(interval, "" if relative else metric)
+    return "best" if name == summary.best(delay, metric) else tied, *cell_shown(
+        summary, name, delay, metric, relative=relative
+    )
 
 
 def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
