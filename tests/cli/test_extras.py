@@ -133,7 +133,7 @@ from segue.methods import policy_process as p
 nowhere = Path("nowhere")
 for make in (
     lambda: p.build(p.local(nowhere, "naive")),
-    lambda: serve(nowhere, "naive", port=0),
+    lambda: serve(nowhere, method="naive", port=0),
     lambda: doctor(seconds=0.1, run=nowhere, method="naive"),
 ):
     try: make()

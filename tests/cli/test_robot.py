@@ -259,7 +259,7 @@ def test_a_robot_of_ones_own_is_stopped_where_its_run_does_not_begin(
     monkeypatch.setitem(robots.PREFIXES, "mine", lambda rest, options: own)
     with pytest.raises(SpecError, match="run the policy of this robot"):
         run("runs/x", robot="mine:left")
-    assert own.stopped == 1
+    assert own.stopped
     with pytest.raises(SpecError, match="a robot without a policy"):
         run(None, robot="mine:left")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from segue.core.plugins import source_of
 from segue.errors import CheckpointError, SpecError
 from segue.lab import cells, sweep
 from segue.lab.delays import Fixed, Jitter
@@ -95,9 +96,8 @@ def test_weights_of_before_their_hash_was_noted_are_looked_at(tmp_path: Path) ->
 
 def test_a_method_or_a_task_of_somebody_else_is_known_by_its_file(cell: Cell) -> None:
     own = replace(cell.method, strategy=OwnStrategy())
-    assert cells.described(cell)["outside"] == {}
-    [digest] = cells.described(replace(cell, method=own))["outside"].values()
-    assert digest == cells.digest(Path(__file__).read_bytes())
+    assert cells.described(cell)["foreign"] == []
+    assert cells.described(replace(cell, method=own))["foreign"] == [source_of(OwnStrategy)]
 
 
 def result(cell: Cell, number: int) -> CellResult:

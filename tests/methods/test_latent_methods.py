@@ -13,7 +13,6 @@ from rich.console import Console
 from torch import Tensor
 
 from fakes.point_mass import PointMass, demonstrations, recipe
-from fakes.pool import PoolHere
 from segue.core.chunk import Array, Continuation
 from segue.errors import CheckpointError, SpecError
 from segue.lab import compare, results, sweep
@@ -59,7 +58,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (sweep, compare):
             patch.setattr(module, "task", lambda _: POINT)
-        patch.setattr(compare, "pool", PoolHere)
         compare.train(comparison(), folder, 1, QUIET)
         yield folder
 

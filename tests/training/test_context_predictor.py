@@ -14,7 +14,6 @@ from torch import nn
 from fakes import point_mass_with_pictures as sighted
 from fakes.point_mass import SPEC, PointMass
 from fakes.policies_with_pictures import FEATURES, FEW, HORIZON, made, views
-from fakes.pool import PoolHere
 from segue.core.observation import Observation
 from segue.data.episodes import Episodes
 from segue.data.pictures import Pictures
@@ -180,7 +179,6 @@ def task(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Task("seen", "a point mass", 0.1, 12, HORIZON, 3, SeenPointMass, sighted.demonstrations)
     for module in (sweep, compare):
         monkeypatch.setattr(module, "task", lambda _: seen)
-    monkeypatch.setattr(compare, "pool", PoolHere)
 
 
 def comparison(delays: tuple[int, ...], *names: str) -> compare.Comparison:

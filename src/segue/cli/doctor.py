@@ -84,7 +84,7 @@ def check_robot_(
     robot_option: options.RobotOption = None,
     limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
 ) -> None:
-    """Check that a robot can be driven by `segue run --robot`. It is asked to hold, so give it room.
+    """Check that a robot of your own can be driven. It is asked to hold, so give it room.
 
     segue check-robot my_arm:MyArm --limits arm.toml
     """

@@ -39,12 +39,12 @@ Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_d
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="as torch names it")]
 ALOHA = "aloha"
-Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi, such as ws://gpu:8000")]
-Layout = Annotated[str, typer.Option(help="how openpi is told what is seen: aloha, droid, libero or a TOML file")]
-Prompt = Annotated[str, typer.Option(help="what is to be done, for policies that are told")]
+Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi")]
+Layout = Annotated[str, typer.Option(help="of openpi, or a TOML file")]
+Prompt = Annotated[str, typer.Option(help="task in words, for policies that are told")]
 Token = Annotated[str | None, typer.Option(envvar="SEGUE_TOKEN", help="that the server asks for")]
-RobotName = Annotated[str | None, typer.Option(help="yours, module:Class, or lerobot:TYPE (docs/doors)")]
-PolicyName = Annotated[str | None, typer.Option(help="lerobot:PATH, a checkpoint of LeRobot, instead of a run")]
+RobotName = Annotated[str | None, typer.Option(help="module:Class, or lerobot:TYPE (docs/doors)")]
+PolicyName = Annotated[str | None, typer.Option(help="lerobot:PATH, a checkpoint of LeRobot")]
 RobotOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="what it is made with, if anything")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of resuming")]
 

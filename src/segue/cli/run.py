@@ -18,10 +18,8 @@ def run_(
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
     policy: options.PolicyName = None,
-    method: Annotated[
-        str | None, typer.Option(help="one of `segue list`", show_default="predictive; cross-fade with --openpi")
-    ] = None,
-    predictor: Annotated[str | None, typer.Option(help="of the takeover: commanded, learned or none")] = None,
+    method: Annotated[str | None, typer.Option(help="one of `segue list`", show_default="predictive")] = None,
+    predictor: Annotated[str | None, typer.Option(help="commanded, learned or none")] = None,
     data: options.TaskData = None,
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
     openpi: options.Openpi = None,
@@ -29,12 +27,10 @@ def run_(
     prompt: options.Prompt = "",
     token: options.Token = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="of driving")] = 60.0,
-    rate: Annotated[
-        float | None, typer.Option(min=0.1, help="control steps per second", show_default="the robot's")
-    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Hz", show_default="the robot's")] = None,
     execution_horizon: options.ExecutionHorizon = None,
-    trigger: Annotated[str, typer.Option(help="fixed, queue:<actions> or continuous")] = "fixed",
-    delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
+    trigger: Annotated[str, typer.Option(help="or queue:N, continuous")] = "fixed",
+    delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays")] = 1.0,
     limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
     velocity: Annotated[
         float, typer.Option(min=0, show_default=False, help="limit of every action, per second")
@@ -49,11 +45,9 @@ def run_(
     trace: Annotated[Path | None, typer.Option(help="to write", show_default="in runs/<task>/run")] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
 ) -> None:
-    """Drive a robot or a simulator in real time. The policy has a process of its own; every tick is recorded.
+    """Drive a robot or a simulator in real time. Every tick is recorded.
 
     segue run --robot my_arm:MyArm runs/arm --limits arm.toml --seconds 20
-
-    segue run --robot my_arm:MyArm --openpi ws://gpu:8000 --layout aloha --limits arm.toml --prompt "fold the towel"
     """
     import os
     import time

@@ -51,7 +51,8 @@ def test_the_agent_is_where_the_picture_shows_it(board: PushTPixels) -> None:
         np.testing.assert_allclose([columns.mean() + 0.5, rows.mean() + 0.5], np.array([x, y]) * SIZE / 512, atol=0.75)
 
 
-def test_its_recipe_is_that_of_the_state_with_fewer_and_smaller_batches() -> None:
+def test_its_recipe_is_that_of_the_state_with_fewer_pictures_that_count_more_often() -> None:
     state, pixels = recipe_for("push-t"), recipe_for("push-t-pixels")
     assert (pixels.network, pixels.network_settings, pixels.relative) == ("mlp", {"width": 512}, True)
-    assert pixels.updates * pixels.training.batch < state.updates * state.training.batch
+    assert pixels.training.batch < state.training.batch
+    assert pixels.training.draws > state.training.draws == 1
