@@ -26,10 +26,10 @@ from segue.core.robot import Disturbable, Simulator
 from segue.errors import SpecError
 from segue.lab import results
 from segue.lab.delays import delay_model
-from segue.lab.disturbances import KINDS, Disturbance, Disturbed
 from segue.lab.report.table import head, shown
 from segue.lab.rollout import Scales, Timing, rollout
 from segue.lab.statistics import Interval, Sample, mean_interval, proportion_difference, proportion_interval
+from segue.lab.tasks.disturbances import KINDS, Disturbance, Disturbed
 from segue.lab.tasks.tasks import Task, task
 from segue.methods.methods import Method, method
 from segue.policies.chunk_policy import ServingPolicy

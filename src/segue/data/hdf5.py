@@ -92,15 +92,9 @@ class _Episode:
 
 
 def load(
-    path: str | Path,
-    *,
-    rate: float | None = None,
-    state: str | None = None,
-    action: str | None = None,
-    cameras: Sequence[str] = (),
-    episodes: Sequence[int] | None = None,
-    skip_bad: bool = False,
-) -> Episodes:
+    path: str | Path, *, rate: float | None = None, state: str | None = None, action: str | None = None,
+    cameras: Sequence[str] = (), episodes: Sequence[int] | None = None, skip_bad: bool = False,
+) -> Episodes:  # fmt: skip
     """Read the episodes of a file, or of all files of a folder, in the order of the numbers in their names.
 
     Args:

@@ -18,10 +18,10 @@ from segue.core.observation import state_of
 from segue.core.robot import Disturbable
 from segue.errors import SpecError, UnknownNameError
 from segue.lab.delays import Fixed
-from segue.lab.disturbances import KINDS, LEAST, Disturbance, Disturbed, Kind
 from segue.lab.rollout import Scales, Timing
 from segue.lab.tasks import push_t
 from segue.lab.tasks.adroit_door import SHIFT, AdroitDoor
+from segue.lab.tasks.disturbances import KINDS, LEAST, Disturbance, Disturbed, Kind
 from segue.lab.tasks.metaworld import MetaWorld
 from segue.lab.tasks.push_t import PushT
 from segue.lab.tasks.tasks import Task
