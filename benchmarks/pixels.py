@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -92,7 +91,6 @@ def main() -> None:
     apart = [str(run / PREDICTED) for run in runs if (run / PREDICTED).is_dir()]
     if apart:
         parser.error(f"{', '.join(apart)}: policies of `segue bench` that have learned for shorter; take other --runs")
-    torch.set_num_threads(1)
     console, recipe = Console(), recipe_for(TASK)
     settings = task(TASK)
     comparison = compare.Comparison(

@@ -11,7 +11,7 @@ _PUSH_T = replace(_RECIPE, relative=True)
 _OWN = {
     "push-t": _PUSH_T,
     # Looking at a picture costs more than answering: small batches, and eight pairs of noise and time for each
-    "push-t-pixels": replace(_PUSH_T, updates=20_000, training=TrainingConfig(batch=64, draws=8)),
+    "push-t-pixels": replace(_PUSH_T, updates=10_000, training=TrainingConfig(batch=64, draws=8)),
 }
 
 
