@@ -18,9 +18,7 @@ def run_(
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
     policy: options.PolicyName = None,
-    method: Annotated[
-        str | None, typer.Option(help="one of `segue list`", show_default="predictive; cross-fade with --openpi")
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="one of `segue list`", show_default="predictive")] = None,
     predictor: Annotated[str | None, typer.Option(help="of the takeover: commanded, learned or none")] = None,
     data: options.TaskData = None,
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
@@ -28,23 +26,25 @@ def run_(
     layout: options.Layout = options.ALOHA,
     prompt: options.Prompt = "",
     token: options.Token = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="of driving")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="of driving")] = 60.0,
     rate: Annotated[
-        float | None, typer.Option(min=0.1, help="control steps per second", show_default="the robot's")
+        float | None, typer.Option(min=0.1, metavar="N", help="steps per second", show_default="robot's")
     ] = None,
     execution_horizon: options.ExecutionHorizon = None,
-    trigger: Annotated[str, typer.Option(help="fixed, queue:<actions> or continuous")] = "fixed",
-    delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays, to plan with")] = 1.0,
+    trigger: Annotated[str, typer.Option(help="fixed, queue:N or continuous")] = "fixed",
+    delay_quantile: Annotated[float, typer.Option(min=0, max=1, metavar="N", help="of last delays")] = 1.0,
     limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
     velocity: Annotated[
-        float, typer.Option(min=0, show_default=False, help="limit of every action, per second")
+        float, typer.Option(min=0, metavar="N", show_default=False, help="limit of every action, per second")
     ] = float("inf"),
     acceleration: Annotated[
-        float, typer.Option(min=0, show_default=False, help="the same, per second squared")
+        float, typer.Option(min=0, metavar="N", show_default=False, help="the same, per second squared")
     ] = float("inf"),
-    jerk: Annotated[float, typer.Option(min=0, show_default=False, help="the same, per second cubed")] = float("inf"),
+    jerk: Annotated[
+        float, typer.Option(min=0, metavar="N", show_default=False, help="the same, per second cubed")
+    ] = float("inf"),
     operator: Annotated[str | None, typer.Option(help="module:function of a pedal; else keys")] = None,
-    seed: Annotated[int, typer.Option(help="of the first episode")] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", help="of the first episode")] = 10_000,
     device: options.Device = "cpu",
     trace: Annotated[Path | None, typer.Option(help="to write", show_default="in runs/<task>/run")] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,
@@ -52,8 +52,6 @@ def run_(
     """Drive a robot or a simulator in real time. The policy has a process of its own; every tick is recorded.
 
     segue run --robot my_arm:MyArm runs/arm --limits arm.toml --seconds 20
-
-    segue run --robot my_arm:MyArm --openpi ws://gpu:8000 --layout aloha --limits arm.toml --prompt "fold the towel"
     """
     import os
     import time

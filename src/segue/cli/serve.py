@@ -48,8 +48,6 @@ def serve(
     """Serve a trained policy over a websocket. `RemotePolicy` and openpi's clients can ask it.
 
     segue serve runs/adroit-door/seed-0 --method legato
-
-    segue serve --lerobot outputs/train/checkpoints/last/pretrained_model --rate 50 --method rtc
     """
     import logging
 
