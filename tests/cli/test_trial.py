@@ -43,3 +43,5 @@ def test_what_is_said_is_what_the_episodes_say(tmp_path: Path, monkeypatch: pyte
     assert said == sentence(summarise(content), 4, content.task.dt, 2)
     assert "…" not in shown.output
     assert (tmp_path / "runs" / "try" / "report.html").is_file()
+    again = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["report", "runs/try"])  # the folder is enough
+    assert again.exit_code == 0, again.output
