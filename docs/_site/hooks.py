@@ -4,6 +4,7 @@
     CHANGELOG, CONTRIBUTING, ...    changelog.md, contributing.md, ...
     docs/notebooks/*.ipynb          notebooks/*.md
     src/segue/<floor>/*.py          reference/<floor>.md
+    src/segue/cli/*.py              reference/commands.md
     $formulas$                      MathML, so that no script has to be fetched
 
 Nothing is written into docs/: these pages exist in the build only.
@@ -54,6 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         add(f"notebooks/{path.stem}.md", notebook(path))
     add("reference/index.md", reference_index())
+    add("reference/commands.md", commands())
     for floor in FLOORS:
         add(f"reference/{floor}.md", reference(floor))
     return files
@@ -118,6 +120,21 @@ def modules(floor: str) -> list[str]:
 def reference(floor: str) -> str:
     """A floor's modules, from their docstrings."""
     return f"# segue.{floor}\n\n{FLOORS[floor]}.\n\n" + "\n\n".join(f"::: {name}" for name in modules(floor))
+
+
+def commands() -> str:
+    """Every command's help, as a terminal of 80 columns shows it."""
+    import typer.main
+    from typer.testing import CliRunner
+
+    from segue.cli.app import app
+
+    runner = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"})
+    parts = ["# Commands", "What `segue COMMAND --help` says."]
+    for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]  # of the group
+        shown = runner.invoke(app, [name, "--help"], prog_name="segue").output
+        parts.append(f"## segue {name}\n\n```text\n{shown.strip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def reference_index() -> str:

@@ -40,6 +40,7 @@ OPTIONS = {
               "--workers", "--runs", "--out", "--shard", "--dry-run"],
     "merge": ["--out"],
     "demo": ["--out", "--workers"],
+    "try": ["--delay", "--episodes", "--film", "--out"],
     "rates": ["--latency", "--families", "--quick", "--training-seeds", "--episodes", "--updates", "--workers",
               "--runs", "--out"],
     "serve": ["--lerobot", "--state-names", "--action-names", "--rate", "--method", "--host", "--port", "--unix",

@@ -21,6 +21,7 @@ PAGES = [
     *sorted((DOCS / "results").glob("*.md")),
     *TUTORIALS,
     *DOORS,
+    *sorted((DOCS / "help").glob("*.md")),
 ]
 FENCED = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 # Typer's groups are click's in some versions and its own in others: what is used here is the same in both.

@@ -9,7 +9,20 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fakes.doc_pages import COMMANDS, PAGES, README, ROOT, TUTORIALS, anchors, blocks, commands, parse, prose
+from fakes.doc_pages import (
+    COMMANDS,
+    DOCS,
+    PAGES,
+    README,
+    ROOT,
+    TUTORIALS,
+    anchors,
+    blocks,
+    commands,
+    fenced,
+    parse,
+    prose,
+)
 from segue.cli.app import app
 from segue.data.bundled import adroit_door
 from segue.data.episodes import load
@@ -86,6 +99,20 @@ def test_the_error_that_the_data_page_shows_is_the_one_that_comes(tmp_path: Path
     with pytest.raises(DataError) as caught:
         load(path)
     assert f"error: {caught.value}\n" in (ROOT / "docs" / "data.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_code_is_folded_to_the_width_of_the_page(page: Path) -> None:
+    """Commands and Python, with room for a string or a name; files of examples/ are shown as they are."""
+    own = {path.name for path in (ROOT / "examples").iterdir()}
+    for block in fenced(page):
+        widest = 80 if block.language == "sh" else 96
+        wide = (
+            []
+            if block.title in own
+            else [line for line in block.code.splitlines() if len(line) > widest and "width: " not in line]
+        )
+        assert not wide
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes.doc_pages import DOCS, ROOT
+from fakes.doc_pages import COMMANDS, DOCS, ROOT
 
 PICTURES = runpy.run_path(str(DOCS / "_site" / "pictures.py"))
 NAVIGATION = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
@@ -67,9 +67,16 @@ def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
 def test_the_reference_has_a_page_for_every_floor(hooks: dict[str, Any]) -> None:
     entries = set(re.findall(r"reference/(\w+)\.md", NAVIGATION))
     floors = {path.name for path in (ROOT / "src" / "segue").iterdir() if (path / "__init__.py").is_file()}
-    assert entries == {"index", *hooks["FLOORS"]}
+    assert entries == {"index", "commands", *hooks["FLOORS"]}
     assert hooks["FLOORS"].keys() == floors - {"cli"}  # what the command line does is no interface
     assert "::: segue.plan.plan" in hooks["reference"]("plan")
+
+
+def test_the_page_of_commands_has_the_help_of_each(hooks: dict[str, Any]) -> None:
+    page = hooks["commands"]()
+    assert re.findall(r"^## segue (\S+)$", page, re.MULTILINE) == list(COMMANDS.commands)
+    assert page.count("Usage: segue ") == page.count("  segue ") == len(COMMANDS.commands)
+    assert max(map(len, page.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from segue.cli import comparison, doctor, recordings, reports, run, serve, training
+from segue.cli import comparison, doctor, recordings, reports, run, serve, training, trial
 from segue.errors import SegueError, said_what_to_install
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"max_content_width": 100},
 )
-for group in (training, comparison, reports, run, doctor, serve, recordings):
+for group in (trial, training, comparison, reports, run, doctor, serve, recordings):
     app.add_typer(group.commands)
 
 

@@ -18,7 +18,9 @@ FILMED = ("naive", "rtc", "rtc-identity", "predictive")
 
 @commands.command()
 def report(
-    results: Annotated[Path, typer.Argument(help="results.json of eval, bench, rates or demo, or a trace of run")],
+    results: Annotated[
+        Path, typer.Argument(help="results.json of eval, bench, rates or demo, its folder, or a trace of run")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="the HTML file", show_default="report.html beside the results")
     ] = None,
@@ -39,6 +41,8 @@ def report(
 
     if is_trace(results):
         return _show_trace(results, out or results.with_suffix(".html"))
+    if (inside := results / "results.json").is_file():
+        results = inside
     show(results, out, None if film is None else Film(film, delay, methods, task))
 
 

@@ -19,28 +19,32 @@ def run_(
     robot_option: options.RobotOption = None,
     policy: options.PolicyName = None,
     method: Annotated[str | None, typer.Option(help="one of `segue list`", show_default="predictive")] = None,
-    predictor: Annotated[str | None, typer.Option(help="commanded, learned or none")] = None,
+    predictor: Annotated[str | None, typer.Option(help="of the takeover: commanded, learned or none")] = None,
     data: options.TaskData = None,
     server: Annotated[str | None, typer.Option(help="URL of a policy server, instead of a run")] = None,
     openpi: options.Openpi = None,
     layout: options.Layout = options.ALOHA,
     prompt: options.Prompt = "",
     token: options.Token = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="of driving")] = 60.0,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="Hz", show_default="the robot's")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="of driving")] = 60.0,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, metavar="N", help="steps per second", show_default="robot's")
+    ] = None,
     execution_horizon: options.ExecutionHorizon = None,
-    trigger: Annotated[str, typer.Option(help="or queue:N, continuous")] = "fixed",
-    delay_quantile: Annotated[float, typer.Option(min=0, max=1, help="of the last delays")] = 1.0,
+    trigger: Annotated[str, typer.Option(help="fixed, queue:N or continuous")] = "fixed",
+    delay_quantile: Annotated[float, typer.Option(min=0, max=1, metavar="N", help="of last delays")] = 1.0,
     limits: Annotated[Path | None, typer.Option(help="per joint: TOML, URDF or MJCF")] = None,
     velocity: Annotated[
-        float, typer.Option(min=0, show_default=False, help="limit of every action, per second")
+        float, typer.Option(min=0, metavar="N", show_default=False, help="limit of every action, per second")
     ] = float("inf"),
     acceleration: Annotated[
-        float, typer.Option(min=0, show_default=False, help="the same, per second squared")
+        float, typer.Option(min=0, metavar="N", show_default=False, help="the same, per second squared")
     ] = float("inf"),
-    jerk: Annotated[float, typer.Option(min=0, show_default=False, help="the same, per second cubed")] = float("inf"),
+    jerk: Annotated[
+        float, typer.Option(min=0, metavar="N", show_default=False, help="the same, per second cubed")
+    ] = float("inf"),
     operator: Annotated[str | None, typer.Option(help="module:function of a pedal; else keys")] = None,
-    seed: Annotated[int, typer.Option(help="of the first episode")] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", help="of the first episode")] = 10_000,
     device: options.Device = "cpu",
     trace: Annotated[Path | None, typer.Option(help="to write", show_default="in runs/<task>/run")] = None,
     view: Annotated[bool, typer.Option("--view", help="also show it in Rerun while it runs")] = False,

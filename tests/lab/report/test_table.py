@@ -211,6 +211,15 @@ def test_console_shows_units_and_every_method() -> None:
     assert all(shown in text.getvalue() for shown in ("A", "B", "1.00", "9.00"))
 
 
+def test_numbers_and_intervals_are_whole_on_eighty_columns_and_names_fold() -> None:
+    results, text = two(1234.5, 9.0), io.StringIO()
+    results["methods"][0]["label"] = "Naive async, predicted, carried noise, share 0.5, noise scale 0.7"
+    Console(file=text, width=80).print(console(summarise(results), ["completion_time"] * 3))
+    assert "…" not in text.getvalue()
+    assert all(word in text.getvalue() for word in ("noise", "0.7", "1,234", "9.00"))
+    assert max(map(len, text.getvalue().splitlines())) <= 80
+
+
 def test_brackets_in_a_label_are_text() -> None:
     """Not the markup of the screen: whoever wrote the results chose the label."""
     results, text = two(1.0, 9.0), io.StringIO()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from msgspec import to_builtins
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,6 +29,8 @@ from segue.lab.statistics import (
 
 SHARES = ("success", "score", "hesitation", "surprising")
 HEADLINE = ("success", "completion_time", "jerk_measured")
+INTERVAL = 11
+"""Characters of an interval in a terminal, which is never cut: names of methods fold instead."""
 Key = tuple[str, int, str]  # method, delay, metric
 Verdict = Literal["better", "worse", "level"]
 
@@ -246,12 +249,13 @@ def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
 def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
     """The same table for a terminal."""
     table = Table(
-        caption="mean with 95 % interval; bold: the best mean, and those not clearly behind", caption_justify="left"
-    )
-    table.add_column("delay", justify="right")
-    table.add_column("method", no_wrap=True)
+        box=SIMPLE_HEAD, pad_edge=False,  # narrow: five measures and their intervals on 80 columns
+        caption="mean with 95 % interval; bold: the best mean, and those not clearly behind", caption_justify="left",
+    )  # fmt: skip
+    table.add_column("delay", justify="right", no_wrap=True)
+    table.add_column("method", overflow="fold")
     for metric in metrics:
-        table.add_column(head(metric).replace("[", r"\["), justify="right")
+        table.add_column(head(metric).replace("[", r"\["), justify="right", min_width=INTERVAL)
     for delay in summary.delays:
         for index, (name, label) in enumerate(summary.labels.items()):
             cells = _marked(summary, name, delay, metrics, "[bold]{}[/bold]", "{} [dim]{}[/dim]")
