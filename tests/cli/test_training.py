@@ -109,7 +109,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_tracker_is_said_with_its_extra(segue: Segue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segue.training.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("segue.training.curve.find_spec", lambda name: None)
     status, _, complaint = segue(
         "train", "--data", "mine.npz", "--config", "small.toml", "--out", "run", "--track", "tensorboard"
     )

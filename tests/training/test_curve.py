@@ -152,10 +152,25 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(tmp_path: Path) -> None
     assert seen[1:] == [(0, part, 4) for part in range(4)]
 
 
+def test_bf16_rounds_what_is_multiplied_and_keeps_the_weights_whole(tmp_path: Path) -> None:
+    """1 + 2^-12 is 1 in bfloat16, which has 8 bits: the product is exact in single precision alone."""
+    layer, seen = torch.nn.Linear(1, 1, bias=False), {}
+    for bf16 in (False, True):
+        torch.nn.init.ones_(layer.weight)
+        descent = fit.Descent(layer, layer.parameters(), lambda m, x: m(x).sum(), recipe().training, bf16=bf16)
+        seen[bf16] = descent.step(0, torch.full((1, 1), 1 + 2**-12))
+        assert layer.weight.dtype == torch.float32
+    assert seen == {False: 1 + 2**-12, True: 1}
+    trained(tmp_path, updates=2, precision="bf16")
+    assert checkpoint.load(tmp_path / "plain").info["conduct"] == {"precision": "bf16"}
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     for wrong in ({"held_out": 1.0}, {"held_out": -0.1}, {"accumulate": 0}):
         with pytest.raises(SpecError):
             Conduct(**wrong)
+    with pytest.raises(UnknownNameError, match="bf16, float32"):
+        Conduct(precision="fp8")
     with pytest.raises(UnknownNameError, match="did you mean 'tensorboard'"):
         Conduct(track="tensorbord")
     with pytest.raises(SpecError, match="--device cpu"):
@@ -204,6 +219,6 @@ def test_a_tracker_is_told_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segue.training.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("segue.training.curve.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"segue\[tensorboard\]"):
         trained(tmp_path, track="tensorboard")

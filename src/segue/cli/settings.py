@@ -63,19 +63,19 @@ def taken_from(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
-def applied(file: Path | None, recipe: "Recipe") -> "Recipe":
-    """Lay the tables of a file over a recipe; those of another network or family than the recipe's are left out.
+def applied(file: Path | None, recipe: "Recipe", **steps: Any) -> "Recipe":
+    """Lay the tables of a file over a recipe, and what is said of its training on top of them.
+
+    Tables of another network or family than the recipe's are left out.
 
     Raises:
         SpecError: A value is of another type, or out of bounds.
         UnknownNameError: There is no such field.
     """
-    if file is None:
-        return recipe
     from segue.policies.config import Vision
     from segue.training.config import TrainingConfig
 
-    said = read(file)
+    said = {} if file is None else read(file)
     changes = {name: said[name] for name in TABLES if name in said}
     for name, made in (("training", TrainingConfig), ("vision", Vision)):
         known = [each.name for each in fields(made)]
@@ -92,7 +92,8 @@ def applied(file: Path | None, recipe: "Recipe") -> "Recipe":
             )
         except msgspec.ValidationError as error:
             raise SpecError(f"[training] of {file}: {error}", "fields of `TrainingConfig`", "correct it") from error
-    return replace(recipe, **changes)
+    recipe = replace(recipe, **changes)
+    return replace(recipe, training=replace(recipe.training, **steps)) if steps else recipe
 
 
 def write(file: Path, said: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """segue train | train-autoencoder | train-predictor."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +46,7 @@ def train(
     batch: options.Batch = None,
     learning_rate: options.LearningRate = None,
     accumulate: options.Accumulate = 1,
+    precision: options.Precision = "float32",
     held_out: options.HeldOut = 0.0,
     device: options.TrainingDevice = None,
     track: options.Track = None,
@@ -76,11 +77,8 @@ def train(
 
     if blind and reading.cameras:
         raise DataError("--blind with --cameras", "one of them", "leave one of them out")
-    name_of_data = data
-    if data is not None:
-        data = hub.local(data, hub.DATA)
-        name_of_data = Path(hub.pinned(name_of_data, data))
-    conduct = Conduct(held_out=held_out, accumulate=accumulate, device=device, track=track)
+    named, data = _brought(data)
+    conduct = Conduct(held_out=held_out, accumulate=accumulate, precision=precision, device=device, track=track)
     episodes, name = _demonstrations("train", task, data, reading)
     if data is not None:
         check_seen(episodes, blind, files.cameras(data))
@@ -91,13 +89,11 @@ def train(
     if network is not None:
         given["network_settings"] = {}
     recipe = replace(replace(recipe, stages=stages, **given).of_family(family), autoencoder=autoencoder)
-    recipe = settings.applied(config, recipe)
-    steps = _given(batch=batch, learning_rate=learning_rate)
-    recipe = replace(recipe, training=replace(recipe.training, **steps))
+    recipe = settings.applied(config, recipe, **_given(batch=batch, learning_rate=learning_rate))
     goal = objective or ("plain" if family == "flow" else family)
     how = _objective(goal, own_share)
     space = LATENT if autoencoder else ""
-    run = out or _run(hub.title(name_of_data) if hub.is_name(name_of_data or "") else name, seed) / space
+    run = out or _run(name if named == data else hub.title(str(named)), seed) / space
     home = run.parent if space and run.name == Path(LATENT).name else run
     console.print(
         f"{len(episodes)} demonstrations, {len(episodes.action)} frames, "
@@ -105,18 +101,18 @@ def train(
     )
     if data is not None:
         _say_before(episodes, recipe)
-    resolved = {
-        "task": task, "data": name_of_data, **{each.name: getattr(reading, each.name) for each in fields(reading)},
-        "blind": blind, "objective": goal, "own_share": own_share, "seed": seed, "predictor": predictor,
-        "held_out": held_out, "accumulate": accumulate, **asdict(recipe),
+    said = {
+        "task": task, "data": named, **asdict(reading), "blind": blind, "objective": goal, "own_share": own_share,
+        "seed": seed, "predictor": predictor, "held_out": held_out, "accumulate": accumulate,
+        "precision": precision, **asdict(recipe),
     }  # fmt: skip
     if fresh or not (run / "config.toml").exists():  # there from the start on, and right at the end
-        settings.write(run / "config.toml", resolved)
+        settings.write(run / "config.toml", said)
     train_policy(
         episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console,
         conduct=conduct,
     )  # fmt: skip
-    settings.write(run / "config.toml", resolved)
+    settings.write(run / "config.toml", said)
     if held_out:
         console.print(_held_out(run / goal))
     console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
@@ -238,6 +234,16 @@ def push(
     data = str(made_of.get("task") or made_of.get("data") or "")
     text = card(run, target, licence=licence, data=data, results=results)
     console.print(f"uploaded: {hub.push(run, target, text, private=private)}", highlight=False, soft_wrap=True)
+
+
+def _brought(data: Path | None) -> tuple[Path | None, Path | None]:
+    """Name the data with the commit that was found, if the hub has it, and say where it is."""
+    from segue.data.kept import hub
+
+    if data is None or not hub.is_name(data):
+        return data, data
+    found = hub.local(data, hub.DATA)
+    return Path(hub.pinned(data, found)), found
 
 
 def _demonstrations(command: str, task: str | None, data: Path | None, reading: Reading) -> tuple["Episodes", str]:

@@ -1,4 +1,4 @@
-"""The curve of a training: one row of a table for every hundred updates, in ``curve.csv`` beside the checkpoints.
+"""The curve of a training: a row for every hundred updates in ``curve.csv`` beside the checkpoints, and for trackers.
 
     update,loss,held-out loss,error,seconds,error of shoulder [rad],...
 
@@ -7,8 +7,14 @@ A run that is resumed goes on behind the row of its checkpoint, so that no updat
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+
+from accelerate import Accelerator
+
+from segue.errors import MissingExtraError
 
 NAME = "curve.csv"
 HELD_OUT_LOSS, ERROR = "held-out loss", "error"
@@ -73,3 +79,28 @@ def read(folder: Path) -> list[dict[str, str]]:
     except FileNotFoundError:
         return []
     return [row for row in rows if None not in row and None not in row.values() and row["update"].isdecimal()]
+
+
+@contextmanager
+def tracked(name: str | None, folder: Path) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Give a function that tells one of accelerate's trackers what an update has, by name.
+
+    Args:
+        name: ``tensorboard``, whose files come to lie in the folder; ``wandb``; or None, and nobody is told.
+        folder: Of the checkpoints.
+
+    Raises:
+        MissingExtraError: The package of that name is not installed.
+    """
+    if name is None:
+        yield lambda update, row: None
+        return
+    if find_spec(name) is None:
+        raise MissingExtraError(name, name, f"--track {name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(log_with=name, project_dir=folder, device_placement=False)
+    accelerator.init_trackers("segue", init_kwargs={"wandb": {"name": str(folder)}})
+    try:
+        yield lambda update, row: accelerator.log(dict(row), step=update)
+    finally:
+        accelerator.end_training()

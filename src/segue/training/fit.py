@@ -26,10 +26,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from segue.errors import TrainingError
 from segue.training import checkpoint
 from segue.training.config import Conduct, KeptSchedule, Schedule
-from segue.training.curve import Curve
+from segue.training.curve import Curve, tracked
 from segue.training.progress import SHOW_EVERY, training_progress
 from segue.training.resume import check_same_run, learned, restore, resume_state
-from segue.training.tracking import tracked
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -85,6 +84,7 @@ class Descent:
         schedule: Length and sizes of the steps.
         clip: Largest norm of the gradient; None for any.
         fused: Whether all weights are changed in one kernel, which rounds otherwise than one after the other.
+        bf16: Whether what is multiplied is rounded to bfloat16.
 
     Raises:
         TrainingError: Processes were started together (torchrun), and accelerate sees only this one.
@@ -99,8 +99,9 @@ class Descent:
         *,
         clip: float | None = None,
         fused: bool | None = None,
+        bf16: bool = False,
     ) -> None:
-        self.schedule, self.clip, self.weights = schedule, clip, list(weights)
+        self.schedule, self.clip, self.weights, self.bf16 = schedule, clip, list(weights), bf16
         self.optimizer = torch.optim.AdamW(
             self.weights, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=fused
         )
@@ -135,7 +136,8 @@ class Descent:
         self._steps.zero_grad()
         value = 0.0
         for batch in batches:
-            loss = self._loss(*batch) / parts
+            with torch.autocast(self.weights[0].device.type, torch.bfloat16, enabled=self.bf16):
+                loss = self._loss(*batch) / parts
             value += loss.item()
             if not math.isfinite(value):
                 raise TrainingError(
@@ -221,7 +223,7 @@ def fit(
     """
     described = {**described, "conduct": run.conduct.noted}
     weights = learned(module).values() if weights is None else weights
-    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True)
+    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True, bf16=run.conduct.precision == "bf16")
     accelerator, first = descent.accelerator, 0
     if run.resume and checkpoint.started(run.folder):
         saved = checkpoint.load(run.folder, run.format)
