@@ -21,7 +21,7 @@ def draw(run: Path, file: Path) -> None:
         for name in ("loss", "held-out loss", "error"):
             rows.setdefault(name, []).extend(float(row[name]) for row in found)
         rows.setdefault("update", []).extend(before + float(row["update"]) for row in found)
-        before = rows["update"][-1]
+        before = max(rows["update"], default=0.0)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 2.4), layout="constrained")
         left, right = figure.subplots(1, 2)
