@@ -15,6 +15,9 @@ settings.load_profile("segue")
 # is imported first.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# What tests decode is not kept on this machine.
+os.environ["SEGUE_PICTURES_GB"] = "0"
+
 LEARNING = ("torch", "segue.strategies", "segue.policies", "segue.training", "segue.methods", "segue.lab", "h5py")
 
 

@@ -24,17 +24,19 @@ from segue.strategies.rtc import RTC
 from segue.strategies.training_time_rtc import TrainingTimeRTC
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 from segue.training.checkpoint import load
-from segue.training.config import TrainingConfig
+from segue.training.config import Conduct, TrainingConfig
 from segue.training.context_predictor import train_context_predictor
+from segue.training.curve import read as read_curve
 from segue.training.predictor import PredictorTraining, load_predictor, train_predictor
 from segue.training.recipe import Recipe, train_policy
 
 __all__ = [
-    "RTC", "Anchor", "AutoencoderConfig", "AutoencoderTraining", "CarriedNoise", "CommandedState", "ContinuingPolicy",
+    "RTC", "Anchor", "AutoencoderConfig", "AutoencoderTraining", "CarriedNoise", "CommandedState", "Conduct",
+    "ContinuingPolicy",
     "CrossFade", "Episodes", "Executed", "Field", "FinishedPolicy", "FlowMatching", "FreshNoise", "Hooks", "Legato",
     "LegatoObjective", "Method", "Naive", "PredictivePolicy", "PredictorTraining", "Prefix", "Recipe",
     "ReuseThenRefine", "Step", "Strategy", "TemporalEnsembling", "TrainingConfig", "TrainingTimeRTC", "bundled",
     "config_for", "estimate", "integrate", "load", "load_episodes", "load_predictor", "method", "no_weights",
-    "nothing_known", "objective", "policy_for", "refine", "save_episodes", "save_lerobot", "train_autoencoder",
-    "train_context_predictor", "train_policy", "train_predictor",
+    "nothing_known", "objective", "policy_for", "read_curve", "refine", "save_episodes", "save_lerobot",
+    "train_autoencoder", "train_context_predictor", "train_policy", "train_predictor",
 ]  # fmt: skip

@@ -27,7 +27,11 @@ def evaluate(
     task: options.TaskName,
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="of `segue train`, one per training seed", show_default="runs/<task>/seed-0"),
+        typer.Argument(
+            callback=options.all_of_the_hub,
+            help="of `segue train`, one per training seed",
+            show_default="runs/<task>/seed-0",
+        ),
     ] = None,
     methods: options.Methods = COMPARED,
     data: options.TaskData = None,

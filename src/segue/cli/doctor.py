@@ -30,7 +30,9 @@ def doctor(
         float | None, typer.Option(min=1, max=2000, help="control rate, Hz", show_default="robot's, policy's, or 50")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="per measurement of the timer")] = 2.0,
-    run: Annotated[Path | None, typer.Option(help="folder of a trained policy: time its inference")] = None,
+    run: Annotated[
+        Path | None, typer.Option(callback=options.of_the_hub, help="folder of a trained policy: time its inference")
+    ] = None,
     method: options.Method = "predictive",
     server: Annotated[str | None, typer.Option(help="address of a policy server: time its answers")] = None,
     openpi: options.Openpi = None,

@@ -13,6 +13,19 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from segue.data.episodes import Episodes
 
+
+def of_the_hub(path: Path | None) -> Path | None:
+    """Bring a run that is named hf:USER/NAME to this machine; any other path stays as it is."""
+    from segue.data.kept import hub
+
+    return path if path is None else hub.local(path)
+
+
+def all_of_the_hub(paths: list[Path] | None) -> list[Path] | None:
+    """Do for each what `of_the_hub` does for one."""
+    return paths and [each for each in map(of_the_hub, paths) if each is not None]
+
+
 RECIPE = "task's"
 TaskName = Annotated[str, typer.Argument(help="of `segue list`, gymnasium:<id>, or your own, module:TASK")]
 OwnTask = Annotated[str | None, typer.Argument(help="a task with demonstrations of its own: `segue list`")]
@@ -35,8 +48,16 @@ ExecutionHorizon = Annotated[int | None, typer.Option(min=1, metavar="N", help="
 Horizon = Annotated[int | None, typer.Option(min=2, help="actions per chunk", show_default=RECIPE)]
 Updates = Annotated[int | None, typer.Option(min=1, help="optimiser steps")]
 PolicyUpdates = Annotated[int | None, typer.Option(min=2, help="optimiser steps", show_default=RECIPE)]
+Batch = Annotated[int | None, typer.Option(min=1, help="samples per update", show_default=RECIPE)]
+LearningRate = Annotated[float | None, typer.Option(min=0, help="its peak", show_default=RECIPE)]
+HeldOut = Annotated[float, typer.Option(help="share of episodes to measure on")]
+Accumulate = Annotated[int, typer.Option(min=1, help="parts of each batch")]
+Precision = Annotated[str, typer.Option(help="or bf16")]
+TrainingDevice = Annotated[str | None, typer.Option(help="as torch names it", show_default="a GPU, or cpu")]
+Track = Annotated[str | None, typer.Option(help="tensorboard or wandb, beside curve.csv")]
 Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
+
 Device = Annotated[str, typer.Option(help="as torch names it")]
 ALOHA = "aloha"
 Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi: ws://gpu:8000")]

@@ -101,7 +101,7 @@ def metrics(
 @commands.command()
 def record(
     task: options.TaskName,
-    run: Annotated[Path, typer.Argument(help="run of `segue train`")],
+    run: Annotated[Path, typer.Argument(callback=options.of_the_hub, help="run of `segue train`")],
     out: Annotated[Path, typer.Option(help="new folder of the data set")],
     method: options.Method = "predictive",
     delay: Annotated[int, typer.Option(min=0, help="inference delay, control steps")] = 4,

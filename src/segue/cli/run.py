@@ -14,7 +14,10 @@ commands = typer.Typer()
 @commands.command("run", cls=options.DottedCommand)
 def run_(
     task: Annotated[str | None, typer.Argument(help="a simulator of `segue list`; none with --robot")] = None,
-    run: Annotated[Path | None, typer.Argument(help="run of `segue train`", show_default="runs/<task>/seed-0")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(callback=options.of_the_hub, help="run of `segue train`", show_default="runs/<task>/seed-0"),
+    ] = None,
     robot: options.RobotName = None,
     robot_option: options.RobotOption = None,
     policy: options.PolicyName = None,

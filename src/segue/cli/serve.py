@@ -23,7 +23,9 @@ commands = typer.Typer()
 
 @commands.command()
 def serve(
-    run: Annotated[Path | None, typer.Argument(help="folder of a trained policy")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(callback=options.of_the_hub, help="folder of a trained policy, or hf:USER/NAME")
+    ] = None,
     lerobot: Annotated[
         Path | None, typer.Option(help="pretrained_model folder of LeRobot instead: pi0, pi0.5, SmolVLA, ACT, ...")
     ] = None,

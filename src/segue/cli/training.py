@@ -1,12 +1,12 @@
 """segue train | train-autoencoder | train-predictor."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segue.cli import options
+from segue.cli import options, settings
 from segue.cli.options import Reading, reads
 from segue.cli.screen import console
 from segue.errors import DataError, SpecError
@@ -37,8 +37,19 @@ def train(
     ] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="run of train-autoencoder: a policy of latents")] = None,
     out: Annotated[Path | None, typer.Option(help="a folder", show_default="runs/<task>/seed-<seed>")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(callback=settings.taken_from, is_eager=True, help="a file of settings: docs/training.md"),
+    ] = None,
     seed: options.Seed = 0,
     updates: options.PolicyUpdates = None,
+    batch: options.Batch = None,
+    learning_rate: options.LearningRate = None,
+    accumulate: options.Accumulate = 1,
+    precision: options.Precision = "float32",
+    held_out: options.HeldOut = 0.0,
+    device: options.TrainingDevice = None,
+    track: options.Track = None,
     horizon: options.Horizon = None,
     network: Annotated[
         str | None, typer.Option(help="mlp, mixer, unet, transformer", show_default=options.RECIPE)
@@ -57,13 +68,17 @@ def train(
     """
     from segue.cli.predictor import train_beside
     from segue.data import files
+    from segue.data.kept import hub
     from segue.lab.recipes import recipe_for
     from segue.methods.methods import LATENT
+    from segue.training.config import Conduct
     from segue.training.fitness import check_seen
     from segue.training.recipe import Recipe, train_policy
 
     if blind and reading.cameras:
         raise DataError("--blind with --cameras", "one of them", "leave one of them out")
+    named, data = _brought(data)
+    conduct = Conduct(held_out=held_out, accumulate=accumulate, precision=precision, device=device, track=track)
     episodes, name = _demonstrations("train", task, data, reading)
     if data is not None:
         check_seen(episodes, blind, files.cameras(data))
@@ -74,10 +89,11 @@ def train(
     if network is not None:
         given["network_settings"] = {}
     recipe = replace(replace(recipe, stages=stages, **given).of_family(family), autoencoder=autoencoder)
+    recipe = settings.applied(config, recipe, **_given(batch=batch, learning_rate=learning_rate))
     goal = objective or ("plain" if family == "flow" else family)
     how = _objective(goal, own_share)
     space = LATENT if autoencoder else ""
-    run = out or _run(name, seed) / space
+    run = out or _run(name if named == data else hub.title(str(named)), seed) / space
     home = run.parent if space and run.name == Path(LATENT).name else run
     console.print(
         f"{len(episodes)} demonstrations, {len(episodes.action)} frames, "
@@ -85,7 +101,20 @@ def train(
     )
     if data is not None:
         _say_before(episodes, recipe)
-    train_policy(episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console)
+    said = {
+        "task": task, "data": named, **asdict(reading), "blind": blind, "objective": goal, "own_share": own_share,
+        "seed": seed, "predictor": predictor, "held_out": held_out, "accumulate": accumulate,
+        "precision": precision, **asdict(recipe),
+    }  # fmt: skip
+    if fresh or not (run / "config.toml").exists():  # there from the start on, and right at the end
+        settings.write(run / "config.toml", said)
+    train_policy(
+        episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console,
+        conduct=conduct,
+    )  # fmt: skip
+    settings.write(run / "config.toml", said)
+    if held_out:
+        console.print(_held_out(run / goal))
     console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
     predicts = predictor and train_beside(
         episodes, home, task=task or "", seed=seed, updates=recipe.updates, fresh=fresh
@@ -186,6 +215,37 @@ def train_predictor(
     console.print(f"predictor: {run / 'last'}", soft_wrap=True)
 
 
+@commands.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="run of `segue train`")],
+    target: Annotated[str, typer.Argument(help="hf:USER/NAME, made if it is not there")],
+    licence: Annotated[str | None, typer.Option(help="of the weights, such as apache-2.0")] = None,
+    results: Annotated[Path | None, typer.Option(help="results.json of eval or bench, for the card")] = None,
+    private: Annotated[bool, typer.Option("--private", help="nobody else is to see it")] = False,
+) -> None:
+    """Upload a run to the Hugging Face Hub, with a model card: weights and JSON, nothing else.
+
+    segue push runs/adroit-door/seed-0 hf:me/door --licence apache-2.0
+    """
+    from segue.data.kept import hub
+    from segue.data.kept.card import card
+
+    made_of = settings.read(run / "config.toml") if (run / "config.toml").exists() else {}
+    data = str(made_of.get("task") or made_of.get("data") or "")
+    text = card(run, target, licence=licence, data=data, results=results)
+    console.print(f"uploaded: {hub.push(run, target, text, private=private)}", highlight=False, soft_wrap=True)
+
+
+def _brought(data: Path | None) -> tuple[Path | None, Path | None]:
+    """Name the data with the commit that was found, if the hub has it, and say where it is."""
+    from segue.data.kept import hub
+
+    if data is None or not hub.is_name(data):
+        return data, data
+    found = hub.local(data, hub.DATA)
+    return Path(hub.pinned(data, found)), found
+
+
 def _demonstrations(command: str, task: str | None, data: Path | None, reading: Reading) -> tuple["Episodes", str]:
     """Demonstrations of a task or in ``data``, one of the two, and the name of their folder in runs.
 
@@ -260,6 +320,23 @@ def _methods_of(goal: str, predicts: bool) -> list[str]:
         return [name for name in shown if name not in predicting]
     joined = next(name for name in shown if method(name).handover is Handover.CONTINUE)  # one that has a delay
     return shown if predicting else [*shown, f"{joined}:predictor=learned"]
+
+
+def _held_out(stage: Path) -> "Table":
+    """Last errors on held-out episodes, each in its own unit, as the curve has them."""
+    from rich.table import Table
+
+    from segue.training import curve
+
+    table = Table(title=f"Held-out episodes, mean absolute error ({stage / curve.NAME})", title_justify="left")
+    for name in ("action", "error"):
+        table.add_column(name, justify="right" if name == "error" else "left")
+    last = curve.read(stage)[-1]
+    for name, value in last.items():
+        if name not in curve.COLUMNS:
+            table.add_row(name.removeprefix("error of "), f"{float(value):.3g}")
+    table.add_row("all, of their spread", f"{float(last[curve.ERROR]):.3f}")
+    return table
 
 
 def _reconstructed(error: "Reconstruction") -> "Table":

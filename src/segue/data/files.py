@@ -8,6 +8,7 @@ from segue.data import episodes as archives
 from segue.data import hdf5, minari, zarr
 from segue.data.declaration import declared
 from segue.data.episodes import Episodes
+from segue.data.kept import hub
 from segue.data.lerobot import images, reader
 from segue.data.lerobot import layout as lerobot
 from segue.errors import DataError
@@ -43,7 +44,7 @@ def load(
     """Read an ``.npz`` file (`segue.data.episodes`), a Zarr store, HDF5 files or a data set of LeRobot or Minari.
 
     Args:
-        path: File or folder.
+        path: File or folder, or hf:USER/NAME of a data set of the hub.
         rate: Control rate [Hz], for recordings that do not know it.
         state: Observation of the policy, for recordings with a choice; several names, separated by commas, are joined.
         action: Action of the policy, the same.
@@ -56,7 +57,7 @@ def load(
     Raises:
         DataError: It cannot be used, or an option is given that a file of this kind has no use for.
     """
-    chosen = {"episodes": episodes, "skip_bad": skip_bad}
+    path, chosen = hub.local(path, hub.DATA), {"episodes": episodes, "skip_bad": skip_bad}
     named = {"state": state, "action": action}
     if zarr.is_store(path):
         _no_use(path, "a data set of LeRobot, or HDF5", cameras=cameras)
@@ -76,6 +77,7 @@ def load(
 
 def cameras(path: Path) -> tuple[str, ...]:
     """Cameras whose pictures `load` reads where they are named; those of an ``.npz`` file need not be."""
+    path = hub.local(path, hub.DATA)
     if lerobot.is_data_set(path):
         return images.coloured(lerobot.read_info(path))
     if minari.is_data_set(path):
@@ -113,8 +115,9 @@ def _check_kind(path: Path) -> None:
 
 def _of_the_hub(path: Path) -> str:
     return (
-        f"check the path; a data set of the hub has to be here first: hf download --repo-type dataset {path} "
-        f"--local-dir {path.name}, then give that folder (LeRobot's own downloads are in ~/.cache/huggingface/lerobot)"
+        f"check the path; a data set of the hub is hf:{path}, which is downloaded, or a folder that is here already: "
+        f"hf download --repo-type dataset {path} --local-dir {path.name} "
+        f"(LeRobot's own downloads are in ~/.cache/huggingface/lerobot)"
     )
 
 

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segue.core import foreign
+from segue.data.kept import hub
 from segue.errors import CheckpointError
 from segue.policies.families import blank, description
 from segue.policies.policy import Policy
@@ -153,14 +154,14 @@ def load(path: Path | str, expected: str = FORMAT) -> Checkpoint:
     """Read a checkpoint folder, or the last one of a run.
 
     Args:
-        path: Folder.
+        path: Folder; or hf:USER/NAME/POLICY, a policy of the hub.
         expected: Format that it must have.
 
     Raises:
         CheckpointError: Nothing there, truncated, damaged, or not written by Segue. For a run, its newest checkpoint
             that is whole is named.
     """
-    path = Path(path)
+    path = hub.local(path)
     if path.is_symlink() and path.name == "last":
         path = path.parent
     last = path / "last"

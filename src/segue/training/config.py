@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from segue.errors import SpecError
+from segue.errors import SpecError, UnknownNameError
+
+PRECISIONS = ("float32", "bf16")
+TRACKERS = ("tensorboard", "wandb")
+"""Names of accelerate's trackers that are told the curve; each is a package, and an extra of the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,42 @@ class KeptSchedule(Schedule):
     batch: int
     ema: float
     checkpoint_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conduct:
+    """How a training is carried out and watched, beside its settings; what is not as here is noted in checkpoints.
+
+    Attributes:
+        held_out: Share of the episodes that are measured and never learned from; 0 for none.
+        accumulate: Parts that each batch is learned in, one after the other; each takes so much less memory.
+        precision: ``float32``, or ``bf16``: what is multiplied is rounded to bfloat16, the weights are not.
+        device: As torch names it; None for the GPU of the process, or the processor.
+        track: Name of one of accelerate's trackers, ``tensorboard`` or ``wandb``, that is told the curve.
+    """
+
+    held_out: float = 0.0
+    accumulate: int = 1
+    precision: str = "float32"
+    device: str | None = None
+    track: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise SpecError(f"held_out = {self.held_out}", "a share from 0, below 1", "hold out 0.1, or 0 for none")
+        if self.accumulate < 1:
+            raise SpecError(f"accumulate = {self.accumulate}", "at least 1", "raise accumulate")
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError("precision", self.precision, PRECISIONS)
+        if self.track not in (None, *TRACKERS):
+            raise UnknownNameError("tracker", str(self.track), TRACKERS)
+
+    @property
+    def noted(self) -> Mapping[str, Any] | None:
+        """What decides the weights and is not as usual; None where all is."""
+        usual = Conduct()
+        said = {name: getattr(self, name) for name in ("held_out", "accumulate", "precision")}
+        return {name: value for name, value in said.items() if value != getattr(usual, name)} or None
 
 
 def own_elapsed(execution_horizon: int) -> tuple[int, int]:

@@ -11,8 +11,9 @@ import copy
 import gc
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +25,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from segue.errors import TrainingError
 from segue.training import checkpoint
-from segue.training.config import KeptSchedule, Schedule
-from segue.training.progress import training_progress
+from segue.training.config import Conduct, KeptSchedule, Schedule
+from segue.training.curve import Curve, tracked
+from segue.training.progress import SHOW_EVERY, training_progress
 from segue.training.resume import check_same_run, learned, restore, resume_state
 
-SHOW_EVERY = 100
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -83,6 +84,7 @@ class Descent:
         schedule: Length and sizes of the steps.
         clip: Largest norm of the gradient; None for any.
         fused: Whether all weights are changed in one kernel, which rounds otherwise than one after the other.
+        bf16: Whether what is multiplied is rounded to bfloat16.
 
     Raises:
         TrainingError: Processes were started together (torchrun), and accelerate sees only this one.
@@ -97,8 +99,9 @@ class Descent:
         *,
         clip: float | None = None,
         fused: bool | None = None,
+        bf16: bool = False,
     ) -> None:
-        self.schedule, self.clip, self.weights = schedule, clip, list(weights)
+        self.schedule, self.clip, self.weights, self.bf16 = schedule, clip, list(weights), bf16
         self.optimizer = torch.optim.AdamW(
             self.weights, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=fused
         )
@@ -120,19 +123,30 @@ class Descent:
         Raises:
             TrainingError: The loss is not finite; the weights stay what they are.
         """
-        loss = self._loss(*batch)
-        if not math.isfinite(value := loss.item()):
-            raise TrainingError(
-                got=f"a loss of {value} in update {update}",
-                expected="a finite one",
-                change="lower the learning rate or raise the warm-up, and look for numbers in the data that are far "
-                "larger than the others; checkpoints of before are good",
-            )
+        return self.step_over(update, [batch])
+
+    def step_over(self, update: int, batches: Iterable[Sequence[Any]], parts: int = 1) -> float:
+        """Change the weights once by the mean gradient of so many batches, each made when the one before is done with.
+
+        Returns and raises what `step` does; the loss is the mean of theirs.
+        """
         # set here and not by a scheduler, so that the rate is a function of the update and nothing is to be saved
         for group in self._steps.param_groups:
             group["lr"] = learning_rate(update, self.schedule)
         self._steps.zero_grad()
-        self.accelerator.backward(loss)
+        value = 0.0
+        for batch in batches:
+            with torch.autocast(self.weights[0].device.type, torch.bfloat16, enabled=self.bf16):
+                loss = self._loss(*batch) / parts
+            value += loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    got=f"a loss of {value} in update {update}",
+                    expected="a finite one",
+                    change="lower the learning rate or raise the warm-up, and look for numbers in the data that are "
+                    "far larger than the others; checkpoints of before are good",
+                )
+            self.accelerator.backward(loss)
         if self.clip is not None:
             self.accelerator.clip_grad_norm_(self.weights, self.clip)
         self._steps.step()
@@ -157,6 +171,8 @@ class Run:
         format: Their format.
         resume: Go on from the last checkpoint in the folder, if there is one.
         console: Where progress is shown.
+        conduct: How it is carried out and watched.
+        later: Updates of stages that follow, for how long all will take.
     """
 
     folder: Path
@@ -165,6 +181,8 @@ class Run:
     format: str
     resume: bool
     console: Console | None
+    conduct: Conduct = field(default_factory=Conduct)
+    later: int = 0
 
 
 def fit(
@@ -179,6 +197,7 @@ def fit(
     weights: Iterable[nn.Parameter] | None = None,
     clip: float | None = None,
     measured: Callable[[], Mapping[str, Any]] = dict,
+    watched: Callable[[], Mapping[str, float]] = dict,
     adopt: Callable[[checkpoint.Checkpoint], object] = lambda _: None,
 ) -> None:
     """Train a module to the end of its schedule, and its average with it.
@@ -194,32 +213,46 @@ def fit(
         weights: In the order by which checkpoints number their moments; None for all that require a gradient.
         clip: Largest norm of the gradient; None for any.
         measured: What a checkpoint says of the average as it is by then, such as errors on held-out episodes.
+        watched: What a row of the curve says of the average as it is by then, by column.
         adopt: Called with a checkpoint that is resumed, before it is compared with this run.
 
     Raises:
         CheckpointError: The run to resume was started with other settings or on other demonstrations.
+        MissingExtraError: The tracker's package is not installed.
         TrainingError: The loss is not finite, or processes that were started together do not see each other.
     """
+    described = {**described, "conduct": run.conduct.noted}
     weights = learned(module).values() if weights is None else weights
-    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True)
+    descent = Descent(module, weights, loss, schedule, clip=clip, fused=True, bf16=run.conduct.precision == "bf16")
     accelerator, first = descent.accelerator, 0
     if run.resume and checkpoint.started(run.folder):
         saved = checkpoint.load(run.folder, run.format)
         adopt(saved)
         check_same_run(run.folder, saved, described, module)
         first = restore(saved, module, average, descent.optimizer)
-    share, main = max(schedule.batch // accelerator.num_processes, 1), accelerator.is_main_process
-    console = run.console or Console()
-    with training_progress(run.title, schedule.updates, schedule.batch, console, first=first, shown=main) as show:
+    main, parts = accelerator.is_main_process, run.conduct.accumulate
+    # a part of a batch is drawn as if by a process of its own: so many processes learn the same
+    share, part = max(schedule.batch // (accelerator.num_processes * parts), 1), accelerator.process_index * parts
+    progress = training_progress(
+        run.title, schedule.updates, schedule.batch, run.console or Console(), first=first, shown=main, later=run.later
+    )
+    curve, losses, started = Curve(run.folder, first) if main else None, list[float](), time.monotonic()
+    with progress as show, tracked(run.conduct.track if main else None, run.folder) as track:
         for update in range(first, schedule.updates):
-            value = descent.step(update, *batch_of(update, accelerator.process_index, share))
+            value = descent.step_over(update, (batch_of(update, part + each, share) for each in range(parts)), parts)
             average_into(average, module, schedule.ema, update)
             done = update + 1
-            if done % SHOW_EVERY == 0 or done == schedule.updates:
-                show(done, value)
+            losses.append(value)
+            show(done, value)
+            if curve is not None and (done % SHOW_EVERY == 0 or done == schedule.updates):
+                row, loss = watched(), sum(losses) / len(losses)
+                curve.add(done, loss, row, time.monotonic() - started)
+                track(done, {"loss": loss, **row})
+                losses.clear()
             if done % schedule.checkpoint_every == 0 or done == schedule.updates:
                 # measured on every process, for each of them returns the average
-                content = {"format": run.format, "update": done, **described, **run.noted, **measured()}
+                said = {name: each for name, each in described.items() if each is not None}
+                content = {"format": run.format, "update": done, **said, **run.noted, **measured()}
                 if main:
                     checkpoint.write(run.folder, done, average, content, resume_state(module, descent.optimizer))
     accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from segue.core.observation import Observation
 from segue.data.episodes import Episodes
+from segue.errors import SpecError
 from segue.policies.families import description
 from segue.policies.policy import Policy
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
-from segue.training.config import TrainingConfig
+from segue.training.config import Conduct, TrainingConfig
 from segue.training.data import DemonstratedChunks
 from segue.training.fit import Run, averaged, fit, generator_of
+from segue.training.held_out import measured
 
 
 def policy_loss(
@@ -52,6 +54,9 @@ def train(
     info: Mapping[str, Any] | None = None,
     resume: bool = False,
     console: Console | None = None,
+    conduct: Conduct = Conduct(),  # noqa: B008  # it is frozen
+    unseen: Episodes | None = None,
+    later: int = 0,
 ) -> Policy:
     """Train a policy for one stage; returns it with averaged weights.
 
@@ -65,16 +70,27 @@ def train(
         info: Noted in the checkpoints.
         resume: See there.
         console: See there.
+        conduct: See there.
+        unseen: Held-out episodes, on which each row of the curve is measured; None for none.
+        later: See there.
 
     Raises:
         CheckpointError: The run to resume was started with other settings.
+        MissingExtraError: The tracker's package is not installed.
+        SpecError: No such device.
         TrainingError: The loss is not finite.
     """
-    policy = policy.to(Accelerator().device).train().requires_grad_(True)
+    device = Accelerator().device if conduct.device is None else conduct.device
+    try:
+        policy = policy.to(torch.device(device)).train().requires_grad_(True)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"device {device!r} ({reason})", "a device of this machine", "use --device cpu") from error
     average, chunks = averaged(policy), DemonstratedChunks(episodes, policy)
 
     def batch_of(update: int, process: int, size: int) -> tuple[Any, ...]:
-        if objective.own_chunks and update % config.own_refresh == 0:
+        # once per update: the parts of a batch are numbered on from each other
+        if objective.own_chunks and update % config.own_refresh == 0 and process % conduct.accumulate == 0:
             generator = generator_of(config.seed, update, 0, purpose=1)
             chunks.renew_own(average, config.own_steps, generator, objective.own_chunks)
         generator = generator_of(config.seed, update, process, purpose=0)
@@ -84,6 +100,7 @@ def train(
         return pair, chunks.seen(index), config.observation_noise, generator
 
     said = {"training": asdict(config), "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
-    kept = Run(run, title, info or {}, checkpoint.FORMAT, resume, console)
-    fit(policy, average, batch_of, policy_loss, config, kept, described=said)
+    kept = Run(run, title, info or {}, checkpoint.FORMAT, resume, console, conduct, later)
+    watched = dict if unseen is None else measured(average, unseen, objective, config.seed)
+    fit(policy, average, batch_of, policy_loss, config, kept, described=said, watched=watched)
     return average

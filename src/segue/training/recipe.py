@@ -25,7 +25,7 @@ from segue.policies.policy import Policy
 from segue.strategies.naive import FlowMatching
 from segue.strategies.objective import Objective
 from segue.training.autoencoder import load_autoencoder
-from segue.training.config import TrainingConfig
+from segue.training.config import Conduct, TrainingConfig
 from segue.training.loop import train
 
 FIRST_STAGE = "first-stage"
@@ -119,6 +119,7 @@ def train_policy(
     task: str = "",
     resume: bool = True,
     console: Console | None = None,
+    conduct: Conduct = Conduct(),  # noqa: B008  # it is frozen
 ) -> Policy:
     """Train under an objective by the recipe; the first stage is shared by all objectives in the same run.
 
@@ -132,12 +133,14 @@ def train_policy(
         task: Noted in the checkpoints.
         resume: Go on where an interrupted run stopped, and load a stage that is done; False starts anew.
         console: Where progress is shown.
+        conduct: How it is carried out and watched.
 
     Returns:
         The policy with averaged weights.
 
     Raises:
         CheckpointError: The run was started with other settings or on other demonstrations.
+        DataError: There are too few episodes to hold some out.
         SpecError: The objective is one of another family.
         TrainingError: The loss is not finite.
     """
@@ -148,19 +151,23 @@ def train_policy(
             change=f"train with --family {family_of(objective)}, or with another objective",
         )
     stage = 1 if name == FIRST_STAGE else 2
+    learned, unseen = episodes.split(conduct.held_out, seed) if conduct.held_out else (episodes, None)
     if stage == 2 and recipe.first_stage_updates:
-        policy = train_policy(episodes, recipe, run=run, seed=seed, task=task, resume=resume, console=console)
+        policy = train_policy(
+            episodes, recipe, run=run, seed=seed, task=task, resume=resume, console=console, conduct=conduct
+        )
         title, updates = f"second stage: {name}", recipe.updates - recipe.first_stage_updates
     else:
         torch.manual_seed(seed)
-        policy = recipe.policy(episodes)
+        policy = recipe.policy(learned)
         title, updates = f"only stage: {name}", recipe.updates
         if stage == 1:
             title, updates = "first stage: plain", recipe.first_stage_updates
     info, config = _info(recipe, name, seed, task, stage), _stage(recipe, updates, 2 * seed + stage - 1)
     return train(
-        policy, episodes, objective, config, run=run / name, title=title, info=info, resume=resume, console=console
-    )
+        policy, learned, objective, config, run=run / name, title=title, info=info, resume=resume, console=console,
+        conduct=conduct, unseen=unseen, later=recipe.updates - updates if name == FIRST_STAGE else 0,
+    )  # fmt: skip
 
 
 def _info(recipe: Recipe, name: str, seed: int, task: str, stage: int) -> dict[str, Any]:

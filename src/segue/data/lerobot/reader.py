@@ -1,14 +1,17 @@
 """Reading a data set of LeRobot: state and action, and the pictures of cameras that are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.observation import Cameras
 from segue.data.choice import Choice
 from segue.data.episodes import Episodes
+from segue.data.kept.decoded import Room, key_of
 from segue.data.lerobot import images, instructions, tables, video
 from segue.data.lerobot.layout import (
     INDICES,
@@ -61,14 +64,15 @@ def load(
         video.pyav()
     found = spans(layout, filmed, choice)
     choice.some(found, str(layout.root))
-    stores = images.scratch(sum(span.length for span in found), sizes)
-    footage = {key: video.Footage(key, layout.fps) for key in filmed}
-    gathered, files = dict[int, tuple[Any, Any, Any]](), by_file(found)
+    files, total = by_file(found), sum(span.length for span in found)
+    stores, todo, keep = _room(files, total, sizes)
+    footage = {key: video.Footage(key, layout.fps) for key in images.filmed(layout, todo)}
+    gathered = dict[int, tuple[Any, Any, Any]]()
     for file, here in files.items():
         rows = None
         with choice.trying([span.episode for span, _ in here]):
             rows = _Rows(file, layout)
-            encoded = {key: images.column(file, key) for key in sizes if key not in filmed}
+            encoded = {key: images.column(file, key) for key in todo if key not in filmed}
         if rows is None:
             continue
         for span, first in here:
@@ -86,6 +90,7 @@ def load(
         for file, members in wanted.files().items():
             with choice.trying(members):
                 wanted.decode(file, stores[key])
+    keep(choice.left_out)
     kept = [span for span in found if span.episode not in choice.left_out]
     choice.some(kept, str(layout.root))
     starts = {span.episode: first for here in files.values() for span, first in here}
@@ -107,6 +112,26 @@ def load(
         instructions=told,
         origin=_origin(layout, cameras, (*layout.action.notes, *layout.state.notes, *choice.notes(), *words)),
     )
+
+
+def _room(
+    files: Mapping[Path, Sequence[tuple[Span, int]]], total: int, sizes: Cameras
+) -> tuple[dict[str, NDArray[np.uint8]], tuple[str, ...], Callable[[Collection[int]], None]]:
+    """Make room for all pictures; says whose are to be decoded, and what keeps them if no episode was left out."""
+    spans = [(span, first) for here in files.values() for span, first in here]
+    sources = dict.fromkeys([*files, *(shot.file for span, _ in spans for shot in span.shots.values())])
+    places = [
+        (span.episode, span.length, first, {key: shot.start for key, shot in span.shots.items()})
+        for span, first in spans
+    ]
+    room = None
+    if sizes:
+        with suppress(OSError):  # files that cannot be read: decoding them says which
+            room = Room(key_of(sources, places=places, cameras=sizes), total, sizes)
+    if room is None or room.stores is None:
+        return images.scratch(total, sizes), tuple(sizes), lambda left_out: None
+    kept = room
+    return room.stores, () if room.whole else tuple(sizes), lambda left_out: None if left_out else kept.keep()
 
 
 def _origin(layout: Layout, cameras: Sequence[str], notes: tuple[str, ...]) -> Origin:
