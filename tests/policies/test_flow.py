@@ -180,7 +180,9 @@ def test_committed_actions_come_back_as_they_were(strategy: Strategy, relative: 
     assert np.abs(actions[5:] - what.prefix[-1]).max() > 1e-3, "free positions are not"
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize(
+    "name", sorted(STRATEGIES.keys() - {"faster", "official-bid"})
+)  # a clock; a choice by contrast
 def test_without_a_prefix_every_strategy_samples_plainly(name: str) -> None:
     what = nothing_to_continue(0, 2, 3)
     flow = policy()

@@ -1,5 +1,6 @@
 """RTC's guidance against the closed form of a linear field, in both forms of the Jacobian."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -114,3 +115,16 @@ def test_guidance_survives_inference_mode() -> None:
         .guide(lambda x, t: torch.tanh(x @ weight), x.clone(), Step(0.4, 0.2, False))
     )
     torch.testing.assert_close(inside, outside)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 4), (2, 6), (3, 3), (4, 8)])
+def test_weights_and_gains_are_those_of_the_official_code(start: int, end: int) -> None:
+    """``c (e^c - 1) / (e - 1)`` of ``c = clip((start - 1 - i) / (end - start + 1) + 1, 0, 1)``, 0 from the end."""
+    line = [min(max((start - 1 - i) / (end - start + 1) + 1, 0), 1) for i in range(8)]
+    wanted = [c * math.expm1(c) / (math.e - 1) if i < end else 0.0 for i, c in enumerate(line)]
+    weights = prefix(randn(1, 8, A), end, start).weights(None, "exponential")[0]
+    torch.testing.assert_close(weights, torch.tensor(wanted, dtype=torch.float64), rtol=0, atol=1e-12)
+    for k in range(1, 10):
+        t = k / 10
+        inverse_variance = (t**2 + (1 - t) ** 2) / (1 - t) ** 2
+        assert guidance_gain(t, 5.0) == pytest.approx(min((1 - t) / t * inverse_variance, 5.0), rel=0, abs=1e-12)

@@ -3,6 +3,7 @@
 import torch
 
 from fakes.flow_oracles import prefix, randn
+from segue.strategies.flow import integrate
 from segue.strategies.naive import FlowMatching
 from segue.strategies.objective import Demonstrated
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
@@ -49,3 +50,40 @@ def test_weights_are_the_committed_part() -> None:
 def test_no_more_is_committed_than_is_known() -> None:
     hooks = TrainingTimeRTC().hooks(prefix(randn(1, H, A), known=3, delay=5))
     assert hooks.weights.sum() == 3
+
+
+def test_pairs_and_loss_are_those_of_the_official_recipe() -> None:
+    """Delays 0 to 4 with ``exp(arange(5)[::-1])`` for weights; x, target and loss of a velocity, as printed."""
+    data, n = batch(20_000), 20_000
+    pair = TrainingTimeRTCObjective(max_delay=4, decay=1.0).pair(data, torch.Generator().manual_seed(7))
+    d = (pair.w == 1).sum(1)
+    law = torch.exp(torch.arange(5.0).flip(0))
+    law = law / law.sum()
+    counts = torch.bincount(d).double()
+    assert len(counts) == 5
+    assert ((counts - n * law).abs() < 5 * (n * law * (1 - law)).sqrt()).all()
+
+    noise = torch.randn(data.actions.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    behind = torch.arange(H) >= d[:, None]
+    tau = torch.where(behind, pair.t[:, None], 1)[..., None]
+    torch.testing.assert_close(pair.x, (1 - tau) * noise + tau * data.actions, rtol=0, atol=1e-12)
+    torch.testing.assert_close(pair.target[behind], (data.actions - noise)[behind], rtol=0, atol=1e-12)
+    assert torch.equal(pair.mask, behind)
+
+
+def test_the_sampler_is_the_official_loop() -> None:
+    reference, steps, delay = randn(2, H, A, seed=1), 5, 3
+    hooks = TrainingTimeRTC().hooks(prefix(reference, H, delay))
+
+    def velocity(x: torch.Tensor, tau: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x + x.mean(1, keepdim=True)) + tau[..., None]
+
+    def field(x: torch.Tensor, t: float) -> torch.Tensor:
+        return velocity(x, t + hooks.weights * (1 - t))
+
+    made = integrate(field, randn(2, H, A, seed=2), hooks.weights, reference, steps=steps, guide=hooks.guide)
+    x, committed = randn(2, H, A, seed=2), torch.arange(H) < delay
+    for k in range(steps):
+        x = torch.where(committed[:, None], reference, x)
+        x = x + velocity(x, committed.double().clamp(min=k / steps).expand(2, H)) / steps
+    torch.testing.assert_close(made[:, delay:], x[:, delay:], rtol=0, atol=1e-12)  # what is before is never run

@@ -22,19 +22,25 @@ from segue.policies.noise import NOISES, CarriedNoise, FreshNoise, Noise, noise_
 from segue.policies.policy import Policy
 from segue.policies.predictors.predictor import PredictivePolicy, Predictor
 from segue.policies.regression import Regression
+from segue.strategies.bid import BID, OfficialBID
 from segue.strategies.blend import AVERAGES, CrossFade, TemporalEnsembling, WeightedBlend
+from segue.strategies.faster import FASTER, FASTERObjective
 from segue.strategies.hooks import Strategy
 from segue.strategies.legato import Legato, LegatoObjective
 from segue.strategies.literal_legato import LiteralLegato, LiteralLegatoObjective
 from segue.strategies.naive import FlowMatching, Naive
 from segue.strategies.objective import Objective
+from segue.strategies.paint import PAINT
 from segue.strategies.reuse_then_refine import Anchor, Executed, Fixed, ReuseThenRefine
 from segue.strategies.rtc import RTC, identity, vjp
+from segue.strategies.soft_rtc import LiteralSoftRTC, SoftRTC, SoftRTCObjective
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "plain": FlowMatching,
     "training-time-rtc": TrainingTimeRTCObjective,
+    "soft-rtc": SoftRTCObjective,
+    "faster": FASTERObjective,
     "legato": LegatoObjective,
     "literal-legato": LiteralLegatoObjective,
     "diffusion": Denoising,
@@ -208,6 +214,12 @@ _ALL = (
     Method("rtc", "RTC", "plain", RTC(vjp), "arXiv 2506.07339"),
     Method("rtc-identity", "RTC, identity Jacobian", "plain", RTC(identity), "arXiv 2506.07339; LeRobot"),
     Method("training-time-rtc", "Training-time RTC", "training-time-rtc", TrainingTimeRTC(), "arXiv 2512.05964"),
+    Method("soft-rtc", "Soft RTC", "soft-rtc", SoftRTC(), "arXiv 2605.25537"),
+    Method("literal-soft-rtc", "Soft RTC as published", "soft-rtc", LiteralSoftRTC(), "arXiv 2605.25537"),
+    Method("faster", "FASTER", "faster", FASTER(), "arXiv 2603.19199"),
+    Method("bid", "BID", "plain", BID(), "arXiv 2408.17355"),
+    Method("official-bid", "BID, official form", "plain", OfficialBID(), "arXiv 2408.17355"),
+    Method("paint", "PAINT", "plain", PAINT(), "arXiv 2606.19774"),
     Method("literal-legato", "Legato as published", "literal-legato", LiteralLegato(5), "arXiv 2602.12978"),
     Method("legato", "Legato", "legato", Legato(), "arXiv 2602.12978"),
     Method(

@@ -14,9 +14,9 @@ from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
-from segue.policies.observation import Seen, of_one, on_device
+from segue.policies.observation import Seen, of_one, on_device, repeated
 from segue.policies.policy import Observed, Policy
-from segue.strategies.hooks import Prefix, Strategy
+from segue.strategies.hooks import Choosing, Prefix, Strategy
 
 
 @runtime_checkable
@@ -125,18 +125,26 @@ class ContinuingPolicy(ServingPolicy):
         self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
         units = self.policy.units
-        noise = self.noise.draw(units.chunk_shape, units.stride, continuations, generators)
+        draws = self.strategy.draws if isinstance(self.strategy, Choosing) else 1
+        noise = torch.cat([self._noise(i, continuations, generators) for i in range(draws)])
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
         with torch.inference_mode(False), torch.no_grad():
             observation = on_device(observations, units.device)
-            prefix = prefix_of(self.policy, observation, continuations)
+            asked = repeated(observation, draws)
+            prefix = replace(prefix_of(self.policy, asked, [*continuations] * draws), draws=draws)
             chunk = self.policy.continue_chunk(
-                self.strategy, observation, prefix, noise.to(units.device), self.denoising_steps
+                self.strategy, asked, prefix, noise.to(units.device), self.denoising_steps
             )
             actions = units.to_robot(chunk, observation)
             if self.finishing is not None:
                 actions = finished(self.finishing, actions, continuations, self.spec.action_kinds)
             return actions.cpu().numpy()
+
+    def _noise(self, draw: int, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw noise for the chunks of one draw; what is carried through an episode is another for each."""
+        units, apart = self.policy.units, draw << 32  # episodes are fewer
+        asked = [replace(each, episode=each.episode + apart) for each in continuations] if draw else continuations
+        return self.noise.draw(units.chunk_shape, units.stride, asked, generators)
 
     @override
     def reset(self) -> None:

@@ -58,7 +58,8 @@ class FlowPolicy(Policy):
         context = self.units.encode(observation)
 
         def field(x: Tensor, t: float) -> Tensor:
-            return self.velocity(x, x.new_full((len(x),), t), hooks.weights, context)
+            return self.velocity(x, x.new_full((len(x),), t), hooks.told(t), context)
 
-        chunk = integrate(field, noise, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
+        start = hooks.start(field, noise, steps)
+        chunk = integrate(field, start, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
         return hooks.finish(chunk)

@@ -36,6 +36,19 @@ def first_of(observations: Seen) -> Seen:
     return observations[0]
 
 
+def repeated(observations: Any, times: int) -> Any:
+    """Put all observations of a batch of tensors into it so many times, one batch after the other."""
+    if times == 1:
+        return observations
+    if isinstance(observations, Mapping):
+        return {name: _repeated(part, times) for name, part in observations.items()}
+    return observations[torch.arange(len(observations)).repeat(times)]
+
+
+def _repeated(part: Any, times: int) -> Any:
+    return torch.cat([part] * times) if isinstance(part, Tensor) else [*part] * times
+
+
 def on_device(observations: Seen, device: torch.device) -> Any:
     """Turn a batch into tensors on a device."""
     if isinstance(observations, Encoded):

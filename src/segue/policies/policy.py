@@ -18,7 +18,7 @@ from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.strategies.flow import unguided
-from segue.strategies.hooks import Hooks, Prefix, Strategy
+from segue.strategies.hooks import Hooks, Prefix, Strategy, as_drawn
 from segue.strategies.objective import TrainingPair
 
 Observed: TypeAlias = Any
@@ -139,7 +139,7 @@ def mean_error(error: Tensor, mask: Tensor) -> Tensor:
 
 def refuse_guidance(hooks: Hooks, family: str) -> None:
     """Raise `SpecError` for a strategy that steers a velocity field, which only flow policies have."""
-    if hooks.guide is not unguided or bool(hooks.weights.any()):
+    if hooks.guide is not unguided or hooks.start is not as_drawn or bool(hooks.weights.any()):
         raise SpecError(
             got=f"a strategy that steers the velocity field, on a {family} policy",
             expected="a flow policy, the only family that has a velocity field",

@@ -5,17 +5,20 @@ Prefix -> strategy -> Hooks(weights, guide, finish)
            |             |        the velocity field
            |             where the flow starts, and what the network is told
            one paper
+
+Two decisions more have a default that few change: another noise to start from (`start`), and weights that change on the
+way (`clock`). A strategy that chooses among several chunks is `Choosing`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from segue.core.dimensions import LINEAR, Dimensions
-from segue.strategies.flow import Guide, unguided
+from segue.strategies.flow import Field, Guide, unguided
 from segue.strategies.weights import Shape, per_position, schedule
 
 
@@ -33,6 +36,8 @@ class Prefix:
         dt: Control period [s].
         kinds: What each dimension is, in the units of the reference. What is made of the reference and of another chunk
             is made with their arithmetic.
+        draws: Chunks that are made for each observation. All observations stand in the batch once, then once more,
+            and so on.
     """
 
     reference: Tensor
@@ -42,6 +47,7 @@ class Prefix:
     stride: int = 1
     dt: float = 1.0
     kinds: Dimensions = LINEAR
+    draws: int = 1
 
     @property
     def horizon(self) -> int:
@@ -53,8 +59,10 @@ class Prefix:
         """Control steps that will have been executed from the previous chunk. Shape (batch,)."""
         return torch.minimum(self.delay, self.known)
 
-    def weights(self, ramp: int | None, shape: Shape) -> Tensor:
+    def weights(self, ramp: int | Tensor | None, shape: Shape) -> Tensor:
         """Schedule over committed part and ramp; ``None`` lets the ramp reach to the end of the overlap.
+
+        The ramp is one number of steps, or one for each of the batch.
 
         Shape (batch, positions): the schedule is one of control steps, and its mean under each position.
         The ramp never reaches beyond the overlap (``d + r <= H - s``): there is nothing to hold on to.
@@ -78,19 +86,32 @@ def keep(actions: Tensor) -> Tensor:
     return actions
 
 
+def as_drawn(field: Field, noise: Tensor, steps: int) -> Tensor:
+    """Start from the noise as it is drawn."""
+    return noise
+
+
 @dataclass(frozen=True, eq=False)
 class Hooks:
-    """The three decisions of a strategy about one batch of chunks.
+    """The decisions of a strategy about one batch of chunks.
 
     Attributes:
         weights: Shape (batch, positions), in [0, 1].
         guide: Turns the velocity field into the velocity that is followed.
         finish: Changes the finished chunk, policy units, shape (batch, positions, dimension).
+        start: Makes of the noise, given the field and the number of solver steps, what the source is mixed from.
+        clock: Weights that the network is told at a flow time, shape (batch, positions); None for the same at any.
     """
 
     weights: Tensor
     guide: Guide = unguided
     finish: Callable[[Tensor], Tensor] = keep
+    start: Callable[[Field, Tensor, int], Tensor] = as_drawn
+    clock: Callable[[float], Tensor] | None = None
+
+    def told(self, t: float) -> Tensor:
+        """Weights that the network is told at a flow time. Shape (batch, positions)."""
+        return self.weights if self.clock is None else self.clock(t)
 
 
 class Strategy(Protocol):
@@ -99,6 +120,17 @@ class Strategy(Protocol):
     def hooks(self, prefix: Prefix) -> Hooks:
         """Decide for a batch of prefixes."""
         ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A strategy for which several chunks are made per observation; its `Hooks.finish` leaves one of ``prefix.draws``.
+
+    Attributes:
+        draws: How many.
+    """
+
+    draws: int
 
 
 def no_weights(prefix: Prefix) -> Tensor:

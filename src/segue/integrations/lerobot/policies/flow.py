@@ -140,7 +140,8 @@ class LeRobotFlowPolicy(Policy):
         precise = torch.float32 if noise.device.type == "mps" else torch.float64
 
         def field(x: Tensor, t: float) -> Tensor:
-            return self.velocity(x, x.new_full((len(x),), t, dtype=precise), hooks.weights, encoded)
+            return self.velocity(x, x.new_full((len(x),), t, dtype=precise), hooks.told(t), encoded)
 
-        chunk = integrate(field, noise, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
+        start = hooks.start(field, noise, steps)
+        chunk = integrate(field, start, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
         return hooks.finish(chunk)
