@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes.doc_pages import DOCS, DOORS, ROOT, TUTORIALS, Block, commands, fenced, parse
+from fakes.doc_pages import DOCS, DOORS, FENCED, ROOT, TUTORIALS, Block, commands, fenced, parse
 from segue.cli import app
 from segue.robot import Wish
 from segue.trace.file import read
@@ -155,8 +155,13 @@ def test_what_is_not_run_says_so_and_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", DOORS, ids=lambda page: page.stem)
 def test_a_door_takes_at_most_five_commands(page: Path) -> None:
-    code = "".join(block.code.replace("\\\n", " ") for block in fenced(page) if block.language == "sh")
-    assert 1 <= len(re.findall(r"^[^#\n]", code, re.MULTILINE)) <= 5
+    """A page may have another way in under a heading of its own; each takes at most five."""
+    counts = []
+    for part in re.split(r"^## ", page.read_text(), flags=re.MULTILINE):
+        code = "".join(code.replace("\\\n", " ") for language, _, code in FENCED.findall(part) if language == "sh")
+        counts.append(len(re.findall(r"^[^#\n]", code, re.MULTILINE)))
+    assert sum(counts) >= 1
+    assert max(counts) <= 5
 
 
 def test_the_files_of_the_door_for_own_methods_are_the_examples() -> None:

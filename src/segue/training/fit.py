@@ -245,9 +245,9 @@ def fit(
             losses.append(value)
             show(done, value)
             if curve is not None and (done % SHOW_EVERY == 0 or done == schedule.updates):
-                row, loss = watched(), sum(losses) / len(losses)
-                curve.add(done, loss, row, time.monotonic() - started)
-                track(done, {"loss": loss, **row})
+                row, mean = watched(), sum(losses) / len(losses)
+                curve.add(done, mean, row, time.monotonic() - started)
+                track(done, {"loss": mean, **row})
                 losses.clear()
             if done % schedule.checkpoint_every == 0 or done == schedule.updates:
                 # measured on every process, for each of them returns the average

@@ -116,7 +116,7 @@ def load(
 
 def _room(
     files: Mapping[Path, Sequence[tuple[Span, int]]], total: int, sizes: Cameras
-) -> tuple[dict[str, NDArray[np.uint8]], tuple[str, ...], Callable[[Collection[int]], None]]:
+) -> tuple[Mapping[str, NDArray[np.uint8]], tuple[str, ...], Callable[[Collection[int]], None]]:
     """Make room for all pictures; says whose are to be decoded, and what keeps them if no episode was left out."""
     spans = [(span, first) for here in files.values() for span, first in here]
     sources = dict.fromkeys([*files, *(shot.file for span, _ in spans for shot in span.shots.values())])
