@@ -136,4 +136,4 @@ def test_settings_of_another_family_or_network_are_left_out(tmp_path: Path) -> N
     assert found.family_settings == {}
     assert found.vision == {"crop": 1.0}
     assert settings.applied(file, Recipe(family="diffusion")).family_settings == {"predicts": "noise"}
-    assert settings.applied(None, found) is found
+    assert settings.applied(None, found) == found

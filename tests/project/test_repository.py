@@ -176,7 +176,7 @@ def test_the_house_does_not_grow_unseen() -> None:
         assert len(list(folder.glob("*.py"))) <= 16, folder
 
 
-@pytest.mark.parametrize("floor", ["serve", "doctor", "options", "screen"])
+@pytest.mark.parametrize("floor", ["serve", "doctor", "options"])
 def test_what_serves_and_drives_knows_nothing_of_the_laboratory(floor: str) -> None:
     assert not any(module.startswith("segue.lab") for module in imports(PACKAGE / "cli" / f"{floor}.py"))
 

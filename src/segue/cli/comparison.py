@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli import options
-from segue.cli.screen import command_line, console
+from segue.cli.options import command_line, console
 from segue.errors import SpecError
 
 if TYPE_CHECKING:

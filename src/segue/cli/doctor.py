@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli import options
-from segue.cli.screen import complaints, console
+from segue.cli.options import complaints, console
 from segue.errors import RobotError, SegueError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def check_robot_(
     from rich.markup import escape
     from rich.table import Table
 
+    from segue.cli.options import limits_table
     from segue.cli.robots import position_of
-    from segue.cli.screen import limits_table
     from segue.core.robot import check_robot
     from segue.safety.ladder import Ladder
     from segue.safety.limits import UNLIMITED

@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from segue.cli.options import console
 from segue.cli.robots import OWN, Options, made, robot_from
-from segue.cli.screen import console
 from segue.core.robot import Robot, Simulator
 from segue.errors import SpecError, UnknownNameError
 from segue.lab.scales import action_scale, cruise_speed

@@ -1,5 +1,6 @@
-"""Options that several commands share, each declared once."""
+"""What several commands share: options, each declared once, and where is written."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
@@ -8,10 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from segue.data.episodes import Episodes
+    from segue.safety.limits import JointLimits
+
+console = Console()
+complaints = Console(stderr=True)
 
 
 def of_the_hub(path: Path | None) -> Path | None:
@@ -154,3 +162,21 @@ def reads(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]
         return run
 
     return expanded
+
+
+def command_line() -> str:
+    """What the user typed, for results and traces."""
+    return " ".join(["segue", *sys.argv[1:]])
+
+
+def limits_table(limits: "JointLimits") -> "Table":
+    """What every joint may do."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("limits", "unit", "position", "velocity", "acceleration", "jerk")
+    ranges = (f"{low:.4g} to {high:.4g}" for low, high in zip(limits.low, limits.high, strict=True))
+    most = zip(limits.velocity, limits.acceleration, limits.jerk, strict=True)
+    for name, unit, reach, rest in zip(limits.names, limits.units, ranges, most, strict=True):
+        table.add_row(escape(name), unit, reach, *(f"{each:.4g}" for each in rest))
+    return table

@@ -9,7 +9,7 @@ from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 
-from segue.cli.screen import console
+from segue.cli.options import console
 from segue.data.episodes import Episodes
 from segue.errors import CheckpointError, DataError
 from segue.methods.methods import PREDICTOR

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli import options
-from segue.cli.options import Reading, reads
-from segue.cli.screen import console
+from segue.cli.options import Reading, console, reads
 
 if TYPE_CHECKING:
     from segue.data.episodes import Episodes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segue.cli.screen import console
+from segue.cli.options import console
 from segue.errors import DataError
 
 if TYPE_CHECKING:

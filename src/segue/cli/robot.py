@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from segue.cli.driven import Driven, listening
+from segue.cli.options import console
 from segue.cli.robots import OWN, position_of
-from segue.cli.screen import console
 from segue.core.chunk import Array, ChunkPolicy, Continuation
 from segue.core.observation import Observed
 from segue.core.robot import Robot, RobotSpec

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from segue.cli import options
-from segue.cli.screen import command_line, console, limits_table
+from segue.cli.options import command_line, console, limits_table
 
 commands = typer.Typer()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli import options
-from segue.cli.screen import console
+from segue.cli.options import console
 from segue.errors import SpecError
 
 if TYPE_CHECKING:

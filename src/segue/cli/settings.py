@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from segue.core import foreign
 from segue.errors import SpecError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def read(file: Path) -> dict[str, Any]:
     Raises:
         SpecError: It is missing, or no TOML.
     """
+    from segue.core import foreign
+
     try:
         return msgspec.toml.decode(foreign.text(file, kind=SpecError))
     except ImportError as error:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segue.cli import options, settings
-from segue.cli.options import Reading, reads
-from segue.cli.screen import console
+from segue.cli.options import Reading, console, reads
 from segue.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ def push(
     results: Annotated[Path | None, typer.Option(help="results.json of eval or bench, for the card")] = None,
     private: Annotated[bool, typer.Option("--private", help="nobody else is to see it")] = False,
 ) -> None:
-    """Upload a run to the Hugging Face Hub, with a model card: weights and JSON, nothing else.
+    """Upload a run to the hub with its model card. Weights and JSON, nothing else.
 
     segue push runs/adroit-door/seed-0 hf:me/door --licence apache-2.0
     """

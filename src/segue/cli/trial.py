@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segue.cli.screen import command_line, console
+from segue.cli.options import command_line, console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,7 +29,7 @@ from segue.methods.methods import method, objective
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import train_policy
 
-BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "disturbances.py"))
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "disturbances.py"))
 QUIET = Console(quiet=True)
 
 
