@@ -63,7 +63,8 @@ def commands(page: Path, program: str) -> list[list[str]]:
 
 def parse(words: list[str]) -> None:
     """Read the words as the command line would, without running anything; raises for what does not exist."""
-    with patch("segue.data.kept.hub.local", lambda path, *_: path):  # what is on the hub is not looked for
+    unread = patch("segue.cli.settings.read", lambda file: {})
+    with unread, patch("segue.data.kept.hub.local", lambda path, *_: path):  # what a page names need not be here
         COMMANDS.commands[words[0]].make_context(words[0], words[1:])
 
 
