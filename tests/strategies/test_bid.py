@@ -1,7 +1,9 @@
 """BID: both forms against their definitions, written out chunk by chunk, and what is drawn for them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +104,7 @@ def test_the_policy_draws_so_many_and_the_first_is_the_plain_one() -> None:
     flow, seen = policy(), np.array([0.1, -0.2, 0.3, 0.4], np.float32)
     what = Continuation(7, np.full((8, 2), 0.5, np.float32), 2, 3, np.ones(8, np.int64))
     for noise in (None, CarriedNoise()):
-        given = {} if noise is None else {"noise": noise}
+        given: Any = {} if noise is None else {"noise": noise}
         plain = ContinuingPolicy(flow, Naive(), seed=3, **given).next_chunk(seen, what)
         one = ContinuingPolicy(flow, BID(1), seed=3, **given).next_chunk(seen, what)
         assert np.array_equal(one, plain)
@@ -117,6 +119,6 @@ def test_the_policy_draws_so_many_and_the_first_is_the_plain_one() -> None:
 
 
 @pytest.mark.parametrize("made", [lambda: BID(0), lambda: OfficialBID(5, 3), lambda: OfficialBID(4, 0)])
-def test_nothing_to_choose_from_is_refused(made: type[Bidirectional]) -> None:
+def test_nothing_to_choose_from_is_refused(made: Callable[[], Bidirectional]) -> None:
     with pytest.raises(SpecError, match="chunks"):
         made()

@@ -166,9 +166,9 @@ def test_bf16_rounds_what_is_multiplied_and_keeps_the_weights_whole(tmp_path: Pa
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
-    for wrong in ({"held_out": 1.0}, {"held_out": -0.1}, {"accumulate": 0}):
+    for wrong in (lambda: Conduct(held_out=1.0), lambda: Conduct(held_out=-0.1), lambda: Conduct(accumulate=0)):
         with pytest.raises(SpecError):
-            Conduct(**wrong)
+            wrong()
     with pytest.raises(UnknownNameError, match="bf16, float32"):
         Conduct(precision="fp8")
     with pytest.raises(UnknownNameError, match="did you mean 'tensorboard'"):
