@@ -24,6 +24,7 @@ from segue.lab.processes import executor
 from fakes.jobs import told
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
     with executor(2) as work:
         for key in range({jobs}):
             work.submit(key, told, {seconds})
