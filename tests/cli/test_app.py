@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 
 import segue as package
 from fakes.point_mass import demonstrations, recipe
+from fakes.shell import Segue, segue_in
 from segue.cli import app
 from segue.data import episodes as episodes_file
 from segue.errors import UnknownNameError
@@ -64,7 +64,6 @@ OPTIONS = {
 }  # fmt: skip
 
 COMMANDS: Any = typer.main.get_command(app.app)
-Segue = Callable[..., tuple[int, str, str]]
 
 
 def test_standard_streams_that_are_closed_are_not_taken_by_files() -> None:
@@ -75,20 +74,7 @@ def test_standard_streams_that_are_closed_are_not_taken_by_files() -> None:
 
 @pytest.fixture
 def segue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Segue:
-    """Run the entry point as a shell does; exit status, what was said, and what was complained about."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["segue", *map(str, arguments)])
-        status: Any = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            status = end.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
+    return segue_in(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`segue train` with a file of settings, options of the training, and what is written beside the checkpoints."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.point_mass import demonstrations, recipe
-from segue.cli import app, settings
+from fakes.shell import Segue, segue_in
+from segue.cli import settings
 from segue.data import episodes as episodes_file
 from segue.errors import SpecError
 from segue.training import checkpoint
 from segue.training.curve import read
 from segue.training.recipe import Recipe
 
-Segue = Callable[..., tuple[int, str, str]]
 SMALL = """
 updates = 4
 horizon = 8
@@ -37,22 +36,10 @@ checkpoint_every = 2
 @pytest.fixture
 def segue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Segue:
     """Run the entry point in a folder with demonstrations and settings; exit status, what was said, complaints."""
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     episodes_file.save(demonstrations((30, 24, 40)), tmp_path / "mine.npz")
     (tmp_path / "small.toml").write_text(SMALL)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["segue", *map(str, arguments)])
-        status: Any = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            status = end.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
+    return segue_in(monkeypatch, capsys)
 
 
 def same(one: Path, other: Path) -> bool:

@@ -1,12 +1,12 @@
 """Methods of somebody's own, by ``module:Name`` and by the short name of a package."""
 
-import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fakes.own_modules import written
 from fakes.point_mass import policy
 from segue.core import plugins
 from segue.core.chunk import nothing_to_continue
@@ -47,11 +47,7 @@ def number():
 
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "own_methods.py").write_text(MODULE)
+    written("own_methods", MODULE, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def evaluate(
 
     segue eval adroit-door runs/adroit-door/seed-0 --methods naive,legato --delays 0,8
     """
-    from segue.cli.reports import show
+    from segue.cli.reports import show_compared
     from segue.lab import compare
     from segue.lab.delays import Recorded, parse_factors
     from segue.lab.tasks.tasks import task as find_task
@@ -73,7 +73,7 @@ def evaluate(
             expected=f"methods that are compared: {', '.join(sorted(compared))}",
             change="name each as in --methods, with its settings",
         )
-    show(compare.evaluate(
+    show_compared(compare.evaluate(
         comparison, runs or [Path("runs") / task / "seed-0"], out=out or Path("runs") / task / "eval", workers=workers,
         command=command_line(), console=console,
     ))  # fmt: skip
@@ -102,7 +102,7 @@ def bench(
 
     segue bench adroit-door --methods naive,rtc,legato --delays 0,8
     """
-    from segue.cli.reports import show
+    from segue.cli.reports import show_compared
     from segue.lab import compare
     from segue.lab.forecast import forecast
     from segue.lab.shards import Shard
@@ -114,7 +114,7 @@ def bench(
         for line in forecast(comparison, runs=runs, out=out, workers=workers, shard=part):
             console.print(line, highlight=False, soft_wrap=True)
         return
-    show(compare.run(
+    show_compared(compare.run(
         comparison, runs=runs, workers=workers, out=out, command=command_line(), console=console, shard=part,
     ))  # fmt: skip
 
@@ -146,7 +146,7 @@ def demo(
 
     segue demo
     """
-    from segue.cli.reports import show
+    from segue.cli.reports import show_compared
     from segue.lab import compare
     from segue.lab.tasks import tasks
 
@@ -154,7 +154,7 @@ def demo(
     settings.simulator()  # a missing simulator should be known before minutes of training
     comparison = _comparison(DEMO_TASK, None, DEMONSTRATED, DELAYS, "fixed", 1, DEMO_EPISODES, DEMO_UPDATES)
     console.print(f"[bold]Segue[/] on {DEMO_TASK}: {settings.summary}")
-    show(compare.run(comparison, runs=out, out=out, workers=workers, command=command_line(), console=console))
+    show_compared(compare.run(comparison, runs=out, out=out, workers=workers, command=command_line(), console=console))
 
 
 @commands.command()

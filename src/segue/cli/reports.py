@@ -100,7 +100,7 @@ class Film:
 
 
 def show(path: Path, out: Path | None = None, film: Film | None = None) -> None:
-    """Results on the screen and as a page: `segue report`, and the end of every comparison.
+    """Results on the screen and as a page, which is drawn.
 
     Args:
         path: The results.
@@ -108,23 +108,36 @@ def show(path: Path, out: Path | None = None, film: Film | None = None) -> None:
         film: To go with it; None for none.
     """
     from segue.lab import results
-    from segue.lab.report import table
-    from segue.lab.report.frontier import frontier_lines
     from segue.lab.report.page import write_report
-    from segue.lab.report.verdict import headline, verdict
 
     content, page = results.read(path), out or path.with_name("report.html")
     with results.understood(path):
         if content.rates:
             return _show_rates(content, page)
-        summary = table.summarise(content)
-        if said := headline(summary):
-            console.print(said, style="bold", highlight=False, markup=False)
-        console.print(table.console(summary))
-        console.print(verdict(summary), markup=False)
-        for line in frontier_lines(summary):
-            console.print(line, highlight=False, markup=False)
+        _say(content)
         _say_where(write_report(content, page, {} if film is None else _films(content, film)))
+
+
+def show_compared(path: Path) -> None:
+    """Results of a comparison on the screen; the comparison has drawn the page beside them."""
+    from segue.lab import results
+
+    _say(results.read(path))
+    _say_where(path.with_name("report.html"))
+
+
+def _say(content: "Results") -> None:
+    from segue.lab.report import table
+    from segue.lab.report.frontier import frontier_lines
+    from segue.lab.report.verdict import headline, verdict
+
+    summary = table.summarise(content)
+    if said := headline(summary):
+        console.print(said, style="bold", highlight=False, markup=False)
+    console.print(table.console(summary))
+    console.print(verdict(summary), markup=False)
+    for line in frontier_lines(summary):
+        console.print(line, highlight=False, markup=False)
 
 
 def _show_rates(content: "Results", page: Path) -> None:

@@ -94,7 +94,7 @@ def source_of(
 ) -> policy_process.Source:  # fmt: skip
     """What the policy process is told to build; raises `SpecError` for a run folder and a server.
 
-    A server of openpi has a source of its own, see `segue.cli.openpi`.
+    What is built for a server of openpi depends on the robot (`policy_process.source_for`): here it is only checked.
     """
     if openpi is not None and server is not None:
         raise SpecError("--server and --openpi", "one of them", "--server is for Segue's own servers")
@@ -109,8 +109,7 @@ def source_of(
 
 
 def source_of_lerobot(
-    policy: str, method: str, run: Path | None, server: str | None, seed: int, device: str, spec: RobotSpec,
-    rate: float | None,
+    policy: str, method: str, run: Path | None, server: str | None, seed: int, device: str, spec: RobotSpec, dt: float
 ) -> policy_process.Source:  # fmt: skip
     """The same for a checkpoint of LeRobot, which is told the robot's names and period: it knows none of them.
 
@@ -127,8 +126,7 @@ def source_of_lerobot(
             "leave out run folder and server, or --policy",
         )
     return policy_process.imported(
-        "segue.integrations.lerobot.chosen:policy", folder=str(Path(folder).resolve()), method=method,
-        dt=1 / rate if rate else spec.dt,
+        "segue.integrations.lerobot.chosen:policy", folder=str(Path(folder).resolve()), method=method, dt=dt,
         observation_names=spec.observation_names, action_names=spec.action_names,
         action_kinds=spec.kinds.words, seed=seed, device=device,
     )  # fmt: skip

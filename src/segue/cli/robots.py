@@ -6,8 +6,6 @@
 An option is a NAME=VALUE of ``--robot-option``; values are passed on as text.
 """
 
-import importlib
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.core.observation import state_of
+from segue.core.plugins import imported_module
 from segue.core.robot import Resting, Robot, Simulator
 from segue.errors import RobotError, SegueError, SpecError
 
@@ -65,18 +64,12 @@ def made(name: str, options: Options | None = None) -> Any:
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise SpecError(f"{name!r}", "module:Class, such as my_arm:MyArm for the class in my_arm.py", "name both")
-    if str(Path.cwd()) not in sys.path:  # the installed command does not look there, `python -m` does
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        found = importlib.import_module(module)
+        found = imported_module(module, name)
+    except SegueError:
+        raise
     except Exception as error:
-        if not (isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")):
-            raise _failed(name, "imported", error) from error
-        raise SpecError(
-            f"{name}: no module {error.name!r}",
-            f"{module.replace('.', '/')}.py in {Path.cwd()}, or an installed package",
-            "go to the folder of the file, or correct the name",
-        ) from error
+        raise _failed(name, "imported", error) from error
     if (make := getattr(found, attribute, None)) is None:
         raise SpecError(f"{name}: no {attribute!r} in {module}", "a class or a function", "correct the name")
     try:

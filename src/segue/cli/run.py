@@ -85,10 +85,11 @@ def run_(
         whom = driven(task, robot, chosen)  # first: what a policy of others is told depends on the robot
         undo.callback(whom.release)
         spec = whom.robot.spec
+        dt = 1 / rate if rate else spec.dt
         if policy is not None:
-            source = control.source_of_lerobot(policy, method, run, server, seed, device, spec, rate)
+            source = control.source_of_lerobot(policy, method, run, server or openpi, seed, device, spec, dt)
         elif openpi is not None:
-            source = source_for(spec, 1 / rate if rate else spec.dt, openpi, layout, method, prompt)
+            source = source_for(spec, dt, openpi, layout, method, prompt)
         assert source is not None
         link = ProcessLink(policy_process.argv(source))
         undo.callback(link.close)
@@ -96,7 +97,6 @@ def run_(
         hello = link.hello()
         check = hello.spec.check_fits if openpi is None else hello.spec.check_dimensions  # its layout says the period
         check(spec, f"run the policy of this {'task' if robot is None else 'robot'}")
-        dt = 1 / rate if rate else spec.dt
         steps = execution_horizon or whom.execution_horizon(hello.spec.horizon)
         plan = control.planned(link, hello, dt, steps, delay_quantile, trigger)
         motion = control.Motion(velocity, acceleration, jerk, given)

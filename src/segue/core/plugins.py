@@ -34,16 +34,19 @@ def imported_module(name: str, what: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)  # processes that are spawned later get the path with it
+    absent = SpecError(
+        got=f"no module {name!r}, for {what}",
+        expected=f"one that is installed, or lies in the current folder, {here}",
+        change="go to the folder of the module, or install its package",
+    )
+    if not name or name.startswith("."):
+        raise absent
     try:
         return importlib.import_module(name)
-    except (ModuleNotFoundError, TypeError, ValueError) as error:
-        if isinstance(error, ModuleNotFoundError) and not f"{name}.".startswith(f"{error.name}."):
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
             raise  # it is there, and imports something that is not
-        raise SpecError(
-            got=f"no module {name!r}, for {what}",
-            expected=f"one that is installed, or lies in the current folder, {here}",
-            change="go to the folder of the module, or install its package",
-        ) from error
+        raise absent from error
 
 
 def imported(target: str, what: str) -> Any:

@@ -1,6 +1,5 @@
 """Environments of Gymnasium as tasks: made here, so that every number that they show is known."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from gymnasium.envs import registration
 from gymnasium.spaces import Box, Dict, Discrete
 
+from fakes.own_modules import written
 from segue.core.robot import Simulator, check_robot
 from segue.data import episodes as archives
 from segue.data.episodes import Episodes
@@ -230,11 +230,7 @@ NUMBER = 3
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "own_environments.py").write_text(MODULE)
+    written("own_environments", MODULE, tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("module")
