@@ -80,9 +80,7 @@ def test_a_robot_that_is_not_there_is_one_error_with_its_line(
         robot_from(f"{module}:{attribute}", options)
 
 
-@pytest.mark.parametrize(
-    "text", ["import no_such_library", "1 / 0", "import os; os.nothing", "raise ValueError"]
-)
+@pytest.mark.parametrize("text", ["import no_such_library", "1 / 0", "import os; os.nothing", "raise ValueError"])
 def test_a_module_that_fails_is_not_taken_for_one_that_is_not_there(module: str, tmp_path: Path, text: str) -> None:
     (tmp_path / "an_arm.py").write_text(text)
     with pytest.raises(RobotError, match=r"could not be imported .*line 1"):
