@@ -26,12 +26,13 @@ LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
 LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
   $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
 
-.PHONY: help setup demo test test-faults test-lerobot test-openpi test-install mutants lint bench results seams rates tables docs clean
+.PHONY: help setup demo test test-pages test-faults test-lerobot test-openpi test-install mutants lint bench results seams rates tables docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         train on human door demonstrations, compare methods under delay, write a report"
 	@echo "make test         run the tests"
+	@echo "make test-pages   run every page, example and notebook of the documentation from top to bottom"
 	@echo "make test-faults  run the long tests with injected faults (two minutes on two cores)"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
 	@echo "make test-openpi  ask the server with openpi's own client, in an environment of its own"
@@ -53,6 +54,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2
+
+test-pages: $(READY)
+	@$(BIN)/python -m pytest -n 2 -m pages tests/project
 
 test-faults: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m faults $$(grep -l faults -r tests --include="test_*.py")

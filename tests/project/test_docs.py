@@ -48,6 +48,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 WITH_CODE = [page for page in PAGES if page not in TUTORIALS and page.name != "runtime.md" and blocks(page, "python")]
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 @pytest.mark.usefixtures("demo")
 def test_python_of_a_page_runs_from_top_to_bottom(page: Path) -> None:

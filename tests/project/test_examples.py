@@ -33,6 +33,7 @@ def test_there_are_examples() -> None:
     assert {path.name for path in EXAMPLES} == set(SMALL)
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(path: Path) -> None:
     done = run([str(path), *SMALL[path.name]])

@@ -117,12 +117,14 @@ def follow(block: Block, folder: Folder) -> None:
         script(["block.py"])
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("page", [*TUTORIALS, OWN_METHOD], ids=lambda page: page.stem)
 def test_a_tutorial_runs_from_top_to_bottom(page: Path, folder: Folder) -> None:
     for block in fenced(page):
         follow(block, folder)
 
 
+@pytest.mark.pages
 def test_the_door_to_a_robot_of_ones_own_is_five_commands_that_run(folder: Folder) -> None:
     shutil.copy(ROOT / "examples" / "my_arm.py", folder.path)
     for block in fenced(OWN_ROBOT):
@@ -185,6 +187,7 @@ def cells(path: Path, kind: str) -> list[str]:
     return ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == kind]
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("folder")
 def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
