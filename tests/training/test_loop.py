@@ -1,5 +1,6 @@
 """The loop: a resumed run is the run that was never interrupted, and nothing else can be resumed."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,17 @@ def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
     for other in others:
         with pytest.raises(CheckpointError, match="settings"):
             stage(tmp_path, resume=True, **other)
+
+
+def test_a_setting_that_came_later_was_at_its_default(tmp_path: Path) -> None:
+    done = state(stage(tmp_path))
+    file = tmp_path / "last" / "config.json"
+    content = json.loads(file.read_text())
+    assert content["training"].pop("draws") == 1
+    file.write_text(json.dumps(content))
+    assert equal(state(stage(tmp_path, resume=True)), done)
+    with pytest.raises(CheckpointError, match="settings"):
+        stage(tmp_path, resume=True, config=replace(CONFIG, draws=2))
 
 
 def test_other_demonstrations_cannot_be_resumed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ episodes -+- every k-th ------> held out: reconstruction error per dimension, in
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -151,7 +151,7 @@ def train_autoencoder(
         index = torch.randint(0, len(frames), (size,), generator=generator).to(device)
         return actions[frames[index]], generator
 
-    described = {"autoencoder": asdict(config), "training": asdict(training)}
+    described = {"autoencoder": config, "training": training}
     measured = partial(_measured, average, learned, unseen)
     kept = Run(run, "autoencoder", {"task": task}, FORMAT, resume, console)
     fit(codec, average, batch_of, ChunkAutoencoder.loss, training, kept, described=described, measured=measured)

@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,8 @@ def _remove_leftovers(run: Path) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Send a value through JSON and back (tuples become lists)."""
-    return json.loads(json.dumps(value))
+    """Send a value through JSON and back (tuples become lists, dataclasses mappings)."""
+    return json.loads(json.dumps(value, default=asdict))
 
 
 def load(path: Path | str, expected: str = FORMAT) -> Checkpoint:

@@ -251,7 +251,7 @@ def fit(
                 losses.clear()
             if done % schedule.checkpoint_every == 0 or done == schedule.updates:
                 # measured on every process, for each of them returns the average
-                said = {name: each for name, each in described.items() if each is not None}
+                said = {name: checkpoint.as_json(each) for name, each in described.items() if each is not None}
                 content = {"format": run.format, "update": done, **said, **run.noted, **measured()}
                 if main:
                     checkpoint.write(run.folder, done, average, content, resume_state(module, descent.optimizer))

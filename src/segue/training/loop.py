@@ -99,7 +99,7 @@ def train(
         pair = objective.pair(drawn, generator)
         return pair, chunks.seen(index), config.observation_noise, generator
 
-    said = {"training": asdict(config), "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
+    said = {"training": config, "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
     kept = Run(run, title, info or {}, checkpoint.FORMAT, resume, console, conduct, later)
     watched = dict if unseen is None else measured(average, unseen, objective, config.seed)
     fit(policy, average, batch_of, policy_loss, config, kept, described=said, watched=watched)

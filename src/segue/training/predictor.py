@@ -231,7 +231,7 @@ def learn(episodes: Episodes, training: PredictorTraining, width: int, run: Run)
             predictor.bounds.copy_(saved.weights["bounds"])  # measured, and no part of the demonstrations
 
     weights = predictor.parameters()  # checkpoints of any age number the moments with the frozen weights in front
-    said = {"predictor": described(predictor.config), "training": asdict(training)}
+    said = {"predictor": described(predictor.config), "training": training}
     fit(
         predictor, average, batch_of, distance, training, run,
         described=said, weights=weights, clip=1.0, measured=measured, adopt=adopt,

@@ -1,6 +1,7 @@
 """Resumes an interrupted run exactly as it would have gone on: raw weights, moments, and the same settings."""
 
 from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,15 @@ def resume_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
 
 
 def check_same_run(run: Path, saved: checkpoint.Checkpoint, described: Mapping[str, Any], module: nn.Module) -> None:
-    """Raise `CheckpointError` unless the run was started with what is described, on the same demonstrations."""
+    """Raise `CheckpointError` unless the run was started with what is described, on the same demonstrations.
+
+    A setting that an older version did not know was at its default.
+    """
     for part, settings in described.items():
         before, now = saved.info.get(part), checkpoint.as_json(settings)
+        if is_dataclass(settings) and isinstance(before, dict):
+            usual = {each.name: each.default for each in fields(settings) if each.default is not MISSING}
+            before = checkpoint.as_json(usual) | before
         if before != now:
             raise CheckpointError(
                 got=f"{run} was started with {part} settings {before}",
