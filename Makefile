@@ -42,7 +42,7 @@ help:
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
 	@echo "make seams        train and compare chunks of actions with latent ones at the seams (an hour)"
 	@echo "make rates        train and compare policies of a high with those of a low action rate (hours)"
-	@echo "make tables       write the tables of the README and of docs/ from results/"
+	@echo "make tables       write the tables of the README and of docs/, and the pictures of the trade, from results/"
 	@echo "make docs         build the documentation into build/site, strictly: read build/site/index.html"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
 
@@ -110,6 +110,7 @@ rates: $(READY)
 tables: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 	@$(BIN)/python benchmarks/choice.py
+	@$(BIN)/python benchmarks/frontier.py
 
 docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
