@@ -119,8 +119,9 @@ def _panel(axes: Axes, points: Points, of_curves: Mapping[Curve, Any], number: i
         xs, ys = [points[name][number] for name in names], [points[name][0] for name in names]
         axes.plot(xs, ys, color=look.colour, lw=1, alpha=0.6)
         on_it = [name in front for name in names]
-        look_of = {"marker": look.marker, "color": look.colour, "edgecolors": "black"}
-        axes.scatter(xs, ys, 25, alpha=[1 if on else 0.35 for on in on_it], lw=[0.7 * on for on in on_it], **look_of)
+        shown: dict[str, Any] = {"marker": look.marker, "color": look.colour, "edgecolors": "black"}
+        shown |= {"alpha": [1 if on else 0.35 for on in on_it], "linewidths": [0.7 * on for on in on_it]}
+        axes.scatter(xs, ys, 25, **shown)
         for name, x, y in zip(names, xs, ys, strict=True):
             if curve.knob:
                 value = f"{curve.values[curve.names.index(name)]:g}"
