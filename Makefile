@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
-TASKS := adroit-door push-t metaworld/peg-insert-side metaworld/pick-place
+TASKS := adroit-door adroit-pen push-t metaworld/peg-insert-side metaworld/pick-place
 METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4
 JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side
 JITTER_METHODS := naive,rtc,naive:predictor=learned,predictive,predictive-legato
@@ -43,7 +43,7 @@ help:
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
 	@echo "make seams        train and compare chunks of actions with latent ones at the seams (an hour)"
 	@echo "make rates        train and compare policies of a high with those of a low action rate (hours)"
-	@echo "make tables       write the tables of the README and of docs/ from results/"
+	@echo "make tables       write the tables of the README and of docs/, and the pictures of the trade, from results/"
 	@echo "make docs         build the documentation into build/site, strictly: read build/site/index.html"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
 
@@ -93,7 +93,8 @@ bench: $(READY)
 	@$$(test -x $(LEROBOT_BIN)/python && echo $(LEROBOT_BIN) || echo $(BIN))/python benchmarks/lerobot_rtc.py
 
 results: $(READY)
-	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task --methods $(METHODS); done
+	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task --methods $(METHODS) \
+	  $$(test $$task = adroit-pen && echo --delays 2,4,8); done
 	@set -e; for task in $(JITTER_TASKS); do for kind in jitter heavy-tail; do \
 	  $(BIN)/segue bench $$task --methods $(JITTER_METHODS) --delays 8 --delay-model $$kind; done; done
 	@$(BIN)/python benchmarks/slim.py
@@ -113,6 +114,7 @@ rates: $(READY)
 tables: $(READY)
 	@$(BIN)/python benchmarks/tables.py
 	@$(BIN)/python benchmarks/choice.py
+	@$(BIN)/python benchmarks/frontier.py
 
 docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

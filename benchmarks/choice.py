@@ -22,7 +22,7 @@ from segue.lab.report import table
 from segue.lab.report.frontier import TRADE, dominating
 from segue.lab.report.table import Summary
 
-TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
+TASKS = ("adroit-door", "adroit-pen", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
 """Those of `make results`."""
 WINNERS = ("success", "jerk_measured", "mode_switches")
 KIND = "choice"
@@ -41,7 +41,9 @@ def settings(folder: Path) -> list[Setting]:
     """Of every task that has results."""
     found = []
     for task in TASKS:
-        content = results.read(folder / task / "results.json")
+        if not (path := folder / task / "results.json").is_file():
+            continue
+        content = results.read(path)
         summary = table.summarise(content)
         used = {key: sample for key, sample in summary.samples.items() if key[2] in TRADE}
         summary = replace(summary, samples=used)  # intervals of the other measures would take most of the time

@@ -20,7 +20,7 @@ from segue.lab.rates import report
 from segue.lab.report import table, verdict
 from segue.lab.report.frontier import TRADE, frontier_lines
 
-RESULTS = ("adroit-door", "push-t", "peg-insert-side", "pick-place", "seams", "rates")
+RESULTS = ("adroit-door", "pen", "push-t", "peg-insert-side", "pick-place", "seams", "rates")
 PAGES = (*(f"docs/results/{name}.md" for name in RESULTS), "docs/latent.md", "docs/vision.md", "docs/choose.md")
 SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
 VARYING = ("jitter", "heavy-tail")

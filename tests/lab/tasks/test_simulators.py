@@ -11,6 +11,7 @@ from segue.core.observation import stacked, state_of
 from segue.core.robot import RobotSpec, Simulator, check_robot
 from segue.errors import SegueError, SpecError
 from segue.lab.tasks.adroit_door import AdroitDoor
+from segue.lab.tasks.adroit_pen import AdroitPen
 from segue.lab.tasks.contact import board_writing, peeling, wipe
 from segue.lab.tasks.metaworld import MetaWorld
 from segue.lab.tasks.push_t import PushT
@@ -18,6 +19,7 @@ from segue.lab.tasks.push_t_pixels import PushTPixels
 
 SIMULATORS: dict[str, Callable[[], Simulator]] = {
     "adroit-door": AdroitDoor,
+    "adroit-pen": AdroitPen,
     "push-t": PushT,
     "push-t-pixels": PushTPixels,
     "peg-insert-side": partial(MetaWorld, "peg-insert-side"),

@@ -11,7 +11,7 @@ from segue.lab.tasks import tasks
 
 def test_every_name_is_a_task():
     names = tasks.names()
-    assert len(names) == len(set(names)) == 56
+    assert len(names) == len(set(names)) == 57
     for name in names:
         task = tasks.task(name)
         assert task.name == name
@@ -48,6 +48,7 @@ def test_metaworld_simulator_and_task_agree():
     ("name", "module"),
     [
         ("adroit-door", "gymnasium_robotics"),
+        ("adroit-pen", "gymnasium_robotics"),
         ("push-t", "gym_pusht"),
         ("metaworld/reach", "metaworld"),
         ("wipe", "robosuite"),

@@ -47,7 +47,7 @@ class AdroitDoor:
             command="position",
             pose_names=tuple(f"{name} [m]" for name in PALM),
         )
-        self._env = mujoco_model.build(_environment())
+        self._env = mujoco_model.build(environment("Door"))
         self._camera = mujoco_model.Camera(self._env, "vil_camera")
         self._begin(self._env.reset(seed=0)[0])
 
@@ -130,13 +130,14 @@ class AdroitDoor:
         self._target = self.spec.clip(self.rest())
 
 
-def _environment() -> type[Any]:
+def environment(what: str) -> type[Any]:
+    """The class of the Adroit environment ``Door`` or ``Pen``."""
     try:
         _silence_notice()
-        from gymnasium_robotics.envs.adroit_hand.adroit_door import AdroitHandDoorEnv
+        from gymnasium_robotics.envs import adroit_hand
     except ImportError as error:
-        raise MissingExtraError("gymnasium_robotics", "sim", "the task adroit-door") from error
-    return AdroitHandDoorEnv
+        raise MissingExtraError("gymnasium_robotics", "sim", f"the task adroit-{what.lower()}") from error
+    return getattr(adroit_hand, f"AdroitHand{what}Env")
 
 
 def _silence_notice() -> None:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 from segue.core import plugins
 from segue.errors import SpecError, UnknownNameError
-from segue.lab.tasks import adroit_door, gymnasium_task, metaworld_demonstrations, push_t, push_t_pixels
+from segue.lab.tasks import adroit_door, adroit_pen, gymnasium_task, metaworld_demonstrations, push_t, push_t_pixels
 from segue.lab.tasks.contact import board_writing, peeling, wipe
 from segue.lab.tasks.task import Task
 
 _ALL = (
     adroit_door.TASK,
+    adroit_pen.TASK,
     push_t.TASK,
     push_t_pixels.TASK,
     wipe.TASK,
