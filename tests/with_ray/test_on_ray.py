@@ -180,6 +180,13 @@ def test_without_its_token_a_cluster_is_not_to_be_had(cluster: Cluster, tmp_path
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("place", ["ray", "ray://127.0.0.1:1"])
+def test_where_nobody_listens_is_said(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(SpecError, match=f"--on {place}: .*refused"), executor_on(place, 1):
+        pass
+
+
 def test_work_of_a_node_that_is_lost_is_done_by_another(work: OnRay, cluster: Cluster, tmp_path: Path) -> None:
     """The last test: the cluster has one node afterwards."""
     for key in range(4):

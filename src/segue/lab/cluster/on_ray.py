@@ -49,11 +49,12 @@ class OnRay(Executor):
         self._carried: dict[Path, Any] = {}
         variables = {"OMP_NUM_THREADS": "1", **{name: os.environ[name] for name in _INHERITED if name in os.environ}}
         try:
+            _check_reached(place)
             ray.init(
                 "auto" if place == "ray" else place, runtime_env={"env_vars": variables}, log_to_driver=False,
                 logging_level="ERROR",
             )  # fmt: skip
-        except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        except (OSError, RayError, RuntimeError, ValueError) as error:
             raise SpecError(
                 got=f"--on {place}: {(str(error) or type(error).__name__).splitlines()[0]}",
                 expected="a Ray cluster that runs there, with the token of this account, if it has one",
@@ -129,6 +130,14 @@ def _carried_out(
         return function(replace(item, **folders) if folders else item)
 
     return attempted(job, item)
+
+
+def _check_reached(place: str) -> None:
+    """Raise `OSError` where nobody listens: Ray itself tries for minutes."""
+    address = os.environ.get("RAY_ADDRESS", "") if place == "ray" else place
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _node() -> tuple[bool, dict[str, str]]:
