@@ -26,7 +26,11 @@ LEROBOT := lerobot[dataset,training,evaluation,smolvla,pi,diffusion]==0.6.1
 LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
   $$python -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null && echo $$python; done))
 
-.PHONY: help setup demo test test-pages test-faults test-lerobot test-openpi test-install mutants lint bench results seams rates tables docs clean
+# Ray is in none of the other environments.
+RAY_BIN := .venv-ray/bin
+RAY_READY := .venv-ray/ready
+
+.PHONY: help setup demo test test-pages test-faults test-lerobot test-ray test-openpi test-install mutants lint bench results seams rates tables docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +39,7 @@ help:
 	@echo "make test-pages   run every page, example and notebook of the documentation from top to bottom"
 	@echo "make test-faults  run the long tests with injected faults (two minutes on two cores)"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
+	@echo "make test-ray     roll out cells on a Ray cluster of two nodes, in an environment of its own (about 2 GB)"
 	@echo "make test-openpi  ask the server with openpi's own client, in an environment of its own"
 	@echo "make test-install build the wheel, install it three times into empty environments, and use it"
 	@echo "make mutants      put small faults into core, strategies, plan and safety, and count those that are found"
@@ -70,6 +75,9 @@ else
 test-lerobot: $(LEROBOT_READY)
 	@$(LEROBOT_BIN)/python -m pytest tests/with_lerobot
 endif
+
+test-ray: $(RAY_READY)
+	@$(RAY_BIN)/python -m pytest tests/with_ray
 
 test-openpi: $(READY) $(OPENPI)/ready
 	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/links/test_server_openpi.py
@@ -121,7 +129,7 @@ docs: $(READY)
 	@echo "build/site/index.html, or with its search: python3 -m http.server --directory build/site"
 
 clean:
-	rm -rf .venv .venv-lerobot $(OPENPI) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-lerobot .venv-ray $(OPENPI) .pytest_cache .ruff_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
@@ -149,6 +157,17 @@ $(LEROBOT_READY): pyproject.toml plugins/lerobot_policy_segue/pyproject.toml
 	  grep -v -e '^WARNING' -e '^Looking in' .venv-lerobot/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv-lerobot/install.log"; \
 	  echo "  change: check network and disk (about 6 GB), then repeat"; exit 1; }
+	@touch $@
+
+$(RAY_READY): pyproject.toml constraints.txt
+	@test -x $(RAY_BIN)/python || $(PYTHON) -m venv .venv-ray
+	@echo "Installing Segue and Ray into .venv-ray (once, a few minutes) ..."
+	@$(RAY_BIN)/python -m pip install --quiet -c constraints.txt -e '.[lab,ray]' 'pytest>=8.3' 'hypothesis>=6.120' \
+	  > .venv-ray/install.log 2>&1 || { \
+	  grep -v -e '^WARNING' -e '^Looking in' .venv-ray/install.log | tail -n 5; \
+	  echo "error: Ray cannot be had for $$($(PYTHON) --version)"; \
+	  echo "  not run: tests/with_ray (cells on a cluster, what is lost on the way, Ctrl-C)"; \
+	  echo "  change:  check the network, or name another: make test-ray PYTHON=python3.12"; exit 1; }
 	@touch $@
 
 # openpi's client needs NumPy 1, so that it cannot stand beside Segue; typing_extensions it imports without saying so.

@@ -46,6 +46,7 @@ def evaluate(
         str, typer.Option(help="equal hardware: factors on the delay of methods, such as rtc=2.1 (make bench)")
     ] = "",
     workers: options.Workers = 2,
+    on: options.Place = "here",
     out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="runs/<task>/eval")] = None,
 ) -> None:
     """Compare methods on trained policies, under delay. Every method runs in the simulator on the same seeds.
@@ -75,7 +76,7 @@ def evaluate(
         )
     show_compared(compare.evaluate(
         comparison, runs or [Path("runs") / task / "seed-0"], out=out or Path("runs") / task / "eval", workers=workers,
-        command=command_line(), console=console,
+        command=command_line(), console=console, on=on,
     ))  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def bench(
     episodes: options.EpisodesPerCell = 100,
     updates: options.PolicyUpdates = None,
     workers: options.Workers = 2,
+    on: options.Place = "here",
     runs: options.Runs = None,
     out: Annotated[Path | None, typer.Option(help="folder of the report", show_default="results/<task>")] = None,
     shard: Annotated[str, typer.Option(help="compute part k of n, for `segue merge`: docs/scale.md")] = "1/1",
@@ -115,7 +117,7 @@ def bench(
             console.print(line, highlight=False, soft_wrap=True)
         return
     show_compared(compare.run(
-        comparison, runs=runs, workers=workers, out=out, command=command_line(), console=console, shard=part,
+        comparison, runs=runs, workers=workers, out=out, command=command_line(), console=console, shard=part, on=on,
     ))  # fmt: skip
 
 

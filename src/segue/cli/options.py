@@ -1,5 +1,6 @@
 """What several commands share: options, each declared once, and where is written."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from segue.data.episodes import Episodes
     from segue.safety.limits import JointLimits
 
-console = Console()
+FIRST = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+"""Whether this process speaks and writes, of those that torchrun or `accelerate launch` has started together."""
+console = Console(quiet=not FIRST)
 complaints = Console(stderr=True)
 
 
@@ -52,6 +55,7 @@ Delays = Annotated[str, typer.Option(help="inference delays, control steps, with
 DelayKind = Annotated[str, typer.Option(help="fixed, jitter or heavy-tail")]
 EpisodesPerCell = Annotated[int, typer.Option(min=1, help="per method, delay, training seed")]
 Workers = Annotated[int, typer.Option(min=1, help="processes side by side")]
+Place = Annotated[str, typer.Option(help="where cells run: here, ray, or ray://host:port (docs/scale.md)")]
 ExecutionHorizon = Annotated[int | None, typer.Option(min=1, metavar="N", help="steps per chunk", show_default=RECIPE)]
 Horizon = Annotated[int | None, typer.Option(min=2, help="actions per chunk", show_default=RECIPE)]
 Updates = Annotated[int | None, typer.Option(min=1, help="optimiser steps")]

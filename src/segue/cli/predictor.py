@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 
+from segue.cli import options
 from segue.cli.options import console
 from segue.data.episodes import Episodes
 from segue.errors import CheckpointError, DataError
@@ -88,15 +88,14 @@ def train_beside(episodes: Episodes, run: Path, *, task: str, seed: int, updates
     training = replace(training, updates=max(min(training.updates, updates // SHARE), 1))
     if checkpoint.started(folder) and not fresh:
         training, size = _settings(folder)
-    if not PartialState().is_main_process:  # where several train a policy together, one is enough
-        return True
     shown = console if console.is_terminal else Console(quiet=True)
     try:
         train_predictor(episodes, training, run=folder, task=task, resume=not fresh, console=shown, **size)
     except DataError as error:
         console.print(f"no predictor: {error.got}, expected {error.expected}", highlight=False, soft_wrap=True)
         return False
-    console.print(_in_a_line(folder, pictures=bool(episodes.pictures)), highlight=False, soft_wrap=True)
+    if options.FIRST:
+        console.print(_in_a_line(folder, pictures=bool(episodes.pictures)), highlight=False, soft_wrap=True)
     return True
 
 

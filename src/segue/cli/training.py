@@ -105,14 +105,15 @@ def train(
         "seed": seed, "predictor": predictor, "held_out": held_out, "accumulate": accumulate,
         "precision": precision, **asdict(recipe),
     }  # fmt: skip
-    if fresh or not (run / "config.toml").exists():  # there from the start on, and right at the end
+    if options.FIRST and (fresh or not (run / "config.toml").exists()):  # there from the start on, and right at the end
         settings.write(run / "config.toml", said)
     train_policy(
         episodes, recipe, goal, how, run=run, seed=seed, task=task or "", resume=not fresh, console=console,
         conduct=conduct,
     )  # fmt: skip
-    settings.write(run / "config.toml", said)
-    if held_out:
+    if options.FIRST:
+        settings.write(run / "config.toml", said)
+    if options.FIRST and held_out:
         console.print(_held_out(run / goal))
     console.print(f"policy: {run / goal / 'last'}", soft_wrap=True)
     predicts = predictor and train_beside(
@@ -167,6 +168,8 @@ def train_autoencoder(
     autoencoder.train_autoencoder(
         episodes, config, training, run=run, task=task or "", resume=not fresh, console=console
     )
+    if not options.FIRST:
+        return
     console.print(_reconstructed(autoencoder.load_autoencoder(run)[1]))
     console.print(f"autoencoder: {run / 'last'}", soft_wrap=True)
 
@@ -207,6 +210,8 @@ def train_predictor(
     predictor.train_predictor(
         episodes, training, run=run, task=task or "", resume=not fresh, console=console, **_given(width=width)
     )
+    if not options.FIRST:
+        return
     error = predictor.load_predictor(run)[1]
     console.print(error_table(error))
     for line in judgement(error):

@@ -97,10 +97,15 @@ def read(folder: Path, description: Mapping[str, Any], console: Console) -> Kept
     return None
 
 
-def write(folder: Path, description: Mapping[str, Any], result: Any, seconds: float) -> None:
+def write(
+    folder: Path, description: Mapping[str, Any], result: Any, seconds: float, made: Mapping[str, str] | None = None
+) -> None:
     """Keep a result: the file is whole at any moment, also after a loss of power."""
     content = Kept(
-        description=dict(description), result=msgspec.to_builtins(result), seconds=round(seconds, 3), made=_made()
+        description=dict(description),
+        result=msgspec.to_builtins(result),
+        seconds=round(seconds, 3),
+        made=dict(made or _made()),
     )
     file = file_of(folder, description)
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,12 +202,12 @@ def run(
                 f"failed: {cell.task}, {', '.join(f'{name} {value}' for name, value in cell.key.items())}", style="red"
             )
             raise ended.error
-        result, seconds = ended.result
-        write(folder, descriptions[ended.key], result, seconds)
+        result, seconds, made = ended.result
+        write(folder, descriptions[ended.key], result, seconds, made)
         yield ended.key, result
 
 
-def timed(cell: Cell) -> tuple[CellResult, float]:
-    """Result of a cell, and the seconds that it took."""
+def timed(cell: Cell) -> tuple[CellResult, float, dict[str, str]]:
+    """Result of a cell, the seconds that it took, and where and from what it was made."""
     started = time.perf_counter()
-    return run_cell(cell), time.perf_counter() - started
+    return run_cell(cell), time.perf_counter() - started, _made()

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from segue.data.episodes import Episodes
 from segue.errors import SpecError
 from segue.lab import cells, results
+from segue.lab.cluster.places import HERE, executor_on
 from segue.lab.delays import DelayModel, Fixed
 from segue.lab.processes import executor, in_turn
 from segue.lab.report.page import write_report
@@ -79,6 +80,7 @@ def run(
     command: str,
     console: Console,
     shard: Shard = Shard(),  # noqa: B008  # it is frozen
+    on: str = HERE,
 ) -> Path:
     """Train what is missing, evaluate everything, write results and report; returns the path of ``out / results.json``.
 
@@ -91,8 +93,11 @@ def run(
         console: Where progress is shown.
         shard: Part of the comparison that is computed; the results of one that is not all lie in a folder of their own,
             ``out / shard-k-of-n``.
+        on: Where cells are rolled out, see `segue.lab.cluster.places.executor_on`; policies are trained here.
     """
     wanted = part_of(comparison, shard)
+    with executor_on(on, workers):  # what cannot be reached should be known before hours of training
+        pass
     train(comparison, runs, workers, console, wanted)
     return evaluate(
         comparison,
@@ -102,6 +107,7 @@ def run(
         command=command,
         console=console,
         shard=shard,
+        on=on,
     )
 
 
@@ -263,6 +269,7 @@ def evaluate(
     command: str,
     console: Console,
     shard: Shard = Shard(),  # noqa: B008  # it is frozen
+    on: str = HERE,
 ) -> Path:
     """Roll out every cell with the policies in the runs, one run per training seed; returns the path of the results.
 
@@ -274,10 +281,11 @@ def evaluate(
         command: Noted in the results.
         console: Where progress is shown.
         shard: Part of the comparison that is rolled out.
+        on: Where, see `segue.lab.cluster.places.executor_on`.
     """
     wanted = cells_of(comparison, runs, part_of(comparison, shard))
     what, found = f"rolling out cells of {comparison.episodes} episodes", dict[int, CellResult]()
-    with executor(workers) as work:
+    with executor_on(on, workers) as work:
         found.update(counted(cells.run(wanted, work, out / CELLS, console), len(wanted), what, console))
     own = {Place(**cell.key) for cell in wanted}
     settings: Task = task(comparison.task)

@@ -195,12 +195,20 @@ def _work(pipe: Connection) -> None:
             function, item = pipe.recv()
         except EOFError:
             return
-        with _one_thread():  # those of several processes on as many cores get into each other's way
-            try:
-                answer = function(item), None, ""
-            except Exception as error:  # whoever asked raises it
-                answer = None, *_portable(error)
-        pipe.send(answer)
+        pipe.send(attempted(function, item))
+
+
+Answer = tuple[Any, Exception | None, str]
+"""A result, or an error and where it was raised, on the way to another process."""
+
+
+def attempted(function: Callable[[Any], Any], item: Any) -> Answer:
+    """Do a job in a process of its own."""
+    with _one_thread():  # those of several processes on as many cores get into each other's way
+        try:
+            return function(item), None, ""
+        except Exception as error:  # whoever asked raises it
+            return None, *_portable(error)
 
 
 @contextmanager

@@ -9,10 +9,14 @@ on one processor or on many through accelerate, and ends with the same weights e
 import atexit
 import copy
 import gc
+import hashlib
+import json
 import math
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,9 +32,11 @@ from segue.training import checkpoint
 from segue.training.config import Conduct, KeptSchedule, Schedule
 from segue.training.curve import Curve, tracked
 from segue.training.progress import SHOW_EVERY, training_progress
-from segue.training.resume import check_same_run, learned, restore, resume_state
+from segue.training.resume import check_same_run, learned, restore, resume_state, spread
 
 M = TypeVar("M", bound=nn.Module)
+_LOST = re.compile(r"gloo|nccl|connection", re.IGNORECASE)
+"""In what a process group raises where a process of it is gone."""
 
 
 def learning_rate(update: int, schedule: Schedule) -> float:
@@ -87,7 +93,8 @@ class Descent:
         bf16: Whether what is multiplied is rounded to bfloat16.
 
     Raises:
-        TrainingError: Processes were started together (torchrun), and accelerate sees only this one.
+        TrainingError: Processes were started together (torchrun), and accelerate sees only this one; or it was told to
+            do more than to start them.
     """
 
     def __init__(
@@ -115,6 +122,7 @@ class Descent:
             )
         if self.accelerator.num_processes > 1:
             atexit.register(_leave_group)
+        _check_only_launched(self.accelerator)
         self._loss, self._steps = self.accelerator.prepare(_Loss(module, loss), self.optimizer)
 
     def step(self, update: int, *batch: Any) -> float:
@@ -128,7 +136,7 @@ class Descent:
     def step_over(self, update: int, batches: Iterable[Sequence[Any]], parts: int = 1) -> float:
         """Change the weights once by the mean gradient of so many batches, each made when the one before is done with.
 
-        Returns and raises what `step` does; the loss is the mean of theirs.
+        Returns and raises what `step` does; the loss is the mean of theirs, and of those of all processes.
         """
         # set here and not by a scheduler, so that the rate is a function of the update and nothing is to be saved
         for group in self._steps.param_groups:
@@ -150,7 +158,60 @@ class Descent:
         if self.clip is not None:
             self.accelerator.clip_grad_norm_(self.weights, self.clip)
         self._steps.step()
+        if self.accelerator.num_processes > 1:
+            whole = torch.tensor(value, dtype=torch.double, device=self.accelerator.device)
+            value = torch.as_tensor(self.accelerator.reduce(whole, "mean")).item()
         return value
+
+
+def _check_only_launched(accelerator: Accelerator) -> None:
+    """Raise `TrainingError` for what a file of accelerate's, or its options, would change in the training unseen."""
+    kinds = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU", "MPS")
+    compiler, parts = accelerator.state.dynamo_plugin, accelerator.gradient_accumulation_steps
+    told = {
+        "mixed precision": (accelerator.mixed_precision, "no"),
+        "gradient accumulation": (parts, 1),
+        "compilation": (compiler.backend.value if compiler else "NO", "NO"),
+        "processes of the kind": (accelerator.distributed_type.value, *kinds),
+    }
+    if set_so := ", ".join(f"{name} {value}" for name, (value, *plain) in told.items() if value not in plain):
+        raise TrainingError(
+            got=f"settings of accelerate's own: {set_so}",
+            expected="that it only starts the processes",
+            change="leave them out of `accelerate launch` and its file, or use torchrun; --precision and --accumulate "
+            "are options of `segue train`",
+        )
+
+
+def _check_alike(accelerator: Accelerator, described: Mapping[str, Any], average: nn.Module) -> None:
+    """Raise `TrainingError` where processes that train together were given other settings or demonstrations."""
+    if accelerator.num_processes == 1:
+        return
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for buffer in average.buffers():  # what is measured on demonstrations
+        digest.update(buffer.cpu().numpy().tobytes())
+    own = torch.tensor([int.from_bytes(digest.digest()[:7], "big")], device=accelerator.device)
+    if len({*torch.as_tensor(accelerator.gather(own)).tolist()}) > 1:
+        raise TrainingError(
+            got="processes that were started together with other settings, or on other demonstrations",
+            expected="the same on every machine",
+            change="give each the same command, the same files and the same version of Segue",
+        )
+
+
+@contextmanager
+def _told_of_loss(folder: Path) -> Iterator[None]:
+    """Raise `TrainingError` where the connection to another process breaks."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not torch.distributed.is_initialized() or not _LOST.search(str(error)):
+            raise
+        raise TrainingError(
+            got=f"the connection to a process that trains along: {str(error).partition('. ')[0]}",
+            expected="all of them until the end",
+            change=f"see what it says itself, and start them all again: they go on from the checkpoints in {folder}",
+        ) from error
 
 
 def _leave_group() -> None:
@@ -225,19 +286,22 @@ def fit(
     weights = learned(module).values() if weights is None else weights
     descent = Descent(module, weights, loss, schedule, clip=clip, fused=True, bf16=run.conduct.precision == "bf16")
     accelerator, first = descent.accelerator, 0
-    if run.resume and checkpoint.started(run.folder):
+    main, parts = accelerator.is_main_process, run.conduct.accumulate
+    _check_alike(accelerator, described, average)
+    if run.resume and main and checkpoint.started(run.folder):
         saved = checkpoint.load(run.folder, run.format)
         adopt(saved)
         check_same_run(run.folder, saved, described, module)
         first = restore(saved, module, average, descent.optimizer)
-    main, parts = accelerator.is_main_process, run.conduct.accumulate
+    if run.resume and accelerator.num_processes > 1:  # those on other machines may see no checkpoint, or an older one
+        first = spread(first, module, average, descent.optimizer)
     # a part of a batch is drawn as if by a process of its own: so many processes learn the same
     share, part = max(schedule.batch // (accelerator.num_processes * parts), 1), accelerator.process_index * parts
     progress = training_progress(
         run.title, schedule.updates, schedule.batch, run.console or Console(), first=first, shown=main, later=run.later
     )
     curve, losses, started = Curve(run.folder, first) if main else None, list[float](), time.monotonic()
-    with progress as show, tracked(run.conduct.track if main else None, run.folder) as track:
+    with _told_of_loss(run.folder), progress as show, tracked(run.conduct.track if main else None, run.folder) as track:
         for update in range(first, schedule.updates):
             value = descent.step_over(update, (batch_of(update, part + each, share) for each in range(parts)), parts)
             average_into(average, module, schedule.ema, update)
@@ -255,4 +319,4 @@ def fit(
                 content = {"format": run.format, "update": done, **said, **run.noted, **measured()}
                 if main:
                     checkpoint.write(run.folder, done, average, content, resume_state(module, descent.optimizer))
-    accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there
+        accelerator.wait_for_everyone()  # so that no process reads or leaves before the last checkpoint is there

@@ -1,5 +1,6 @@
 """Resumes an interrupted run exactly as it would have gone on: raw weights, moments, and the same settings."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -84,3 +85,24 @@ def restore(
                 moments.setdefault(int(i), {})[name] = value
         optimizer.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
     return int(saved.info["update"])
+
+
+@torch.no_grad()
+def spread(done: int, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Give every process what the first one has restored; returns its updates done."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    device = weights[0].device
+    # a weight that the loss has never used has no moments
+    said = torch.tensor([done, *(weight in optimizer.state for weight in weights)], device=device)
+    torch.distributed.broadcast(said, 0)
+    done, *moving = said.tolist()
+    if done:
+        kept = [*module.state_dict().values(), *average.state_dict().values()]
+        for weight in itertools.compress(weights, moving):
+            like = dict.fromkeys(("exp_avg", "exp_avg_sq"), weight)
+            state = optimizer.state[weight]
+            for name, shape in {**like, "step": torch.zeros((), device=device)}.items():
+                kept.append(state.setdefault(name, torch.zeros_like(shape)))
+        for each in kept:
+            torch.distributed.broadcast(each.detach(), 0)
+    return done
