@@ -35,12 +35,14 @@ from segue.strategies.reuse_then_refine import Anchor, Executed, Fixed, ReuseThe
 from segue.strategies.rtc import RTC, identity, vjp
 from segue.strategies.soft_rtc import LiteralSoftRTC, SoftRTC, SoftRTCObjective
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
+from segue.strategies.under_delay.vlash import VLASHObjective
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "plain": FlowMatching,
     "training-time-rtc": TrainingTimeRTCObjective,
     "soft-rtc": SoftRTCObjective,
     "faster": FASTERObjective,
+    "vlash": VLASHObjective,
     "legato": LegatoObjective,
     "literal-legato": LiteralLegatoObjective,
     "diffusion": Denoising,
@@ -217,6 +219,8 @@ _ALL = (
     Method("soft-rtc", "Soft RTC", "soft-rtc", SoftRTC(), "arXiv 2605.25537"),
     Method("literal-soft-rtc", "Soft RTC as published", "soft-rtc", LiteralSoftRTC(), "arXiv 2605.25537"),
     Method("faster", "FASTER", "faster", FASTER(), "arXiv 2603.19199"),
+    Method("vlash", "VLASH", "vlash", Naive(), "arXiv 2512.01031", predictor="commanded"),
+    Method("future-rtc", "FutureRTC", "plain", Naive(), "arXiv 2607.24008", predictor="learned"),
     Method("bid", "BID", "plain", BID(), "arXiv 2408.17355"),
     Method("official-bid", "BID, official form", "plain", OfficialBID(), "arXiv 2408.17355"),
     Method("paint", "PAINT", "plain", PAINT(), "arXiv 2606.19774"),

@@ -73,6 +73,11 @@ class Objective(Protocol):
         """Own chunks of the policy that it wants at every observation (self-conditioning); 0 unless it says more."""
         return 0
 
+    @property
+    def max_offset(self) -> int:
+        """Most control steps that chunks begin after what is seen, which is then told the state commanded by then."""
+        return 0
+
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Draw noise, flow time and schedule for a batch."""
         ...

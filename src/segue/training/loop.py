@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
-from segue.core.observation import Observation
+from segue.core.observation import Observation, with_state
 from segue.data.episodes import Episodes
 from segue.errors import SpecError
 from segue.policies.families import description
@@ -95,9 +95,14 @@ def train(
             chunks.renew_own(average, config.own_steps, generator, objective.own_chunks)
         generator = generator_of(config.seed, update, process, purpose=0)
         index = torch.randint(0, len(chunks), (size,), generator=generator).to(policy.units.device)
-        drawn = chunks.batch(index.repeat(config.draws), policy, config.own_elapsed, generator)
-        pair = objective.pair(drawn, generator)
-        return pair, chunks.seen(index), config.observation_noise, generator
+        observation, repeated = chunks.seen(index), index.repeat(config.draws)
+        if objective.max_offset:
+            offset = torch.randint(0, objective.max_offset + 1, (size,), generator=generator).to(index.device)
+            drawn, state = chunks.offset(repeated, offset.repeat(config.draws), policy)
+            observation = with_state(observation, state[:size])
+        else:
+            drawn = chunks.batch(repeated, policy, config.own_elapsed, generator)
+        return objective.pair(drawn, generator), observation, config.observation_noise, generator
 
     said = {"training": asdict(config), "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
     kept = Run(run, title, info or {}, checkpoint.FORMAT, resume, console, conduct, later)

@@ -84,7 +84,14 @@ class Choices(Protocol):
 
 def check_choices(choices: Choices) -> None:
     """Raise `SpecError` or `UnknownNameError` for an objective or method that does not exist or does not fit."""
-    family = family_of(objective(choices.objective))
+    aim = objective(choices.objective)
+    family = family_of(aim)
+    if aim.max_offset:
+        raise SpecError(
+            got=f"objective {choices.objective!r}, whose chunks begin later than what is seen",
+            expected="an objective on LeRobot's batches: plain, legato, training-time-rtc or literal-legato",
+            change="name one of these, or train with `segue train --relative`",
+        )
     if family != "flow":
         raise SpecError(
             got=f"objective {choices.objective!r}, which trains {family} policies",
