@@ -35,6 +35,7 @@ from segue.strategies.reuse_then_refine import Anchor, Executed, Fixed, ReuseThe
 from segue.strategies.rtc import RTC, identity, vjp
 from segue.strategies.soft_rtc import LiteralSoftRTC, SoftRTC, SoftRTCObjective
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
+from segue.strategies.under_delay.remac import REMAC, REMACObjective
 from segue.strategies.under_delay.vlash import VLASHObjective
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
@@ -43,6 +44,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "soft-rtc": SoftRTCObjective,
     "faster": FASTERObjective,
     "vlash": VLASHObjective,
+    "remac": REMACObjective,
     "legato": LegatoObjective,
     "literal-legato": LiteralLegatoObjective,
     "diffusion": Denoising,
@@ -221,6 +223,7 @@ _ALL = (
     Method("faster", "FASTER", "faster", FASTER(), "arXiv 2603.19199"),
     Method("vlash", "VLASH", "vlash", Naive(), "arXiv 2512.01031", predictor="commanded"),
     Method("future-rtc", "FutureRTC", "plain", Naive(), "arXiv 2607.24008", predictor="learned"),
+    Method("remac", "REMAC", "remac", REMAC(), "arXiv 2601.20130"),
     Method("bid", "BID", "plain", BID(), "arXiv 2408.17355"),
     Method("official-bid", "BID, official form", "plain", OfficialBID(), "arXiv 2408.17355"),
     Method("paint", "PAINT", "plain", PAINT(), "arXiv 2606.19774"),

@@ -86,11 +86,11 @@ def check_choices(choices: Choices) -> None:
     """Raise `SpecError` or `UnknownNameError` for an objective or method that does not exist or does not fit."""
     aim = objective(choices.objective)
     family = family_of(aim)
-    if aim.max_offset:
+    if aim.max_offset or aim.adapter_rank:
         raise SpecError(
-            got=f"objective {choices.objective!r}, whose chunks begin later than what is seen",
+            got=f"objective {choices.objective!r}, which needs other batches, or adapters, than are made here",
             expected="an objective on LeRobot's batches: plain, legato, training-time-rtc or literal-legato",
-            change="name one of these, or train with `segue train --relative`",
+            change="name one of these, or train with `segue train`",
         )
     if family != "flow":
         raise SpecError(
