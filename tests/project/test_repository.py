@@ -66,6 +66,7 @@ OPTIONAL = (
     "tensorboard",
     "wandb",
     "lerobot",
+    "action_lipo",
 )
 
 

@@ -344,7 +344,7 @@ def _methods_of(goal: str, predicts: bool) -> list[str]:
     from segue.methods.methods import METHODS, method
     from segue.plan.plan import Handover
 
-    own = [each.name for each in METHODS.values() if each.policy == goal]
+    own = [each.name for each in METHODS.values() if each.policy == goal and each.correction == "none"]
     shown = own or [f"{name}:policy={goal}" for name in ("sync", "naive", "ensembling")]
     predicting = [name for name in shown if method(name).predictor == "learned"]
     if not predicts:
