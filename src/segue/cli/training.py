@@ -228,7 +228,7 @@ def train_correction(
     seed: options.Seed = 0,
     fresh: options.Fresh = False,
 ) -> None:
-    """Train what corrects a policy's actions when they are due, for correction=learned.
+    """Train what corrects a policy step by step. For correction=learned.
 
     segue train-correction adroit-door
     """
