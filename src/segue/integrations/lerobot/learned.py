@@ -99,6 +99,12 @@ def check_choices(choices: Choices) -> None:
             change="name one of these, or train with `segue train --family " + family + "`",
         )
     found = method(choices.method)
+    if found.correction != "none":
+        raise SpecError(
+            got=f"method {choices.method!r}, which corrects each action when it is due",
+            expected="a method without a correction: LeRobot executes the actions as they are",
+            change="leave the correction out (correction=none)",
+        )
     if found.refinement is not None and choices.autoencoder is None and choices.autoencoder_config is None:
         raise SpecError(
             got=f"method {choices.method!r} for a policy without an autoencoder",
