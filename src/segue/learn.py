@@ -29,17 +29,18 @@ from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 from segue.training.checkpoint import load
 from segue.training.config import Conduct, TrainingConfig
 from segue.training.context_predictor import train_context_predictor
+from segue.training.correction.residual import CorrectionTraining, load_correction, train_correction
 from segue.training.curve import read as read_curve
 from segue.training.predictor import PredictorTraining, load_predictor, train_predictor
 from segue.training.recipe import Recipe, train_policy
 
 __all__ = [
     "BID", "FASTER", "RTC", "Anchor", "AutoencoderConfig", "AutoencoderTraining", "CarriedNoise", "CommandedState",
-    "Conduct", "ContinuingPolicy", "Contrasted", "CrossFade", "Episodes", "Executed", "Field", "FinishedPolicy",
-    "FlowMatching", "FreshNoise", "Hooks", "Legato", "LegatoObjective", "Method", "Naive", "PredictivePolicy",
-    "PredictorTraining", "Prefix", "Recipe", "ReuseThenRefine", "Step", "Strategy", "TemporalEnsembling",
-    "TrainingConfig", "TrainingTimeRTC", "bundled", "config_for", "estimate", "integrate", "load", "load_episodes",
-    "load_predictor", "method", "no_weights", "nothing_known", "objective", "policy_for", "read_curve", "refine",
-    "save_episodes", "save_lerobot",
-    "train_autoencoder", "train_context_predictor", "train_policy", "train_predictor",
+    "Conduct", "ContinuingPolicy", "Contrasted", "CorrectionTraining", "CrossFade", "Episodes", "Executed", "Field",
+    "FinishedPolicy", "FlowMatching", "FreshNoise", "Hooks", "Legato", "LegatoObjective", "Method", "Naive",
+    "PredictivePolicy", "PredictorTraining", "Prefix", "Recipe", "ReuseThenRefine", "Step", "Strategy",
+    "TemporalEnsembling", "TrainingConfig", "TrainingTimeRTC", "bundled", "config_for", "estimate", "integrate", "load",
+    "load_correction", "load_episodes", "load_predictor", "method", "no_weights", "nothing_known", "objective",
+    "policy_for", "read_curve", "refine", "save_episodes", "save_lerobot", "train_autoencoder",
+    "train_context_predictor", "train_correction", "train_policy", "train_predictor",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from segue.robot import Executor, JointLimits, Ladder, Plan, RemotePolicy
 """
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, nothing_to_continue
+from segue.core.correction import Correction
 from segue.core.dimensions import Dimensions
 from segue.core.metrics import METRICS, EpisodeRecord, episode_metrics
 from segue.core.observation import Observation
@@ -26,7 +27,7 @@ from segue.trace.file import TraceWriter, plan_header
 from segue.trace.file import read as read_trace
 
 __all__ = [
-    "METRICS", "Address", "Array", "ChunkPolicy", "Continuation", "Dimensions", "EpisodeRecord", "Event",
+    "METRICS", "Address", "Array", "ChunkPolicy", "Continuation", "Correction", "Dimensions", "EpisodeRecord", "Event",
     "Executor", "Handover", "JointLimits", "Ladder", "MonotonicClock", "Observation", "Outcome", "Plan",
     "PolicyServer", "PolicySpec", "ProcessLink", "RemotePolicy", "Request", "Robot", "RobotSpec", "Simulator",
     "TraceWriter", "WindowQuantile", "Wish", "check_robot", "episode_metrics", "jerk", "nothing_to_continue",

@@ -21,7 +21,7 @@ from fakes.shell import Segue, segue_in
 from segue.cli import app
 from segue.data import episodes as episodes_file
 from segue.errors import UnknownNameError
-from segue.methods.methods import PREDICTORS
+from segue.methods.methods import CORRECTIONS, PREDICTORS
 from segue.policies.noise import NOISES
 from segue.training import checkpoint
 
@@ -35,6 +35,8 @@ OPTIONS = {
                           "--bottleneck", "--updates", "--seed", "--fresh"],
     "train-predictor": [*READING, "--data", "--out", "--updates", "--width", "--most-steps", "--seed",
                         "--fresh"],
+    "train-correction": [*READING, "--cameras", "--data", "--run", "--policy", "--updates", "--width", "--seed",
+                         "--fresh"],
     "push": ["--licence", "--results", "--private"],
     "eval": ["--methods", "--data", "--delays", "--delay-model", "--delay-trace", "--episodes", "--execution-horizon",
              "--slower", "--workers", "--out"],
@@ -144,7 +146,7 @@ def test_list_shows_what_exists(segue: Segue) -> None:
     assert status == 0
     for name in ("adroit-door", "push-t", "rtc-identity", "legato", "training-time-rtc", "unet", "regression"):
         assert name in said
-    for key, names in (("predictor=", PREDICTORS), ("noise=", NOISES)):
+    for key, names in (("predictor=", PREDICTORS), ("noise=", NOISES), ("correction=", CORRECTIONS)):
         [line] = [line for line in said.splitlines() if line.startswith(key)]
         assert line.removeprefix(key).strip() == ", ".join(names)
 

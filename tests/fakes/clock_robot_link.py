@@ -10,6 +10,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from segue.core.chunk import Array
+from segue.core.correction import Correction
 from segue.core.observation import state_of
 from segue.core.spec import PolicySpec
 from segue.links.link import Answer, LinkState
@@ -23,6 +24,13 @@ from segue.trace.records import ChunkRecord, TickRecord
 DT, HORIZON, S = 0.01, 16, 4
 NAMES = ("shoulder", "elbow")
 LIMITS = JointLimits.uniform(NAMES, (-2.0, -2.0), (2.0, 2.0), unit="rad", velocity=4.0, acceleration=80.0, jerk=8000.0)
+
+
+class Half(Correction):
+    """Halves an action, and goes a little towards the goal that is seen now, more so late in a chunk."""
+
+    def corrected(self, state: Array, action: Array, index: int) -> Array:
+        return (0.5 * action + 0.01 * index * state[2:]).astype(np.float32)
 
 
 @dataclass
@@ -214,6 +222,7 @@ def cell(
     limits: JointLimits = LIMITS,
     tolerance: Tolerance | None = None,
     s: int = S,
+    correction: Correction | None = None,
 ) -> Cell:
     """Everything well, unless told otherwise: answers come after 2.5 control steps."""
     clock, log = FakeClock(), Log()
@@ -221,7 +230,7 @@ def cell(
     plan = Plan(HORIZON, 2, s, WindowQuantile(3), Handover.CONTINUE)
     executor = Executor(
         robot, plan, Ladder(limits, DT, [0.0, 0.0]), link, clock=clock, position=robot.position, sink=log,
-        tolerance=tolerance or Tolerance(stall=None), state_age=lambda: robot.age,
+        tolerance=tolerance or Tolerance(stall=None), state_age=lambda: robot.age, correction=correction,
     )  # fmt: skip
     return Cell(clock, robot, link, log, executor)
 

@@ -139,3 +139,17 @@ def test_the_stack_on_a_legato_policy_is_legato_with_settings() -> None:
     long = method("legato:predictor=learned:noise=carried:share=0.5:scale=0.7:ramp=8")
     short = method("predictive-legato")
     assert (short.settings, short.policy, short.handover) == (long.settings, long.policy, long.handover)
+
+
+def test_a_correction_belongs_to_every_method_and_to_the_loop_that_executes_its_chunks() -> None:
+    changed = method("rtc:correction=learned")
+    assert (changed.correction, changed.strategy) == ("learned", METHODS["rtc"].strategy)
+    assert changed.description()["settings"]["correction"] == "learned"
+    assert "correction" not in METHODS["rtc"].settings
+    assert method("a2c2:correction=none").settings == METHODS["naive"].settings
+    assert method("rtc:correction=learned").label == "RTC, corrected"
+    with pytest.raises(UnknownNameError, match="did you mean 'learned'"):
+        method("naive:correction=lerned")
+    with pytest.raises(SpecError, match="in the control step in which it is due"):
+        METHODS["a2c2"].bound(policy())
+    assert isinstance(METHODS["a2c2"].uncorrected.bound(policy()), ContinuingPolicy)

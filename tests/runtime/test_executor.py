@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fakes import point_mass
-from fakes.clock_robot_link import DT, HORIZON, LIMITS, FakeClock, FakeLink, S, cell, check_safe, states, wave
+from fakes.clock_robot_link import DT, HORIZON, LIMITS, FakeClock, FakeLink, Half, S, cell, check_safe, states, wave
 from segue.core.chunk import Array, Continuation
 from segue.lab.delays import Fixed
 from segue.lab.rollout import Scales, Timing, rollout
@@ -83,13 +83,15 @@ class Towards:
         return np.stack([self.next_chunk(*pair) for pair in zip(observations, continuations, strict=True)])
 
 
+@pytest.mark.parametrize("correction", [None, Half()], ids=["plain", "corrected"])
 @pytest.mark.parametrize("handover", list(Handover))
 @pytest.mark.parametrize("delay", [0, 1, 3])
-def test_what_is_measured_in_virtual_time_is_what_runs(delay: int, handover: Handover) -> None:
+def test_what_is_measured_in_virtual_time_is_what_runs(delay: int, handover: Handover, correction: Half | None) -> None:
     """The same commands, to the bit, from the executor and from an evaluation with the same delay."""
     spec, policy, steps = point_mass.SPEC, Towards(), 40
     timing = Timing(HORIZON, 4, Fixed(delay), handover, steps)
-    record = rollout(policy, [point_mass.PointMass()], [3], timing, Scales(np.ones(2), 1.0))[0]  # type: ignore[arg-type]
+    scales = Scales(np.ones(2), 1.0)
+    record = rollout(policy, [point_mass.PointMass()], [3], timing, scales, correction)[0]  # type: ignore[arg-type]
 
     clock, robot = FakeClock(), point_mass.PointMass()
     robot.reset(3)
@@ -101,7 +103,7 @@ def test_what_is_measured_in_virtual_time_is_what_runs(delay: int, handover: Han
     commands: list[Array] = []
     executor = Executor(
         robot, timing.plan(2), Ladder(limits, spec.dt, robot.target.tolist()), link, clock=clock,
-        position=lambda: robot.target, tolerance=Tolerance(stall=None, hold=1e9),
+        position=lambda: robot.target, tolerance=Tolerance(stall=None, hold=1e9), correction=correction,
     )  # fmt: skip
 
     def done() -> bool:

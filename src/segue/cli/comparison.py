@@ -218,7 +218,7 @@ def list_() -> None:
 
     from segue.core import plugins
     from segue.lab.tasks import tasks
-    from segue.methods.methods import GROUP, METHODS, OBJECTIVES, PREDICTORS
+    from segue.methods.methods import CORRECTIONS, GROUP, METHODS, OBJECTIVES, PREDICTORS
     from segue.policies.families import FAMILIES
     from segue.policies.networks import NETWORKS
     from segue.policies.noise import NOISES
@@ -230,6 +230,7 @@ def list_() -> None:
     console.print("of every method, behind a colon:")
     console.print(f"predictor=  {', '.join(PREDICTORS)}", highlight=False)
     console.print(f"noise=      {', '.join(NOISES)}", highlight=False)
+    console.print(f"correction= {', '.join(CORRECTIONS)}", highlight=False)
     console.print("scale=      of the noise, 1 as in training", highlight=False)
     console.print(f"objectives: {', '.join(OBJECTIVES)}")
     console.print(f"families:   {', '.join(FAMILIES)}")

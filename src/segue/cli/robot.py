@@ -19,6 +19,7 @@ from segue.cli.driven import Driven, listening
 from segue.cli.options import console
 from segue.cli.robots import OWN, position_of
 from segue.core.chunk import Array, ChunkPolicy, Continuation
+from segue.core.correction import Correction
 from segue.core.observation import Observed
 from segue.core.robot import Robot, RobotSpec
 from segue.core.spec import PolicySpec
@@ -296,11 +297,14 @@ def sink_for(path: Path, driven: Driven, plan: Plan, about: Mapping[str, Any], s
     return Sinks(writer, *views)
 
 
-def executor_for(driven: Driven, plan: Plan, ladder: Ladder, link: ProcessLink, sink: Sinks, hello: Hello) -> Executor:
+def executor_for(
+    driven: Driven, plan: Plan, ladder: Ladder, link: ProcessLink, sink: Sinks, hello: Hello,
+    correction: Correction | None = None,
+) -> Executor:  # fmt: skip
     """The executor of a robot against the clock."""
     return Executor(
         driven.robot, plan, ladder, link, clock=MonotonicClock(), position=position_of(driven.robot), sink=sink,
-        pose=driven.pose, policy_dt=hello.spec.dt,
+        pose=driven.pose, policy_dt=hello.spec.dt, correction=correction,
     )  # fmt: skip
 
 

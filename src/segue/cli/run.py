@@ -91,6 +91,7 @@ def run_(
         elif openpi is not None:
             source = source_for(spec, dt, openpi, layout, method, prompt)
         assert source is not None
+        source, correction = policy_process.without_correction(source)
         link = ProcessLink(policy_process.argv(source))
         undo.callback(link.close)
         undo.callback(whom.release)  # before the policy is waited for to end
@@ -108,7 +109,7 @@ def run_(
         path = trace or Path("runs") / whom.folder / "run" / time.strftime("%Y%m%d-%H%M%S", time.gmtime()) / "trace"
         about = {"command": command_line(), "method": server or method, "rate": 1 / dt}
         with closing(control.sink_for(path, whom, plan, about, seconds, view)) as sink:
-            executor = control.executor_for(whom, plan, ladder, link, sink, hello)
+            executor = control.executor_for(whom, plan, ladder, link, sink, hello, correction)
             received, ending, episodes = control.drive(executor, whom, motion, seconds, seed, operator)
     control.conclude(executor, ending, episodes, path, task, stopped=bool(received.number))
     raise typer.Exit(received.exit_status)

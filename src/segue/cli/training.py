@@ -1,4 +1,4 @@
-"""segue train | train-autoencoder | train-predictor."""
+"""segue train | train-autoencoder | train-predictor | train-correction."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -219,6 +219,38 @@ def train_predictor(
     console.print(f"predictor: {run / 'last'}", soft_wrap=True)
 
 
+@commands.command("train-correction")
+@reads()
+def train_correction(
+    task: options.OwnTask = None,
+    data: options.Data = None,
+    *,
+    reading: Reading,
+    run: Annotated[Path | None, typer.Option(help="of the policy", show_default="runs/<task>/seed-<seed>")] = None,
+    policy: Annotated[str, typer.Option(help="in it, that is corrected")] = "plain",
+    updates: options.Updates = None,
+    width: Annotated[int | None, typer.Option(min=1, help="units of the first hidden layer")] = None,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
+) -> None:
+    """Train what corrects a policy step by step. For correction=learned.
+
+    segue train-correction adroit-door
+    """
+    from segue.methods.methods import CORRECTION
+    from segue.training import checkpoint
+    from segue.training.correction import residual
+
+    episodes, name = _demonstrations("train-correction", task, data, reading)
+    home = run or _run(name, seed)
+    trained, out = checkpoint.load(home / policy).policy(), home / CORRECTION / policy
+    training = replace(residual.CorrectionTraining(seed=seed), **_given(updates=updates))
+    residual.train_correction(
+        episodes, trained, training, run=out, task=task or "", resume=not fresh, console=console, **_given(width=width)
+    )
+    console.print(f"correction: {out / 'last'}", soft_wrap=True)
+
+
 @commands.command()
 def push(
     run: Annotated[Path, typer.Argument(help="run of `segue train`")],
@@ -317,7 +349,7 @@ def _methods_of(goal: str, predicts: bool) -> list[str]:
     from segue.methods.methods import METHODS, method
     from segue.plan.plan import Handover
 
-    own = [each.name for each in METHODS.values() if each.policy == goal]
+    own = [each.name for each in METHODS.values() if each.policy == goal and each.correction == "none"]
     shown = own or [f"{name}:policy={goal}" for name in ("sync", "naive", "ensembling")]
     predicting = [name for name in shown if method(name).predictor == "learned"]
     if not predicts:

@@ -37,7 +37,7 @@ _DECIDES = (
     *(f"lab/{name}.py" for name in ("rollout", "scales", "delays", "twins", "sweep")),
 )
 """Parts of the library that decide what happens in an episode, and how it is measured."""
-_CONFIGURATION = ("format", "family", "policy", "autoencoder", "predictor")
+_CONFIGURATION = ("format", "family", "policy", "autoencoder", "predictor", "adapter", "correction")
 """What a checkpoint says of its module; the rest is about how it was trained."""
 
 
@@ -150,6 +150,8 @@ def described(cell: Cell, weights: Callable[[Path], dict[str, Any]] = of_weights
     """
     settings = sweep.task(cell.task)
     parts = {"policy": cell.checkpoint, "autoencoder": cell.autoencoder, "predictor": cell.predictor}
+    if cell.correction is not None:
+        parts["correction"] = cell.correction
     strategy = type(cell.method.strategy)
     return checkpoint.as_json({
         "format": FORMAT,

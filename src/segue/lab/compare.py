@@ -20,14 +20,15 @@ from segue.lab.shards import Shard
 from segue.lab.stages import Stages
 from segue.lab.sweep import Cell
 from segue.lab.tasks.tasks import Task, task
-from segue.methods.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method, objective
-from segue.methods.parts import parts_of
+from segue.methods.methods import AUTOENCODER, CORRECTION, LATENT, PREDICTED, PREDICTOR, Method, objective
+from segue.methods.parts import home_of, parts_of
 from segue.policies.autoencoder.autoencoder import AutoencoderConfig
 from segue.policies.families import family_of
 from segue.training import autoencoder as autoencoders
 from segue.training import checkpoint
 from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 from segue.training.context_predictor import train_context_predictor
+from segue.training.correction.residual import CorrectionTraining, train_correction
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
 
@@ -52,6 +53,7 @@ class Comparison:
         autoencoder: Training of the autoencoder, where a method needs one.
         predictor: Training of the predictor, where a method needs one; its policies are trained for so many updates
             fewer as that costs.
+        correction: Training of the corrections, where methods need them, on top of what the policies are trained for.
     """
 
     task: str
@@ -64,6 +66,7 @@ class Comparison:
     slowdowns: Mapping[str, float] = field(default_factory=dict)
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
     predictor: PredictorTraining = field(default_factory=PredictorTraining)
+    correction: CorrectionTraining = field(default_factory=CorrectionTraining)
 
     @property
     def needs_autoencoder(self) -> bool:
@@ -170,6 +173,8 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console, wa
         with executor(workers) as work:
             for _ in counted(in_turn(work, _train_quietly, jobs), len(jobs), "second stages, side by side", console):
                 pass
+    for seed, part in parts.items():
+        _train_corrections(part, episodes, runs / f"seed-{seed}", seed, console)
     if episodes.pictures:
         for seed, part in parts.items():
             _train_context_predictors(part, episodes, runs / f"seed-{seed}", seed, console)
@@ -222,6 +227,24 @@ def _train_context_predictors(
             train_context_predictor(
                 episodes, checkpoint.load(home / name).policy(), training, run=home / PREDICTOR / name,
                 task=comparison.task, resume=True, console=console,
+            )  # fmt: skip
+
+
+def _correcting(comparison: Comparison) -> list[Method]:
+    """Methods whose actions are corrected, one of each policy."""
+    return list({policy_name(each): each for each in comparison.methods if each.correction == "learned"}.values())
+
+
+def _train_corrections(comparison: Comparison, episodes: Episodes, folder: Path, seed: int, console: Console) -> None:
+    """A correction for each policy that needs one, as it is trained: after the policies."""
+    training = replace(comparison.correction, seed=seed)
+    for each in _correcting(comparison):
+        home, name = home_of(folder, each), each.policy
+        place = home / CORRECTION / name
+        with Stages(folder.parent, comparison.task, seed).alone(str(place.relative_to(folder)), training, console):
+            train_correction(
+                episodes, checkpoint.load(home / name).policy(), training, run=place, task=comparison.task, resume=True,
+                console=console,
             )  # fmt: skip
 
 
@@ -324,7 +347,7 @@ def cells_of(comparison: Comparison, runs: Sequence[Path], part: Part) -> list[C
             cell = Cell(
                 comparison.task, each, parts[each.name].policy, seed, delay, comparison.execution_horizon,
                 comparison.episodes, comparison.slowdowns.get(each.name, 1.0), parts[each.name].autoencoder,
-                parts[each.name].predictor,
+                parts[each.name].predictor, parts[each.name].correction,
             )  # fmt: skip
             found[Place(**cell.key)] = cell
     return [found[place] for place in _places(comparison) if place in found]
@@ -358,6 +381,7 @@ def _budget(comparison: Comparison, policies: Iterable[Path], runs: Sequence[Pat
         "updates per autoencoder": _autoencoder_updates(comparison, runs) or None,
         "updates per predictor": predictor and predictor.updates,
         "counted as updates": predictor and predictor.cost,
+        "updates per correction": comparison.correction.updates if _correcting(comparison) else None,
         "delays drawn": _drawn(comparison) or None,
     }
     known = {name: value for name, value in budget.items() if value is not None}

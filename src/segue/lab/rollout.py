@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from segue.core.chunk import Array, Chunk, Predicting
+from segue.core.correction import Correction, corrected
 from segue.core.metrics import EpisodeRecord, prediction_error
 from segue.core.observation import stacked, state_of
 from segue.core.robot import RobotSpec, Simulator
@@ -85,6 +86,7 @@ class _Episode:
     plan: Plan
     delays: np.random.Generator
     noise: torch.Generator
+    correction: Correction | None = None
     under_way: tuple[int, Request, Array] | None = None
     commands: list[Array] = field(default_factory=list)
     measured: list[Real] = field(default_factory=list)
@@ -124,7 +126,10 @@ class _Episode:
             self.simulator.hold()
             self.commands.append(self._held())
         else:
-            sent = self.simulator.spec.clip(tick.action)
+            action = tick.action
+            if self.correction is not None and tick.index is not None:
+                action = corrected(self.correction, self.simulator.observe(), action, tick.index)
+            sent = self.simulator.spec.clip(action)
             self.simulator.send(sent)
             self.plan.sent(sent)
             self.commands.append(sent)
@@ -167,6 +172,7 @@ def rollout(
     seeds: Sequence[int],
     timing: Timing,
     scales: Scales,
+    correction: Correction | None = None,
 ) -> list[EpisodeRecord]:
     """One episode per seed, all in lockstep.
 
@@ -179,6 +185,7 @@ def rollout(
         seeds: One per episode.
         timing: How chunks are timed.
         scales: Units of the task.
+        correction: Changes each action when it is due, before the robot's limits; None: none.
 
     Raises:
         SpecError: Fewer simulators than seeds, or a chunk that cannot be executed: of another shape, or not finite.
@@ -190,7 +197,8 @@ def rollout(
             expected="a simulator of its own for every episode",
             change="make more simulators, or roll out fewer seeds at once",
         )
-    episodes = [_start(simulator, seed, timing) for simulator, seed in zip(simulators, seeds, strict=False)]
+    pairs = zip(simulators, seeds, strict=False)
+    episodes = [_start(simulator, seed, timing, correction) for simulator, seed in pairs]
     running = list(episodes)
     for _ in range(timing.max_steps):
         for episode in running:
@@ -205,7 +213,7 @@ def rollout(
     return [_record(episode, timing, scales) for episode in episodes]
 
 
-def _start(simulator: Simulator, seed: int, timing: Timing) -> _Episode:
+def _start(simulator: Simulator, seed: int, timing: Timing, correction: Correction | None) -> _Episode:
     simulator.reset(seed)
     episode = _Episode(
         seed=seed,
@@ -213,6 +221,7 @@ def _start(simulator: Simulator, seed: int, timing: Timing) -> _Episode:
         plan=timing.plan(len(simulator.spec.action_names)),
         delays=np.random.default_rng([seed, 1]),
         noise=torch.Generator().manual_seed(seed),
+        correction=correction,
     )
     episode.measured.append(simulator.pose())
     return episode

@@ -26,6 +26,7 @@ from segue.policies.policy import Policy
 from segue.policies.predictors.predictor import Predictor
 from segue.training import checkpoint
 from segue.training.autoencoder import load_autoencoder
+from segue.training.correction.residual import load_correction
 
 FIRST_SEED = 10_000
 """Evaluation seeds start here, away from those of the demonstrations."""
@@ -46,6 +47,7 @@ class Cell:
         slowdown: The method's own factor on the delay, to compare at equal hardware.
         autoencoder: For a method that refines the chunks of a policy of actions.
         predictor: For a method that predicts with the predictor of the run.
+        correction: For a method that corrects actions when they are due.
         first_seed: Of the initial states; another for what is tuned than for what is reported.
     """
 
@@ -59,6 +61,7 @@ class Cell:
     slowdown: float = 1.0
     autoencoder: Path | None = None
     predictor: Path | None = None
+    correction: Path | None = None
     first_seed: int = FIRST_SEED
 
     @property
@@ -109,8 +112,9 @@ def run_cell(cell: Cell) -> CellResult:
     if cell.method.predictor == "oracle":
         robots = [Followed(robot, settings.simulator()) for robot in robots]
     codec = None if cell.autoencoder is None else load_autoencoder(cell.autoencoder)[0]
-    bound = cell.method.bound(policy, codec, _predictor(cell, policy, robots))
-    records = rollout(bound, robots, seeds, timing, scales(cell.task))
+    bound = cell.method.uncorrected.bound(policy, codec, _predictor(cell, policy, robots))
+    correction = None if cell.correction is None else load_correction(cell.correction, policy)
+    records = rollout(bound, robots, seeds, timing, scales(cell.task), correction)
     return result(timing, seeds, records, **cell.key)
 
 

@@ -26,6 +26,7 @@ def continued(policy: ChunkPolicy, method: str) -> tuple[ChunkPolicy, Handover]:
     """
     found = named(method)
     around = isinstance(found.strategy, (Naive, *AVERAGES)) and found.policy == "plain" and found.refinement is None
+    around = around and found.correction == "none"
     if not around or found.noise != FreshNoise() or found.predictor not in ("none", "commanded"):
         raise SpecError(
             got=f"method {method!r} for a server that answers with finished chunks",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from segue.core.correction import Correction
 from segue.errors import SpecError
 from segue.methods.methods import Method, method
 from segue.methods.parts import parts_of, predictor_of
@@ -11,6 +12,7 @@ from segue.plan.plan import Handover
 from segue.policies.chunk_policy import ServingPolicy
 from segue.training import checkpoint
 from segue.training.autoencoder import load_autoencoder
+from segue.training.correction.residual import load_correction
 
 
 def chunk_policy(
@@ -41,3 +43,17 @@ def chunk_policy(
         raise SpecError(f"device {device!r} ({reason})", "a device of this machine", "use --device cpu") from error
     predictor = predictor_of(found.predictor, policy, parts.predictor)
     return found.bound(policy, codec, predictor, seed=seed), found.handover
+
+
+def correction_of(run: Path, name: str) -> Correction | None:
+    """What corrects the actions of a method when they are due, from a run of `segue train`; None for one without.
+
+    Raises:
+        CheckpointError: Its policy or its correction is not in the run, or damaged.
+        UnknownNameError: No such method.
+    """
+    found = method(name)
+    parts = parts_of(run, [found])[found.name]
+    return (
+        None if parts.correction is None else load_correction(parts.correction, checkpoint.load(parts.policy).policy())
+    )

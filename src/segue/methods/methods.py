@@ -6,19 +6,20 @@ run/autoencoder         the run's autoencoder, which also refines (arXiv 2605.24
 run/predictor           the run's predictor: chunks are made for the step at which they take over
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from segue.core import plugins
 from segue.errors import SpecError, UnknownNameError
+from segue.methods.settings import noise_of, said, setting
 from segue.plan.plan import Handover
 from segue.policies.autoencoder.autoencoder import Codec, refine
 from segue.policies.chunk_policy import ContinuingPolicy, ServingPolicy
 from segue.policies.diffusion import Denoising
 from segue.policies.latent import LatentPolicy
-from segue.policies.noise import NOISES, CarriedNoise, FreshNoise, Noise, noise_named
+from segue.policies.noise import NOISES, CarriedNoise, FreshNoise, Noise
 from segue.policies.policy import Policy
 from segue.policies.predictors.predictor import PredictivePolicy, Predictor
 from segue.policies.regression import Regression
@@ -35,12 +36,16 @@ from segue.strategies.reuse_then_refine import Anchor, Executed, Fixed, ReuseThe
 from segue.strategies.rtc import RTC, identity, vjp
 from segue.strategies.soft_rtc import LiteralSoftRTC, SoftRTC, SoftRTCObjective
 from segue.strategies.training_time_rtc import TrainingTimeRTC, TrainingTimeRTCObjective
+from segue.strategies.under_delay.remac import REMAC, REMACObjective
+from segue.strategies.under_delay.vlash import VLASHObjective
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "plain": FlowMatching,
     "training-time-rtc": TrainingTimeRTCObjective,
     "soft-rtc": SoftRTCObjective,
     "faster": FASTERObjective,
+    "vlash": VLASHObjective,
+    "remac": REMACObjective,
     "legato": LegatoObjective,
     "literal-legato": LiteralLegatoObjective,
     "diffusion": Denoising,
@@ -52,6 +57,8 @@ AUTOENCODER = "autoencoder"
 """The autoencoder of a run."""
 PREDICTOR = "predictor"
 """The predictor of a run."""
+CORRECTION = "correction"
+"""Folder of a run's corrections, by the policy that each belongs to."""
 PREDICTED = "predicted"
 """Folder of a comparison's policies that run with a learned predictor."""
 LATENT = "latent/"
@@ -88,6 +95,8 @@ class Refinement:
 PREDICTORS = ("none", "learned", "commanded", "oracle")
 """What may stand for the observation of the takeover: that of the request; what the run's predictor makes of it; the
 same with the robot's own dimensions as commanded; what a twin of the simulator sees, which no robot has."""
+CORRECTIONS = ("none", "learned")
+"""What may change actions when they are due: nothing; the run's correction of the policy."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Method:
         refinement: What is made of its chunks, in robot units; None for nothing.
         noise: Where its chunks start from.
         predictor: Key of `PREDICTORS`.
+        correction: Key of `CORRECTIONS`; other than none, it is up to who executes the chunks, see `uncorrected`.
     """
 
     name: str
@@ -117,10 +127,18 @@ class Method:
     refinement: Refinement | None = None
     noise: Noise = field(default_factory=FreshNoise)
     predictor: str = "none"
+    correction: str = "none"
 
     def __post_init__(self) -> None:
         if self.predictor not in PREDICTORS:
             raise UnknownNameError("predictor", self.predictor, PREDICTORS)
+        if self.correction not in CORRECTIONS:
+            raise UnknownNameError("correction", self.correction, CORRECTIONS)
+
+    @property
+    def uncorrected(self) -> "Method":
+        """The same without a correction: what makes its chunks, where the loop that executes them corrects them."""
+        return replace(self, correction="none")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -129,6 +147,8 @@ class Method:
         noise = next(name for name, kind in NOISES.items() if isinstance(self.noise, kind))
         share = self.noise.share if isinstance(self.noise, CarriedNoise) else 0.0
         everyones = {"noise": noise, "scale": self.noise.scale, "share": share, "predictor": self.predictor}
+        if self.correction != "none":  # what is written of others stays as it was before there were any
+            everyones["correction"] = self.correction
         return {**asdict(self.strategy), **refinement, **everyones}  # type: ignore[call-overload]
 
     @property
@@ -151,8 +171,15 @@ class Method:
             seed: Of the noise.
 
         Raises:
-            SpecError: It refines actions, and there is no autoencoder, or it predicts, and there is no predictor.
+            SpecError: It refines actions, and there is no autoencoder, or it predicts, and there is no predictor; or it
+                corrects actions when they are due, which no chunk policy can.
         """
+        if self.correction != "none":
+            raise SpecError(
+                got=f"method {self.name!r}, which corrects each action in the control step in which it is due",
+                expected="a loop that does so: segue run with the run's folder, segue eval, segue bench",
+                change="leave the correction out (correction=none), or hand it to `Executor`",
+            )
         strategy, finishing = self.strategy, self._refining(policy, codec)
         if policy.units.stride > 1 and isinstance(strategy, AVERAGES):
             strategy, finishing = Naive(), strategy
@@ -217,6 +244,10 @@ _ALL = (
     Method("soft-rtc", "Soft RTC", "soft-rtc", SoftRTC(), "arXiv 2605.25537"),
     Method("literal-soft-rtc", "Soft RTC as published", "soft-rtc", LiteralSoftRTC(), "arXiv 2605.25537"),
     Method("faster", "FASTER", "faster", FASTER(), "arXiv 2603.19199"),
+    Method("vlash", "VLASH", "vlash", Naive(), "arXiv 2512.01031", predictor="commanded"),
+    Method("future-rtc", "FutureRTC", "plain", Naive(), "arXiv 2607.24008", predictor="learned"),
+    Method("remac", "REMAC", "remac", REMAC(), "arXiv 2601.20130"),
+    Method("a2c2", "A2C2", "plain", Naive(), "arXiv 2509.23224", correction="learned"),
     Method("bid", "BID", "plain", BID(), "arXiv 2408.17355"),
     Method("official-bid", "BID, official form", "plain", OfficialBID(), "arXiv 2408.17355"),
     Method("paint", "PAINT", "plain", PAINT(), "arXiv 2606.19774"),
@@ -299,8 +330,8 @@ def method(name: str) -> Method:
     names (`segue.core.plugins`).
 
     ``policy`` takes a policy that was trained with another objective, so that strategies meet other families:
-    ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``. ``predictor``, ``noise`` and ``scale`` belong
-    to every method: ``naive:predictor=learned:noise=carried:scale=0.7``.
+    ``ensembling:policy=diffusion``, ``ensembling:policy=latent/plain``. ``predictor``, ``noise``, ``scale`` and
+    ``correction`` belong to every method: ``naive:predictor=learned:noise=carried:scale=0.7``.
 
     Raises:
         UnknownNameError: There is no such method or setting; the message lists what exists.
@@ -309,14 +340,15 @@ def method(name: str) -> Method:
     found, settings = _base(name)
     if not settings:
         return found
-    changes = dict(_setting(found, text) for text in settings)
+    changes = dict(setting(found, text) for text in settings)
     policy = str(changes.pop("policy", found.policy))
     objective(policy)  # raises for one that does not exist
-    everyones = {key: changes[key] for key in ("predictor", "noise", "scale", "share") if key in changes}
+    everyones = {key: changes[key] for key in ("predictor", "noise", "scale", "share", "correction") if key in changes}
     own = [text for text in settings if text.partition("=")[0] not in everyones]
-    label = ", ".join([found.label + (f" ({', '.join(own)})" if own else ""), *_said(everyones)])
-    noise = _noise(found, {key: changes.pop(key) for key in ("noise", "scale", "share") if key in changes})
+    label = ", ".join([found.label + (f" ({', '.join(own)})" if own else ""), *said(everyones)])
+    noise = noise_of(found, {key: changes.pop(key) for key in ("noise", "scale", "share") if key in changes})
     predictor = str(changes.pop("predictor", found.predictor))
+    correction = str(changes.pop("correction", found.correction))
     refinement = found.refinement
     if refinement is not None:
         refined = {key: changes.pop(key) for key in asdict(refinement).keys() & changes.keys()}
@@ -324,70 +356,10 @@ def method(name: str) -> Method:
     strategy = replace(found.strategy, **changes)  # type: ignore[type-var]
     return replace(
         found, name=name, label=label, policy=policy, strategy=strategy, refinement=refinement, default=False,
-        noise=noise, predictor=predictor,
+        noise=noise, predictor=predictor, correction=correction,
     )  # fmt: skip
 
 
 def methods(names: str) -> list[Method]:
     """Methods by their names, separated by commas, none twice."""
     return [method(name) for name in dict.fromkeys(part.strip() for part in names.split(","))]
-
-
-def _noise(found: Method, changes: Mapping[str, Any]) -> Noise:
-    """The noise of a method with other settings; carried noise is all carried unless a share is given.
-
-    Raises:
-        UnknownNameError: There is no such noise.
-        SpecError: A share of noise that is not carried, or a value out of range.
-    """
-    name, scale = str(changes.get("noise", found.settings["noise"])), changes.get("scale", found.noise.scale)
-    usual = found.noise.share if name == "carried" and isinstance(found.noise, CarriedNoise) else None
-    return noise_named(name, scale, changes.get("share", usual))
-
-
-def _said(everyones: Mapping[str, object]) -> Iterator[str]:
-    """What every method has, in words for a table."""
-    match everyones.get("predictor"):
-        case "none":
-            yield "not predicted"
-        case "learned":
-            yield "predicted"
-        case str(kind):
-            yield f"predicted ({kind})"
-    if "noise" in everyones:
-        yield f"{everyones['noise']} noise"
-    if "share" in everyones:
-        yield f"share {everyones['share']:g}"
-    if "scale" in everyones:
-        yield f"noise scale {everyones['scale']:g}"
-
-
-def _type_of(found: Method, key: str) -> type[int] | type[float]:
-    """What a setting is that may be None: ``int | None`` or ``float | None``."""
-    parts = (found.strategy, found.refinement)
-    hints = {name: hint for part in parts if part is not None for name, hint in get_type_hints(type(part)).items()}
-    return float if float in get_args(hints[key]) else int
-
-
-_TRUTH = {"true": True, "false": False}
-
-
-def _setting(found: Method, text: str) -> tuple[str, float | int | str]:
-    """One setting, read as the type that it has."""
-    key, _, given = text.partition("=")
-    known = {
-        each: value for each, value in found.settings.items() if value is None or isinstance(value, float | int | str)
-    }
-    known["policy"] = found.policy
-    if key not in known:
-        raise UnknownNameError(f"setting of method {found.name}", key, known)
-    now = known[key]
-    kind: type[int] | type[float] | type[str] = _type_of(found, key) if now is None else type(now)
-    try:
-        return key, _TRUTH[given.lower()] if kind is bool else kind(given)
-    except (LookupError, ValueError) as error:
-        raise SpecError(
-            got=f"{text!r} for method {found.name}",
-            expected=f"{key}=<{kind.__name__}>, such as {key}={8 if now is None else now}",
-            change="correct the value",
-        ) from error

@@ -1,11 +1,11 @@
-"""The checkpoints in a run that a method needs: its policy, its autoencoder, its predictor."""
+"""The checkpoints in a run that a method needs: its policy, its autoencoder, its predictor, its correction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segue.errors import CheckpointError, SpecError
-from segue.methods.methods import AUTOENCODER, LATENT, PREDICTED, PREDICTOR, Method
+from segue.methods.methods import AUTOENCODER, CORRECTION, LATENT, PREDICTED, PREDICTOR, Method
 from segue.policies.policy import Policy
 from segue.policies.predictors.predictor import CommandedState, Predictor
 from segue.training import checkpoint
@@ -20,11 +20,13 @@ class Parts:
         policy: Its policy.
         autoencoder: What it refines the chunks of a policy of actions with; None for other methods.
         predictor: What it predicts with; None for other methods.
+        correction: What corrects its actions when they are due; None for other methods.
     """
 
     policy: Path
     autoencoder: Path | None = None
     predictor: Path | None = None
+    correction: Path | None = None
 
 
 def parts_of(run: Path, methods: Sequence[Method]) -> Mapping[str, Parts]:
@@ -76,10 +78,19 @@ def _parts(run: Path, method: Method, methods: Sequence[Method]) -> Parts:
             expected=f"one, which these methods predict with: {predicting}",
             change=f"segue train-predictor TASK --out {home / PREDICTOR}, or leave these methods out",
         )
+    correction = home / CORRECTION / name
+    if method.correction == "learned" and not checkpoint.started(correction):
+        raise CheckpointError(
+            got=f"no {CORRECTION} of the policy {name!r} in {home}",
+            expected=f"one, which these methods correct with: "
+            f"{', '.join(each.name for each in methods if each.correction == 'learned')}",
+            change=f"segue train-correction TASK --run {home} --policy {name}, or leave these methods out",
+        )
     return Parts(
         policy=home / name,
         autoencoder=run / AUTOENCODER if method.refines_actions else None,
         predictor=predictor if method.predictor == "learned" else None,
+        correction=correction if method.correction == "learned" else None,
     )
 
 

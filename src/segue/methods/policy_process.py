@@ -17,10 +17,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 from segue.core.chunk import ChunkPolicy
+from segue.core.correction import Correction
 from segue.core.robot import RobotSpec
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError, said_what_to_install
@@ -34,6 +37,8 @@ TOKEN = "SEGUE_TOKEN"
 """Environment variable of a server's token."""
 WITHOUT_TORCH: Final = {"naive": Handover.CONTINUE, "naive-restart": Handover.RESTART, "sync": Handover.WAIT}
 """Methods that leave finished chunks as they are, and how these take over."""
+CORRECTED: Final = ("a2c2",)
+"""Methods that correct actions when they are due; others do where they are told to."""
 _DEADLINE: Final = 0.75 * ANSWER_TIMEOUT
 """For answers of a server [s]: when it hangs, that is said, and not that the policy process hangs."""
 
@@ -96,6 +101,27 @@ def imported(target: str, **arguments: Any) -> Source:
 def argv(source: Source) -> list[str]:
     """Command of the process, for `ProcessLink`."""
     return [sys.executable, "-m", "segue.methods.policy_process", json.dumps(source)]
+
+
+def without_correction(source: Source) -> tuple[Source, Correction | None]:
+    """Take the correction out of a source: the control loop applies it, and a process with torch has loaded it.
+
+    Raises:
+        CheckpointError: The method's policy or its correction is not in the run, or damaged.
+        UnknownNameError: No such method.
+    """
+    method = str(source.get("method", ""))
+    if source["kind"] != "local" or not (method.split(":")[0] in CORRECTED or ":correction=learned" in method):
+        return source, None
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        correction = apart.submit(_correction, source["run"], method).result()
+    return {**source, "method": f"{method}:correction=none"}, correction
+
+
+def _correction(run: str, method: str) -> Correction | None:
+    with said_what_to_install("a correction"):
+        from segue.methods.load import correction_of
+    return correction_of(Path(run), method)
 
 
 def build(source: Source) -> tuple[ChunkPolicy, Handover]:

@@ -21,6 +21,7 @@ from segue.policies.config import FamilyConfig, Vision
 from segue.policies.diffusion import Denoising, DiffusionPolicy, DiffusionPolicyConfig
 from segue.policies.flow import FlowPolicy, FlowPolicyConfig
 from segue.policies.latent import LatentPolicy, latent_names
+from segue.policies.networks.adapted import Adapted
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import Policy
 from segue.policies.processor import NormalizedUnits, demonstrated_chunks, described
@@ -147,6 +148,23 @@ def _fitted(config: FamilyConfig, episodes: Episodes, chunks: Array) -> Policy:
     return policy
 
 
+def adapt(policy: Policy, rank: int) -> Policy:
+    """Put fresh adapters (from torch's global generator) into the network of a flow policy, in place.
+
+    Raises:
+        SpecError: It is of another family, or has adapters.
+    """
+    below = policy.policy if isinstance(policy, LatentPolicy) else policy
+    if not isinstance(below, FlowPolicy) or isinstance(below.network, Adapted):
+        raise SpecError(
+            got=f"{type(below).__name__} for adapters",
+            expected="a flow policy without any",
+            change="start from a plain policy: `segue train` with two stages",
+        )
+    below.network = Adapted(below.network, rank)
+    return policy
+
+
 def description(policy: Policy) -> dict[str, Any]:
     """Describe a policy for a checkpoint, beside its weights: family, configuration, autoencoder if there is one."""
     if isinstance(policy, LatentPolicy):
@@ -154,7 +172,8 @@ def description(policy: Policy) -> dict[str, Any]:
     assert isinstance(policy, FlowPolicy | DiffusionPolicy | RegressionPolicy)
     said = asdict(policy.config)
     del said["spec"]
-    return {"family": policy.config.family, "policy": {**policy.spec.said(), **said}}
+    adapters = {"adapter": policy.network.rank} if isinstance(policy.network, Adapted) else {}
+    return {"family": policy.config.family, "policy": {**policy.spec.said(), **said}, **adapters}
 
 
 def blank(described: Mapping[str, Any]) -> Policy:
@@ -174,6 +193,8 @@ def blank(described: Mapping[str, Any]) -> Policy:
         fields["vision"] = Vision(**fields["vision"])
     config = kind.config(spec, **fields)
     policy = kind.policy(config, NormalizedUnits.blank(config))
+    if "adapter" in described:
+        adapt(policy, described["adapter"])
     if "autoencoder" not in described:
         return policy
     fields = {**described["autoencoder"], "action_names": tuple(described["autoencoder"]["action_names"])}

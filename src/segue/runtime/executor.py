@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from segue.core.correction import Correction, corrected
 from segue.core.observation import Observed, ages_of, state_of
 from segue.core.robot import Driver
 from segue.errors import SpecError
@@ -74,6 +75,7 @@ class Executor:
         pose: Measured motion, for the trace. Shape (pose,). A tick in which it raises has none.
         state_age: How old the last observation is [s].
         policy_dt: Control period of the policy [s], where it is run at another rate than it was made for on purpose.
+        correction: Changes each action when it is due, before limits; None: none.
 
     Raises:
         SpecError: The policy, the limits or the robot are not made for one another (as far as each says what it is), or
@@ -84,11 +86,12 @@ class Executor:
         self, robot: Driver, plan: Plan, ladder: Ladder, link: PolicyLink, *, clock: Clock,
         position: Callable[[], NDArray], sink: Sink | None = None, tolerance: Tolerance | None = None,
         pose: Callable[[], NDArray] | None = None, state_age: Callable[[], float] | None = None,
-        policy_dt: float | None = None,
+        policy_dt: float | None = None, correction: Correction | None = None,
     ) -> None:  # fmt: skip
         self.robot, self.plan, self.link = robot, plan, link
         self.dt, self.counts, self.slot = ladder.limiter.dt, Counts(), 0
         self._clock, self._position, self._pose, self._age = clock, position, pose, state_age
+        self._correction = correction
         self._sink, self._tolerance = sink or Sinks(), tolerance or Tolerance()
         stall = self._tolerance.stall
         self._stall = stall and max(stall, 2 * self.dt)  # the watchdog is fed once per period
@@ -273,9 +276,12 @@ class Executor:
         if tick.event is not Event.STOOD:
             self._fresh = now
             self.counts.starved += self._moved and tick.action is None
-        command = self.ladder.step(tick.action, health)
-        if command.saturated:
-            self.counts.saturated += 1
+        action = tick.action
+        if self._correction is not None and action is not None and tick.index is not None:
+            action = corrected(self._correction, observation, action, tick.index)
+        command = self.ladder.step(action, health)
+        self.counts.saturated += bool(command.saturated)
+        if command.saturated or action is not tick.action:
             self.plan.sent(command.values)
         return _Due(tick, command, asked, request, observation, pose)
 

@@ -73,6 +73,21 @@ class Objective(Protocol):
         """Own chunks of the policy that it wants at every observation (self-conditioning); 0 unless it says more."""
         return 0
 
+    @property
+    def own_elapsed(self) -> tuple[int, int] | None:
+        """Fewest and most steps that an own chunk is old; None for what the training's settings say."""
+        return None
+
+    @property
+    def adapter_rank(self) -> int:
+        """Rank of the adapters that alone learn, beside weights that stay; 0 where all weights learn."""
+        return 0
+
+    @property
+    def max_offset(self) -> int:
+        """Most control steps that chunks begin after what is seen, which is then told the state commanded by then."""
+        return 0
+
     def pair(self, batch: Demonstrated, generator: torch.Generator) -> TrainingPair:
         """Draw noise, flow time and schedule for a batch."""
         ...

@@ -10,6 +10,7 @@ from segue.data.episodes import Episodes
 from segue.data.windows import Windows
 from segue.policies.observation import on_device
 from segue.policies.policy import Policy
+from segue.policies.predictors.predictor import CommandedState
 from segue.strategies.hooks import nothing_known
 from segue.strategies.naive import Naive
 from segue.strategies.objective import Demonstrated
@@ -26,11 +27,14 @@ class DemonstratedChunks:
         self.episodes = episodes
         windows, device = Windows(episodes, policy.spec.horizon), policy.units.device
         self.stride = policy.units.stride
-        self.observation = torch.as_tensor(episodes.observation, device=device)
+        self.observation, self.action = (
+            torch.as_tensor(each, device=device) for each in (episodes.observation, episodes.action)
+        )
+        self.horizon = windows.horizon
         self.chunks = _in_policy_units(windows, self.observation, policy)
         # A position of several control steps counts if all of them were demonstrated.
         self.valid = torch.as_tensor(windows.valid, device=device).unflatten(1, (-1, self.stride)).all(2)
-        self.age = torch.as_tensor(windows.age, device=device)
+        self.age, self.left = (torch.as_tensor(each, device=device) for each in (windows.age, windows.remaining))
         self.own: Tensor | None = None
         """Shape (candidates, frames, horizon, action), robot units."""
 
@@ -58,6 +62,32 @@ class DemonstratedChunks:
             chunk = policy.continue_chunk(Naive(), observation, prefix, noise, steps)
             chunks.append(policy.units.to_robot(chunk, observation))
         return torch.cat(chunks)
+
+    @torch.no_grad()
+    def offset(self, index: Tensor, offset: Tensor, policy: Policy) -> tuple[Demonstrated, Tensor]:
+        """Gather windows that begin some steps after a frame, and the state that is commanded by then.
+
+        The last action before a window commands the state (arXiv 2512.01031); with offset 0 it is as it was seen. A
+        window that begins behind the end of its episode counts nowhere.
+
+        Args:
+            index: Frames that are seen, shape (batch,).
+            offset: Shape (batch,), integer [steps].
+            policy: Its actions are targets relative to states, which says what they command.
+
+        Raises:
+            SpecError: They are absolute.
+        """
+        steps = offset[:, None] + torch.arange(self.horizon, device=index.device)
+        committed = torch.arange(max(int(offset.max()), 1), device=index.device).expand(len(index), -1)
+        done, actions = (
+            self.action[index[:, None] + torch.minimum(each, self.left[index][:, None])] for each in (committed, steps)
+        )
+        observed, executed, count = (each.cpu().numpy() for each in (self.observation[index], done, offset))
+        state = torch.as_tensor(CommandedState.of(policy).ahead(observed, executed, count), device=index.device)
+        valid = (steps <= self.left[index][:, None]).unflatten(1, (-1, self.stride)).all(2)
+        chunks = policy.units.to_policy(actions, state)
+        return Demonstrated(chunks, valid, chunks, torch.zeros_like(index), self.stride), state
 
     @torch.no_grad()
     def batch(

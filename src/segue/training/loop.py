@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
-from segue.core.observation import Observation
+from segue.core.observation import Observation, with_state
 from segue.data.episodes import Episodes
 from segue.errors import SpecError
-from segue.policies.families import description
+from segue.policies.families import adapt, description
 from segue.policies.policy import Policy
 from segue.strategies.objective import Objective, TrainingPair
 from segue.training import checkpoint
@@ -86,6 +86,9 @@ def train(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise SpecError(f"device {device!r} ({reason})", "a device of this machine", "use --device cpu") from error
+    if objective.adapter_rank:
+        torch.manual_seed(config.seed)  # of fresh adapters, however the policy came here
+        adapt(policy.requires_grad_(False), objective.adapter_rank)
     average, chunks = averaged(policy), DemonstratedChunks(episodes, policy)
 
     def batch_of(update: int, process: int, size: int) -> tuple[Any, ...]:
@@ -95,9 +98,14 @@ def train(
             chunks.renew_own(average, config.own_steps, generator, objective.own_chunks)
         generator = generator_of(config.seed, update, process, purpose=0)
         index = torch.randint(0, len(chunks), (size,), generator=generator).to(policy.units.device)
-        drawn = chunks.batch(index.repeat(config.draws), policy, config.own_elapsed, generator)
-        pair = objective.pair(drawn, generator)
-        return pair, chunks.seen(index), config.observation_noise, generator
+        observation, repeated = chunks.seen(index), index.repeat(config.draws)
+        if objective.max_offset:
+            offset = torch.randint(0, objective.max_offset + 1, (size,), generator=generator).to(index.device)
+            drawn, state = chunks.offset(repeated, offset.repeat(config.draws), policy)
+            observation = with_state(observation, state[:size])
+        else:
+            drawn = chunks.batch(repeated, policy, objective.own_elapsed or config.own_elapsed, generator)
+        return objective.pair(drawn, generator), observation, config.observation_noise, generator
 
     said = {"training": config, "objective": asdict(objective), **description(policy)}  # type: ignore[arg-type]
     kept = Run(run, title, info or {}, checkpoint.FORMAT, resume, console, conduct, later)

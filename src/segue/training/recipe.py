@@ -141,7 +141,8 @@ def train_policy(
     Raises:
         CheckpointError: The run was started with other settings or on other demonstrations.
         DataError: There are too few episodes to hold some out.
-        SpecError: The objective is one of another family.
+        SpecError: The objective is one of another family, tells commanded states to a policy of absolute actions, or
+            learns adapters without a first stage.
         TrainingError: The loss is not finite.
     """
     if family_of(objective) != recipe.family:
@@ -149,6 +150,18 @@ def train_policy(
             got=f"objective {name!r} for a {recipe.family} policy",
             expected=f"an objective of that family; this one trains {family_of(objective)} policies",
             change=f"train with --family {family_of(objective)}, or with another objective",
+        )
+    if objective.max_offset and not recipe.relative:
+        raise SpecError(
+            got=f"objective {name!r} for a policy of absolute actions, which does not say what they command",
+            expected="actions relative to the observed state",
+            change="train with --relative, or under another objective",
+        )
+    if objective.adapter_rank and not recipe.first_stage_updates:
+        raise SpecError(
+            got=f"objective {name!r}, which learns adapters alone, in one stage",
+            expected="a plain policy before it, which they are put into",
+            change="train with two stages",
         )
     stage = 1 if name == FIRST_STAGE else 2
     learned, unseen = episodes.split(conduct.held_out, seed) if conduct.held_out else (episodes, None)

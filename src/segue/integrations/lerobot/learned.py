@@ -84,7 +84,14 @@ class Choices(Protocol):
 
 def check_choices(choices: Choices) -> None:
     """Raise `SpecError` or `UnknownNameError` for an objective or method that does not exist or does not fit."""
-    family = family_of(objective(choices.objective))
+    aim = objective(choices.objective)
+    family = family_of(aim)
+    if aim.max_offset or aim.adapter_rank:
+        raise SpecError(
+            got=f"objective {choices.objective!r}, which needs other batches, or adapters, than are made here",
+            expected="an objective on LeRobot's batches: plain, legato, training-time-rtc or literal-legato",
+            change="name one of these, or train with `segue train`",
+        )
     if family != "flow":
         raise SpecError(
             got=f"objective {choices.objective!r}, which trains {family} policies",
@@ -92,6 +99,12 @@ def check_choices(choices: Choices) -> None:
             change="name one of these, or train with `segue train --family " + family + "`",
         )
     found = method(choices.method)
+    if found.correction != "none":
+        raise SpecError(
+            got=f"method {choices.method!r}, which corrects each action when it is due",
+            expected="a method without a correction: LeRobot executes the actions as they are",
+            change="leave the correction out (correction=none)",
+        )
     if found.refinement is not None and choices.autoencoder is None and choices.autoencoder_config is None:
         raise SpecError(
             got=f"method {choices.method!r} for a policy without an autoencoder",

@@ -1,0 +1,1 @@
+"""Trainings of what changes actions when they are due, see `segue.core.correction`."""
