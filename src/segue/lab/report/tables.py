@@ -42,12 +42,14 @@ def tables(summary: Summary, methods: Mapping[str, MethodFacts]) -> dict[str, An
     }
 
 
-def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool) -> tuple[str, str, str]:
-    """How the cell is marked, its mean, and its interval."""
+def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool, *below: str) -> dict[str, Any]:
+    """How the cell is marked, its mean, and what stands below it: its interval, or why there is none."""
+    mean, between = cell_shown(summary, name, delay, metric, relative=relative)
+    if not summary.measured(name, delay, metric):
+        between = between or ("undefined" if (name, delay, metric) in summary.samples else "not measured")
     tied = "tied" if summary.among_best(name, delay, metric) else ""
-    return "best" if name == summary.best(delay, metric) else tied, *cell_shown(
-        summary, name, delay, metric, relative=relative
-    )
+    mark = "best" if name == summary.best(delay, metric) else tied
+    return {"mark": mark, "mean": mean, "below": [each for each in (between, *below) if each]}
 
 
 def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
@@ -71,9 +73,9 @@ def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) 
 
 
 def _full(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
-    def cell(name: str, delay: int) -> tuple[str, ...]:
+    def cell(name: str, delay: int) -> dict[str, Any]:
         times, _ = shown(summary.ratio(name, delay, metric))
-        return *_cell(summary, name, delay, metric, False), "" if times == "–" else f"× {times} of demonstrations"
+        return _cell(summary, name, delay, metric, False, "" if times == "–" else f"× {times} of demonstrations")
 
     own = summary.demonstrations.get(metric)
     return {
