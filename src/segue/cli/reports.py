@@ -146,10 +146,12 @@ def _show_rates(content: "Results", page: Path) -> None:
     from segue.lab.rates import report
     from segue.lab.report.table import summarise
 
+    summary = summarise(content)
     console.print(report.open_loop_table(content))
-    console.print(report.closed_loop_table(content, summarise(content)))
+    console.print(report.closed_loop_table(content, summary))
     for line in report.not_applicable(content):
         console.print(f"not measured: {line}", highlight=False, markup=False)
+    console.print(report.said(content, summary), style="bold", highlight=False, markup=False)
     _say_where(report.write_page(content, page))
 
 

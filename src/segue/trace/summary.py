@@ -174,7 +174,8 @@ def quantiles(seconds: Array) -> str:
     if len(seconds) == 0:
         return "–"
     values = 1e3 * np.quantile(seconds, (0.5, 0.99, 1.0))
-    return "median {:.3g} ms, p99 {:.3g} ms, max {:.3g} ms".format(*values)
+    texts = (f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in values)
+    return "median {} ms, p99 {} ms, max {} ms".format(*texts)
 
 
 def _steps(delays: NDArray[np.int64]) -> str:

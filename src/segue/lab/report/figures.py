@@ -247,7 +247,7 @@ def as_svg(figure: Figure, name: str, description: str) -> Svg:
         svg = svg.replace(sentinel, page)
     escaped = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     label = f'role="img" aria-label="{escaped}"' if description else 'aria-hidden="true"'
-    opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 2:g}px" {label}>'
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{min(width * 2, 860):g}px" {label}>'
     return Svg(opening + svg[svg.index(">") + 1 :])
 
 

@@ -96,11 +96,11 @@ class _Drawn:
         total = absent + len(self.results.cells)
         return f"{absent} of {total} cells are missing, and shown as missing: who wins may change." if absent else ""
 
-    def _shown(self) -> set[str]:
+    def _drawn_of(self, recorded: set[str]) -> set[str]:
         """The methods whose actions are drawn: the default, the one that does nothing, the most often best."""
         firsts = [self.summary.best(delay, metric) for delay in self.summary.delays for metric in HEADLINE]
-        known = (self.summary.default, PLAIN)
-        return {*sorted(self.methods, key=lambda name: (name not in known, -firsts.count(name)))[:MOST]}
+        known, names = (self.summary.default, PLAIN), [name for name in self.methods if name in recorded]
+        return {*sorted(names, key=lambda name: (name not in known, -firsts.count(name)))[:MOST]}
 
     def _frontiers(self, metric: str) -> list[Svg]:
         """Success or completion time against measured jerk, one panel per delay, on common axes."""
@@ -158,11 +158,12 @@ class _Drawn:
     def _executed(self) -> dict[str, Any]:
         """What the recorded episodes show at the longest delay: actions, worst seams, and spectra."""
         recorded = executed.recorded(self.results)
-        drawn = self._shown()
-        own = {place: each for place, each in recorded.items() if place[0] in drawn}
+        own = {place: each for place, each in recorded.items() if place[0] in self.methods}
         if not own:
             return {"executed": [], "close_ups": [], "spectra": []}
         scale = np.concatenate([each.commands for each in own.values()]).std(axis=0)
+        drawn = self._drawn_of({name for name, *_ in own})
+        own = {place: each for place, each in own.items() if place[0] in drawn}
         longest = max(delay for _, delay, _ in own)
         here = {(name, seed): each for (name, delay, seed), each in own.items() if delay == longest}
         worst = {}
@@ -181,7 +182,7 @@ class _Drawn:
         names, dt = self.task.action_names, self.task.dt
         note = f"Delay {longest}, training seed {seed[0]}, episode seed {seed[1]}."
         if len(self.methods) > MOST:
-            note += f" Of {len(self.methods)} methods, the {MOST} that are best most often, with default and naive."
+            note += f" Of {len(self.methods)} methods, {len(drawn)}: default, naive, and the most often best."
         if len(size) > executed.ROWS:
             note += f" Of {len(size)} action dimensions, the {executed.ROWS} with the largest steps at worst seams."
         seams = {name: f"{len(each.seams)} seams in {len(each.commands) * dt:.1f} s" for name, each in episode.items()}

@@ -53,23 +53,25 @@ def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool, 
 
 
 def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
-    cells = []
-    for delay in summary.delays:
-        standing = summary.standing(delay, metric)
-        if standing is None:
-            cells.append(None)
-            continue
-        value, _ = shown(summary.interval(standing.best, delay, metric), metric)
-        rivals = among([summary.labels[name] for name in standing.rivals], len(summary.labels) - 1)
-        cells.append(
-            {
-                "method": methods[standing.best],
-                "alone": not standing.rivals,
-                "value": f"{value} {unit(metric)}".strip(),
-                "remark": f"not clearly better than {rivals}" if standing.rivals else "clearly",
-            }
-        )
-    return {"metric": explained(metric), "cells": cells}
+    return {"metric": explained(metric), "cells": [winner(summary, methods, at, metric) for at in summary.delays]}
+
+
+def winner(summary: Summary, methods: Mapping[str, MethodFacts], delay: int, metric: str) -> dict[str, Any] | None:
+    """The method with the best mean, that mean, and whether it is clearly better than all others; None without one."""
+    standing = summary.standing(delay, metric)
+    if standing is None:
+        return None
+    value, _ = shown(summary.interval(standing.best, delay, metric), metric)
+    others = len(summary.ranked(delay, metric)) - 1
+    rivals = among([summary.labels[name] for name in standing.rivals], others)
+    remark = f"not clearly better than {rivals}" if standing.rivals else "clearly" if others else "measured alone"
+    return {
+        "method": methods[standing.best],
+        "label": summary.labels[standing.best],
+        "clearly": remark == "clearly",
+        "value": f"{value} {unit(metric)}".strip(),
+        "remark": remark,
+    }
 
 
 def _full(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
