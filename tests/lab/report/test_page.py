@@ -18,7 +18,6 @@ from segue.core.metrics import METRICS
 from segue.core.seams import seam_jump
 from segue.errors import DataError, MissingExtraError
 from segue.lab.report.executed import Executed
-from segue.lab.report.figures import COLOURS, KNOWN, MARKERS, looks, mean_spectrum
 from segue.lab.report.html import columns
 from segue.lab.report.page import MOST
 from segue.lab.report.page import write_report as written
@@ -358,27 +357,6 @@ def test_a_missing_package_is_named(module: str, package: str, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"segue\[report\]"):
         importlib.import_module(f"segue.lab.report.{module}")
-
-
-def test_looks_differ_and_do_not_depend_on_who_else_takes_part() -> None:
-    everyone = looks([*KNOWN, "one-more", "and-another"])
-    assert len(set(everyone.values())) == len(everyone)
-    for name in KNOWN:
-        assert looks([name])[name] == everyone[name]
-
-
-def test_there_are_looks_for_more_methods_than_colours() -> None:
-    count = len(COLOURS) * len(MARKERS)
-    crowd = looks([f"method {index}" for index in range(count + 1)])
-    assert len(set(crowd.values())) == count
-    assert {look.marker for look in crowd.values()} <= set(MARKERS)
-
-
-def test_a_tone_stands_where_it_belongs_in_the_spectrum() -> None:
-    paths = [np.sin(2 * np.pi * 3.0 * DT * np.arange(steps))[:, None] for steps in (100, 173)]
-    frequency, density = mean_spectrum(paths, DT)
-    width = 0.5 / DT / 48
-    assert frequency[np.argmax(density)] == pytest.approx(3.0, abs=width)
 
 
 def test_displacements_become_a_path_without_the_gripper() -> None:
