@@ -77,7 +77,10 @@ def _show_trace(path: Path, page: Path) -> None:
     from segue.trace.summary import summarise_run
 
     trace = read(path)
-    for table in console_tables(summarise_run(trace), measures_of(episode_records(trace))):
+    summary = summarise_run(trace)
+    for line in summary.findings():
+        console.print(line, style="bold", highlight=False)
+    for table in console_tables(summary, measures_of(episode_records(trace))):
         console.print(table)
     _say_where(write_trace_report(trace, page, title=f"Run {path.stem}"))
 
@@ -132,22 +135,23 @@ def _say(content: "Results") -> None:
     from segue.lab.report.verdict import headline, verdict
 
     summary = table.summarise(content)
-    if said := headline(summary):
-        console.print(said, style="bold", highlight=False, markup=False)
     console.print(table.console(summary))
     console.print(verdict(summary), markup=False)
     for line in frontier_lines(summary):
         console.print(line, highlight=False, markup=False)
+    console.print(headline(summary), style="bold", highlight=False, markup=False)
 
 
 def _show_rates(content: "Results", page: Path) -> None:
     from segue.lab.rates import report
     from segue.lab.report.table import summarise
 
+    summary = summarise(content)
     console.print(report.open_loop_table(content))
-    console.print(report.closed_loop_table(content, summarise(content)))
+    console.print(report.closed_loop_table(content, summary))
     for line in report.not_applicable(content):
         console.print(f"not measured: {line}", highlight=False, markup=False)
+    console.print(report.said(content, summary), style="bold", highlight=False, markup=False)
     _say_where(report.write_page(content, page))
 
 

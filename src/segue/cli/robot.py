@@ -372,8 +372,9 @@ def _summary(executor: Executor, ending: Ending, episodes: Episodes, path: Path,
     summary = summarise_run(trace)
     for table in console_tables(summary, measures_of(episode_records(trace))):
         console.print(table)
-    if "slower" in summary.as_planned:
-        console.print(f"{summary.as_planned} (segue doctor measures what is possible)", highlight=False, soft_wrap=True)
+    for line in summary.findings():
+        more = " (segue doctor measures what is possible)" if "slower" in line else ""
+        console.print(f"{line}{more}", highlight=False, soft_wrap=True)
     if said.root_cause:
         console.print(f"policy: {said.root_cause}", markup=False)
     console.print(f"trace:     {path}", soft_wrap=True)

@@ -42,6 +42,7 @@ class Metric:
         better: Direction of improvement; "none" for a quantity that is only reported.
         formula: One line.
         source: Paper, "the task", or "Segue" for our own.
+        meaning: What it says, in plain words.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     better: Literal["higher", "lower", "none"]
     formula: str
     source: str
+    meaning: str
 
 
 _SMOOTH = "Balasubramanian et al. 2015; arXiv 2602.12978"
@@ -59,30 +61,52 @@ _OURS = "Segue"
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("success", "Success", "", "higher", "1 when the task was solved, else 0", "the task"),
-        Metric("score", "Score", "", "higher", "graded progress in [0, 1]", "the task"),
-        Metric("completion_time", "Completion time", "s", "lower", "dt * steps to success, or max_steps", _LEGATO),
-        Metric("nsparc", "NSPARC", "", "lower", "arc length of the spectrum of the commanded speed", _SMOOTH),
-        Metric("nldlj", "NLDLJ", "", "lower", "ln(T^3 / v_peak^2 * integral |d2v/dt2|^2 dt), v commanded", _SMOOTH),
-        Metric("nldlj_interior", "NLDLJ inside chunks", "", "lower", "the same without samples across seams", _LEGATO),
-        Metric("overlap_rmse", "Overlap RMSE", "std", "lower", "rms(new - old) where both speak", _LEGATO),
-        Metric("overlap_rmse_free", "Free overlap RMSE", "std", "lower", "rms(new - old) from position d on", _LEGATO),
-        Metric("seam_jump", "Seam jump", "std", "lower", "rms(step at seam - mean of steps around it)", _OURS),
-        Metric("seam_velocity_jump", "Seam velocity jump", "std/s", "lower", "rms(v after - v before)", _OURS),
-        Metric("seam_acceleration_jump", "Seam acceleration jump", "std/s^2", "lower", "rms(a after - before)", _OURS),
-        Metric("seam_ratio", "Seam ratio", "", "lower", "median |third difference|, at seams / inside chunks", _OURS),
-        Metric("jerk_command_step", "Jerk per step", "std/step^3", "lower", "mean |third difference of path|", _OURS),
-        Metric("jerk_command", "Commanded jerk", "std/s^3", "lower", "mean |third difference of path| / dt^3", _OURS),
-        Metric("jerk_measured", "Measured jerk", "pose/s^3", "lower", "mean |third difference of pose| / dt^3", _OURS),
-        Metric("mode_switches", "Mode switches", "", "lower", "seams with a free overlap RMSE above 0.5 std", _OURS),
-        Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS),
-        Metric("stall_time", "Stalls", "s", "lower", "dt * steps slower than 10 % of cruise speed", _OURS),
-        Metric("prediction_error", "Prediction error", "std", "lower", "mean |predicted - seen at takeover|", _OURS),
-        Metric("surprising", "Surprising", "", "none", "share of checked predictions that the guard doubts", _OURS),
-        Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS),
-        Metric("inference_time", "Time per inference in a batch", "s", "none", "seconds of inference / calls", _OURS),
+        Metric("success", "Success", "", "higher", "1 when the task was solved, else 0", "the task",
+               "share of the episodes in which the task was solved"),
+        Metric("score", "Score", "", "higher", "graded progress in [0, 1]", "the task",
+               "how far the task got, from 0 to 1"),
+        Metric("completion_time", "Completion time", "s", "lower", "dt * steps to success, or max_steps", _LEGATO,
+               "time until the task was solved, or all there was"),
+        Metric("nsparc", "NSPARC", "", "lower", "arc length of the spectrum of the commanded speed", _SMOOTH,
+               "how often the commanded speed swells and ebbs: 1.4 in one smooth reach"),
+        Metric("nldlj", "NLDLJ", "", "lower", "ln(T^3 / v_peak^2 * integral |d2v/dt2|^2 dt), v commanded", _SMOOTH,
+               "how shaken the commanded speed is, at any size and pace, as a logarithm: 5.3 in one smooth reach"),
+        Metric("nldlj_interior", "NLDLJ inside chunks", "", "lower", "the same without samples across seams", _LEGATO,
+               "the same inside of chunks: what seams have no part in"),
+        Metric("overlap_rmse", "Overlap RMSE", "std", "lower", "rms(new - old) where both speak", _LEGATO,
+               "how far a new chunk is from what the old one had planned"),
+        Metric("overlap_rmse_free", "Free overlap RMSE", "std", "lower", "rms(new - old) from position d on", _LEGATO,
+               "the same after the delay, where the new chunk is free to differ"),
+        Metric("seam_jump", "Seam jump", "std", "lower", "rms(step at seam - mean of steps around it)", _OURS,
+               "how far the step into a new chunk is off the steps around it"),
+        Metric("seam_velocity_jump", "Seam velocity jump", "std/s", "lower", "rms(v after - v before)", _OURS,
+               "change of velocity where a new chunk takes over"),
+        Metric("seam_acceleration_jump", "Seam acceleration jump", "std/s^2", "lower", "rms(a after - before)", _OURS,
+               "change of acceleration where a new chunk takes over"),
+        Metric("seam_ratio", "Seam ratio", "", "lower", "median |third difference|, at seams / inside chunks", _OURS,
+               "jerk at seams over jerk inside of chunks: 1 where a seam cannot be told from the rest"),
+        Metric("jerk_command_step", "Jerk per step", "std/step^3", "lower", "mean |third difference of path|", _OURS,
+               "how abruptly the commanded acceleration changes, per control step"),
+        Metric("jerk_command", "Commanded jerk", "std/s^3", "lower", "mean |third difference of path| / dt^3", _OURS,
+               "how abruptly the commanded acceleration changes, per second"),
+        Metric("jerk_measured", "Measured jerk", "pose/s^3", "lower", "mean |third difference of pose| / dt^3", _OURS,
+               "how abruptly the acceleration of the robot itself changes"),
+        Metric("mode_switches", "Mode switches", "", "lower", "seams with a free overlap RMSE above 0.5 std", _OURS,
+               "how often in an episode a new chunk has another plan than the old one"),
+        Metric("hesitation", "Hesitation", "", "lower", "share of steps slower than 10 % of cruise speed", _OURS,
+               "share of the time in which the robot hardly moves"),
+        Metric("stall_time", "Stalls", "s", "lower", "dt * steps slower than 10 % of cruise speed", _OURS,
+               "time in which the robot hardly moves"),
+        Metric("prediction_error", "Prediction error", "std", "lower", "mean |predicted - seen at takeover|", _OURS,
+               "how far what was predicted is from what was seen at the takeover"),
+        Metric("surprising", "Surprising", "", "none", "share of checked predictions that the guard doubts", _OURS,
+               "how often the robot was farther from its prediction than usual"),
+        Metric("inference_calls", "Inference calls", "", "none", "chunks asked for", _OURS,
+               "chunks asked for in an episode"),
+        Metric("inference_time", "Time per inference in a batch", "s", "none", "seconds of inference / calls", _OURS,
+               "time of computing per chunk, where several are computed together"),
     )
-}
+}  # fmt: skip
 """Every measure of an episode, in the order of reports."""
 
 

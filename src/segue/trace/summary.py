@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from segue.core.smoothness import Array
 from segue.plan.plan import Event
 from segue.trace.file import Trace
-from segue.trace.measures import delays, latencies, robot_spec
-from segue.trace.records import DELIVERIES, EVENTS
+from segue.trace.measures import TAKEN, delays, latencies, robot_spec
+from segue.trace.records import DELIVERIES, EVENTS, NAMES
 
 STOOD = EVENTS.index(Event.STOOD)  # there was an action; the ladder says why it was not followed
 
@@ -27,6 +27,15 @@ class Rung:
     cause: str
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Ticks in a row without an action, after an episode's first one; the time of the first [s], and what was wrong."""
+
+    time: float
+    ticks: int
+    why: str
+
+
 @dataclass(frozen=True, eq=False)
 class RunSummary:
     """Sums up the ticks and chunks of a trace.
@@ -34,6 +43,7 @@ class RunSummary:
     Attributes:
         ticks: Control ticks.
         episodes: Epochs.
+        dt: Control period [s].
         seconds: Time from the first tick to the end of the last.
         rate: Ticks per second within episodes; NaN below two ticks [Hz].
         missed: Slots of the schedule without a tick.
@@ -41,7 +51,7 @@ class RunSummary:
         lateness: Shape (ticks,) [s].
         time: Shape (ticks,), since the first tick [s].
         waiting: Ticks before the first action of each episode.
-        starvations: Ticks of each later gap in the actions.
+        gaps: Where the robot ran out of actions.
         saturated: Ticks in which the limits changed a command.
         ladder: Shape (ticks,), codes into ``states``.
         states: Names of the ladder's states.
@@ -57,6 +67,7 @@ class RunSummary:
 
     ticks: int
     episodes: int
+    dt: float
     seconds: float
     rate: float
     missed: int
@@ -64,7 +75,7 @@ class RunSummary:
     lateness: Array
     time: Array
     waiting: int
-    starvations: tuple[int, ...]
+    gaps: tuple[Gap, ...]
     saturated: int
     ladder: NDArray[np.integer]
     states: tuple[str, ...]
@@ -76,6 +87,15 @@ class RunSummary:
     compared: int
     doubted: int
     ages: Array
+
+    @property
+    def starvations(self) -> tuple[int, ...]:
+        """Ticks of each gap."""
+        return tuple(gap.ticks for gap in self.gaps)
+
+    def findings(self) -> list[str]:
+        """Say in sentences whether inference took what was planned, and what the robot had to wait for, and why."""
+        return [*self._delays_said(), *self._gaps_said()]
 
     def rows(self) -> list[tuple[str, str]]:
         """Return label and value of everything that fits in a line, for a table."""
@@ -100,7 +120,6 @@ class RunSummary:
             ("chunks", ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items()) or "none"),
             ("inference", quantiles(self.latencies)),
             ("delay", _steps(self.delays)),
-            ("as planned", self.as_planned or "–"),
             ("prediction", self._prediction()),
             *([("age of pictures", quantiles(self.ages))] if len(self.ages) else []),
             (
@@ -109,14 +128,29 @@ class RunSummary:
             ),
         ]
 
-    @property
-    def as_planned(self) -> str:
-        """In words, whether inference took what was planned at first; empty where nothing can be compared."""
+    def _delays_said(self) -> list[str]:
         if len(self.delays) == 0:
-            return ""
+            return []
         first, middle, most = int(self.planned[0]), float(np.median(self.delays)), int(self.delays.max())
         how = "slower than" if middle > first else "now and then slower than" if most > first else "as fast as"
-        return f"inference is {how} planned: delay {first} planned, {middle:g} median, {most} max"
+        late = int(np.count_nonzero(self.delays > self.planned))
+        steps, chunks = _count(first, "step"), _count(len(self.delays), "chunk")
+        return [
+            f"Inference was {how} planned: {steps} of delay ({1000 * self.dt * first:.0f} ms) planned at first, "
+            f"{middle:g} in the median, {most} at most; {late:,} of {chunks} came later than planned for."
+        ]
+
+    def _gaps_said(self) -> list[str]:
+        if not self.gaps:
+            return ["The robot never ran out of actions."] if self.ticks > self.waiting else ["No action was executed."]
+        longest, total = max(self.gaps, key=lambda gap: gap.ticks), sum(self.starvations)
+        reasons = Counter(gap.why for gap in self.gaps).most_common()
+        lost = f"{_count(total, 'tick')} ({total * self.dt:.2f} s)"
+        return [
+            f"The robot ran out of actions {_times(len(self.gaps))}, for {lost} in all; the longest gap began at "
+            f"{longest.time:.2f} s and took {_count(longest.ticks, 'tick')}. "
+            f"Why: {'; '.join(f'{_times(count)} {why}' for why, count in reasons)}."
+        ]
 
     def _prediction(self) -> str:
         if not self.compared:
@@ -128,7 +162,11 @@ class RunSummary:
 
 
 def _count(number: int, of: str) -> str:
-    return f"{number} {of}{'s' * (number != 1)}"
+    return f"{number:,} {of}{'s' * (number != 1)}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def quantiles(seconds: Array) -> str:
@@ -136,7 +174,8 @@ def quantiles(seconds: Array) -> str:
     if len(seconds) == 0:
         return "–"
     values = 1e3 * np.quantile(seconds, (0.5, 0.99, 1.0))
-    return "median {:.3g} ms, p99 {:.3g} ms, max {:.3g} ms".format(*values)
+    texts = (f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in values)
+    return "median {} ms, p99 {} ms, max {} ms".format(*texts)
 
 
 def _steps(delays: NDArray[np.int64]) -> str:
@@ -150,7 +189,7 @@ def summarise_run(trace: Trace) -> RunSummary:
     ticks, dt = trace.ticks, robot_spec(trace).dt
     time = ticks["time"] - ticks["time"][0] if len(ticks) else np.zeros(0)
     states, causes = _names(trace, "ladder"), _names(trace, "causes")
-    waiting, starvations = _gaps(ticks)
+    waiting, gaps = _gaps(trace, time)
     executed, planned = delays(trace)
     named = Counter(
         "given up" if (each := DELIVERIES[code]) is None else each.value for code in trace.chunks["outcome"]
@@ -158,6 +197,7 @@ def summarise_run(trace: Trace) -> RunSummary:
     return RunSummary(
         ticks=len(ticks),
         episodes=len(np.unique(ticks["epoch"])),
+        dt=dt,
         seconds=float(time[-1]) + dt if len(ticks) else 0.0,
         rate=_rate(ticks),
         missed=int(ticks["slot"][-1]) - int(ticks["slot"][0]) + 1 - len(ticks) if len(ticks) else 0,
@@ -165,7 +205,7 @@ def summarise_run(trace: Trace) -> RunSummary:
         lateness=ticks["lateness"].astype(np.float64),
         time=time,
         waiting=waiting,
-        starvations=tuple(starvations),
+        gaps=tuple(gaps),
         saturated=int(np.count_nonzero(ticks["saturated"])),
         ladder=ticks["ladder"],
         states=states,
@@ -199,16 +239,35 @@ def _rate(ticks: NDArray[np.void]) -> float:
     return float(np.sum(same)) / seconds if seconds > 0 else math.nan
 
 
-def _gaps(ticks: NDArray[np.void]) -> tuple[int, list[int]]:
-    """Count ticks without an action before each episode's first one, and measure the gaps after it."""
-    waiting, gaps = 0, []
-    for epoch in np.unique(ticks["epoch"]):
-        held = (ticks["index"] < 0)[ticks["epoch"] == epoch] & (ticks["event"] != STOOD)[ticks["epoch"] == epoch]
+def _gaps(trace: Trace, time: Array) -> tuple[int, list[Gap]]:
+    """Count ticks without an action before each episode's first one, and find the gaps after it."""
+    waiting, gaps = 0, list[Gap]()
+    for epoch in np.unique(trace.ticks["epoch"]):
+        places = np.flatnonzero(trace.ticks["epoch"] == epoch)
+        ticks, chunks = trace.ticks[places], trace.chunks[trace.chunks["epoch"] == epoch]
+        held = (ticks["index"] < 0) & (ticks["event"] != STOOD)
         first = int(np.argmin(held)) if not held.all() else len(held)
         waiting += first
         edges = np.diff(np.concatenate([[0], held[first:].astype(np.int8), [0]]))
-        gaps += (np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0)).tolist()
+        for start, end in zip(np.flatnonzero(edges > 0) + first, np.flatnonzero(edges < 0) + first, strict=True):
+            why = _why(chunks, int(ticks["step"][start]), int(ticks["step"][end - 1]) + 1)
+            gaps.append(Gap(float(time[places[start]]), int(end - start), why))
     return waiting, gaps
+
+
+def _why(chunks: NDArray[np.void], start: int, end: int) -> str:
+    """Say what became of the answers since the last chunk before a gap, which lasts from a step to another."""
+    taken = chunks["outcome"] == TAKEN
+    last = chunks["arrived"][taken & (chunks["arrived"] < start)].max(initial=-1)
+    since = chunks[(chunks["arrived"] > last) & (chunks["arrived"] <= end)]
+    failed = dict.fromkeys(NAMES["outcomes"][code] for code in since["outcome"] if code != TAKEN)
+    if failed:
+        return f"what was asked for came to nothing ({', '.join(failed)})"
+    if len(since) == 0:
+        return "no answer came any more"
+    if since["requested"][0] >= start:
+        return "nothing was asked for before the actions were used up"
+    return "the answer took longer than the actions lasted"
 
 
 def _rungs(ticks: NDArray[np.void], time: Array, states: Sequence[str], causes: Sequence[str]) -> list[Rung]:

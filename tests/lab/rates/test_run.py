@@ -229,6 +229,9 @@ def test_the_tables_and_the_page_show_every_row(content: results.Results, tmp_pa
         assert shown.count(row.label + " ") == 2
         assert page.count(f'<th scope="row">{row.label}</th>') == 2
     assert "4 + 3" in page
+    assert (
+        page.index(report.said(content, summarise(content))) < page.index("Who wins where") < page.index("Closed loop")
+    )
     assert "deviation\n[robot units]" in page
     for each in section(content).not_applicable:
         assert each.why in page

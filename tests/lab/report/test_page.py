@@ -18,7 +18,8 @@ from segue.core.metrics import METRICS
 from segue.core.seams import seam_jump
 from segue.errors import DataError, MissingExtraError
 from segue.lab.report.executed import Executed
-from segue.lab.report.figures import COLOURS, KNOWN, MARKERS, looks, mean_spectrum
+from segue.lab.report.html import columns
+from segue.lab.report.page import MOST
 from segue.lab.report.page import write_report as written
 from segue.lab.report.video import CELL, side_by_side
 from segue.lab.results import TaskFacts
@@ -214,13 +215,15 @@ def test_drawings_follow_the_page_and_their_panels_are_all_there(html: str, resu
     assert html.count("Executed actions: ") == len(METHODS)
     assert html.count("Worst seam: ") == len(METHODS)
     assert html.count('aria-label="Power spectrum') == 2
+    assert html.count('<div class="grid" style="--columns:4">') >= len(DELAYS) // 2
 
 
 def test_the_first_picture_shows_the_default_beside_naive_execution(
     html: str, results: dict[str, Any], tmp_path: Path
 ) -> None:
     first = html.index('aria-label="Success under delay against inference delay"')
-    assert html.index("steps of delay: ") < first < html.index("<table")
+    assert html.index("With 6 steps of delay (300 ms), Legato succeeds") < html.index("Who wins where") < first
+    assert first < html.index("<h2>Results</h2>")
     others = {**results, "methods": [each for each in results["methods"] if each["name"] != "naive"]}
     others["cells"] = [cell for cell in results["cells"] if cell["method"] != "naive"]
     others["traces"] = [trace for trace in results["traces"] if trace["method"] != "naive"]
@@ -231,6 +234,7 @@ def test_the_first_picture_shows_the_default_beside_naive_execution(
 def test_every_metric_is_explained(html: str) -> None:
     text = Page(html).text
     for metric in METRICS.values():
+        assert f"{metric.meaning}; {metric.better} is better" in text or metric.better == "none"
         assert metric.formula in text
         assert metric.source in text
 
@@ -273,6 +277,46 @@ def test_a_bare_comparison_has_its_tables(results: dict[str, Any], tmp_path: Pat
     assert "<img" not in text
 
 
+def test_cells_that_are_not_there_are_shown_as_missing(results: dict[str, Any], tmp_path: Path) -> None:
+    absent = [("rtc", 4, 0), ("rtc", 4, 1), ("naive", 2, 1)]
+    places = {(cell["method"], cell["delay"], cell["training_seed"]): cell for cell in results["cells"]}
+    named = [{"method": name, "delay": delay, "training_seed": run} for name, delay, run in absent]
+    kept = [cell for place, cell in places.items() if place not in {*absent, ("legato", 6, 0), ("legato", 6, 1)}]
+    page = write_report({**results, "cells": kept, "missing": named, "traces": []}, tmp_path / "report.html")
+    text = page.read_text(encoding="utf-8")
+    assert "3 of 22 cells are missing" in text
+    assert "<small>2 runs missing</small>" in text
+    assert "1 run missing</small>" in text
+    assert "–<small>not measured</small>" in text
+
+
+def test_of_many_methods_those_are_drawn_that_win(results: dict[str, Any], tmp_path: Path) -> None:
+    """Beside the default and the one that does nothing, whether they win or not."""
+    cells = [cell for cell in results["cells"] if cell["delay"] == 2 and cell["training_seed"] == 0]
+    slow = {**cells[0]["episodes"], "completion_time": [9.0] * 20, "jerk_measured": [99.0] * 20, "success": [0.0] * 20}
+    names = [f"slow-{number}" for number in range(40)]
+    traces = [trace for trace in results["traces"] if trace["delay"] == 2 and trace["seed"] == 1000]
+    many = {
+        "methods": [{"name": name, "label": name} for name in names] + results["methods"],
+        "cells": [{**cells[0], "method": name, "episodes": slow} for name in names] + cells,
+        "traces": [{**traces[0], "method": name} for name in names] + traces,
+    }
+    text = write_report({**results, **many}, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("Executed actions: ") == MOST
+    assert "Of 43 methods" in text
+    captions = re.findall(r"</svg>([^<]*) <span class=\"note\">19 seams", text)
+    assert {"Legato", "RTC", "Naive &lt;async&gt;"} < set(captions)
+
+
+@pytest.mark.parametrize("count", range(1, 30))
+def test_no_panel_is_left_alone_in_the_last_row_where_that_can_be_helped(count: int) -> None:
+    chosen = columns(count)
+    assert 1 <= chosen <= 4
+    assert (
+        count % chosen != 1 or chosen == 1 or all(count % other == 1 for other in range(2, min(count, 4)) if other != 2)
+    )
+
+
 def test_a_method_that_never_succeeds_is_drawn(results: dict[str, Any], tmp_path: Path) -> None:
     cells = [
         {**cell, "episodes": {**cell["episodes"], "success": [0.0] * 20, "seam_jump": [None] * 20}}
@@ -313,26 +357,6 @@ def test_a_missing_package_is_named(module: str, package: str, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"segue\[report\]"):
         importlib.import_module(f"segue.lab.report.{module}")
-
-
-def test_looks_differ_and_do_not_depend_on_who_else_takes_part() -> None:
-    everyone = looks([*KNOWN, "one-more", "and-another"])
-    assert len(set(everyone.values())) == len(everyone)
-    for name in KNOWN:
-        assert looks([name])[name] == everyone[name]
-
-
-def test_there_are_looks_for_more_methods_than_colours() -> None:
-    crowd = looks([f"method {index}" for index in range(3 * len(COLOURS))])
-    assert len(set(crowd.values())) == 3 * len(COLOURS)
-    assert {look.marker for look in crowd.values()} <= set(MARKERS)
-
-
-def test_a_tone_stands_where_it_belongs_in_the_spectrum() -> None:
-    paths = [np.sin(2 * np.pi * 3.0 * DT * np.arange(steps))[:, None] for steps in (100, 173)]
-    frequency, density = mean_spectrum(paths, DT)
-    width = 0.5 / DT / 48
-    assert frequency[np.argmax(density)] == pytest.approx(3.0, abs=width)
 
 
 def test_displacements_become_a_path_without_the_gripper() -> None:

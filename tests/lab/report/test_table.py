@@ -125,22 +125,37 @@ def test_ratio_scales_the_interval_and_needs_a_reference() -> None:
 
 
 def test_headline_tells_the_default_beside_naive_execution_at_the_longest_delay() -> None:
-    share = {"success": [1.0, 1.0, 1.0, 0.0], "mode_switches": [0.0, 0.0, 0.0, 2.0]}
-    less = {"success": [1.0, 0.0, 0.0, 0.0], "mode_switches": [9.0, 9.0, 8.0, 10.0]}
-    values: Any = {name: dict.fromkeys((0, 4, 8, 12), each) for name, each in (("naive", less), ("ours", share))}
+    share, less = {"success": [1.0, 1.0, 1.0, 0.0]}, {"success": [1.0, 0.0, 0.0, 0.0]}
+    every = (("naive", less), ("ours", share), ("better", {"success": [1.0] * 4}))
+    values: Any = {name: dict.fromkeys((0, 4, 12), each) for name, each in every}
     said = headline(summarise(comparison(values, default="ours")))
-    assert said.startswith("12 steps of delay: NAIVE succeeds in 25 % of the episodes (")
-    assert "changes its plan 9.0 times; OURS succeeds in 75 %" in said
-    assert said.endswith("changes its plan 0.5 times.")
+    assert said == (
+        "With 12 steps of delay (600 ms), OURS succeeds in 75 % of the episodes and NAIVE in 25 %: no clear difference."
+    )
 
 
 @pytest.mark.parametrize(
-    ("names", "default", "delays"),
-    [(("naive", "ours"), None, (0, 4)), (("rtc", "ours"), "ours", (0, 4)), (("naive", "ours"), "ours", (0,))],
+    ("values", "default", "expected"),
+    [
+        ({"naive": 9.0, "ours": 1.0}, None, "completion time is 1.00 s under OURS and 9.00 s under NAIVE: a clear"),
+        ({"rtc": 9.0, "ours": 1.0, "bid": 5.0}, "ours", "is 1.00 s under OURS and 5.00 s under BID: a clear"),
+        ({"rtc": 1.0, "ours": 9.0}, "ours", "is 9.00 s under OURS and 1.00 s under RTC: a clear"),
+        ({"naive": 1.0, "rtc": 1.0}, "naive", "is 1.00 s under NAIVE and 1.00 s under RTC: no clear"),
+        ({"ours": 1.0}, "ours", "nothing to compare"),
+    ],
 )
-def test_without_what_it_compares_there_is_no_headline(names: Any, default: Any, delays: Any) -> None:
-    values: Any = {name: {delay: {"success": [1.0, 0.0]} for delay in delays} for name in names}
-    assert headline(summarise(comparison(values, default=default))) == ""
+def test_headline_takes_the_best_where_default_or_naive_is_missing(
+    values: dict[str, float], default: str | None, expected: str
+) -> None:
+    cells: Any = {name: {0: {"completion_time": steady(value)}} for name, value in values.items()}
+    said = headline(summarise(comparison(cells, default=default)))
+    assert expected in said
+    assert said.startswith("Without delay, ") == (len(values) > 1)
+
+
+def test_headline_is_of_the_longest_delay_at_which_two_were_measured() -> None:
+    values: Any = {"naive": {0: {"success": [1.0] * 4}}, "ours": {0: {"success": [1.0] * 4}, 8: {"success": [0.0] * 4}}}
+    assert headline(summarise(comparison(values, default="ours"))).startswith("Without delay, OURS succeeds in 100 %")
 
 
 @pytest.mark.parametrize(

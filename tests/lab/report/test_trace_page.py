@@ -13,6 +13,7 @@ from fakes.recorded_runs import Run
 from segue.cli.app import app, main
 from segue.core.metrics import METRICS
 from segue.lab.report.trace_page import measures_of, write_trace_report
+from segue.plan.plan import Handover
 from segue.trace.file import TICKS, Trace, read
 from segue.trace.measures import OF_THE_TASK, episode_records
 from segue.trace.summary import summarise_run
@@ -54,7 +55,60 @@ def test_what_a_run_comes_to(path: Path) -> None:
     ]  # fmt: skip
     assert found.rungs[1].time == pytest.approx(1.6)
     assert found.delays.max() == 8
+    assert [(gap.time, gap.why) for gap in found.gaps] == [
+        (pytest.approx(1.6), "the answer took longer than the actions lasted")
+    ]
+    slower, starved = found.findings()
+    assert slower.startswith(
+        "Inference was now and then slower than planned: 2 steps of delay (200 ms) planned at first"
+    )
+    assert slower.endswith(f"8 at most; 1 of {len(found.delays)} chunks came later than planned for.")
+    assert starved == (
+        "The robot ran out of actions once, for 32 ticks (3.20 s) in all; the longest gap began at 1.60 s and took "
+        "32 ticks. Why: once the answer took longer than the actions lasted."
+    )
     assert len(found.rows()) == len(dict(found.rows()))
+
+
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [
+        ({"damage": True}, "what was asked for came to nothing (refused)"),
+        ({"lost": True}, "what was asked for came to nothing (given up)"),
+        ({}, "no answer came any more"),
+    ],
+)
+def test_why_the_robot_ran_out_of_actions(tmp_path: Path, faults: dict[str, bool], why: str) -> None:
+    run = Run(tmp_path / "t")
+    for place in range(50):
+        silent = place >= 8
+        run.step(60 if silent and not faults else 2, **(faults if silent else {}))
+    run.writer.close()
+    found = summarise_run(read(tmp_path / "t"))
+    assert {gap.why for gap in found.gaps} == {why}
+    assert found.findings()[1].endswith(f"Why: once {why}.")
+
+
+def test_who_waits_for_every_chunk_asks_when_nothing_is_left(tmp_path: Path) -> None:
+    run = Run(tmp_path / "t", Handover.WAIT)
+    for _ in range(40):
+        run.step(2)
+    run.writer.close()
+    found = summarise_run(read(tmp_path / "t"))
+    assert {gap.why for gap in found.gaps} == {"nothing was asked for before the actions were used up"}
+    assert set(found.starvations) == {2}
+
+
+def test_a_run_that_never_starves_says_so(tmp_path: Path) -> None:
+    run = Run(tmp_path / "t")
+    for _ in range(30):
+        run.step(2)
+    run.writer.close()
+    found = summarise_run(read(tmp_path / "t")).findings()
+    assert found[0].startswith(
+        "Inference was as fast as planned: 2 steps of delay (200 ms) planned at first, 2 in the "
+    )
+    assert found[1] == "The robot never ran out of actions."
 
 
 def test_how_often_the_robot_did_what_was_predicted_of_it_is_said(tmp_path: Path) -> None:
@@ -80,6 +134,7 @@ def test_an_empty_run(tmp_path: Path) -> None:
     found = summarise_run(read(tmp_path / "t"))
     assert (found.ticks, found.missed, found.seconds, found.rungs) == (0, 0, 0.0, ())
     assert dict(found.rows())["lateness"] == "–"
+    assert found.findings() == ["No action was executed."]
     page = write_trace_report(read(tmp_path / "t"), tmp_path / "t.html", "Empty")
     assert "Smoothness" not in page.read_text()
 
@@ -100,6 +155,8 @@ def test_the_page_is_whole_and_stands_alone(path: Path, tmp_path: Path) -> None:
         assert f'aria-label="{"Histogram: " if name != "Safety ladder" else ""}{name}' in page
     assert "Executed actions: " in page
     assert METRICS["jerk_command"].label in page
+    assert METRICS["jerk_command"].meaning in page
+    assert page.index("The robot ran out of actions once") < page.index("<h2>")
     assert METRICS["success"].label not in page
     assert "point-mass" in page
     assert not re.search(r'(?:src|href)="https?://', page)

@@ -1,6 +1,7 @@
 """The tables of the rates protocol, for a terminal and as a page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from rich.table import Table
 from segue.errors import DataError
 from segue.lab.rates.run import AUTOENCODER, SYNC
 from segue.lab.report.table import Summary, facts, head, provenance, shown, summarise
+from segue.lab.report.tables import explained, winner
+from segue.lab.report.verdict import headline
 from segue.lab.results import Control, Group, RateRow, RatesResult, Results
 
 SYNCHRONOUS = ("score", "success", "completion_time", "jerk_measured")
@@ -145,6 +148,18 @@ def _closed_loop(summary: Summary, row: RateRow, wanted: Modes) -> list[tuple[st
     ]
 
 
+def _modes(rates: RatesResult, summary: Summary) -> tuple[Summary, Summary]:
+    """What waits for its chunks and what goes on meanwhile, each by itself, under the rows' own labels."""
+    waiting, going_on = ({f"{row.name}{end}": row.label for row in rates.rows} for end in (SYNC, ""))
+    return replace(summary, labels=waiting, default=None), replace(summary, labels=going_on, default=None)
+
+
+def said(results: Results, summary: Summary) -> str:
+    """One sentence with two numbers: the best row that goes on meanwhile, and the first one."""
+    rates = _section(results)
+    return headline(_modes(rates, summary)[1], rates.rows[0].name)
+
+
 def not_applicable(results: Results) -> list[str]:
     """What is left out, and why: reasons, each with the rows that it holds for."""
     rows: dict[str, list[str]] = {}
@@ -158,11 +173,21 @@ def write_page(results: Results, path: Path) -> Path:
     from segue.lab.report import html
 
     rates, summary = _section(results), summarise(results)
+    modes = tuple(zip(_modes(rates, summary), (SYNCHRONOUS, ASYNCHRONOUS), strict=True))
+    methods = {each.name: each for each in results.methods}
     return html.write_page(
         path,
         "rates.html.j2",
         title=results.title,
         facts=facts(results, summary),
+        headline=said(results, summary),
+        winners=[
+            (
+                explained(name),
+                [winner(each, methods, summary.delays[0], name) if name in own else None for each, own in modes],
+            )
+            for name in ASYNCHRONOUS
+        ],
         delay=f"{1000 * rates.delay_seconds:.0f} ms",
         groups=[_page_group(rates, group) for group in rates.groups],
         rows=[(row.label, _closed_loop(summary, row, PAGE_CLOSED_LOOP)) for row in rates.rows],

@@ -105,13 +105,18 @@ class Curve:
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """One look per method. Known names keep theirs; the others get, in order, free ones of rarely used colours."""
-    every = [Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(len(COLOURS) * len(MARKERS))]
+    """One look per method. Known names keep theirs; the others get, in order, free ones of rarely used colours.
+
+    There are 96; methods beyond them share one.
+    """
+    # Counted around, colours and markers meet again after 24: each further round starts one marker on.
+    count = len(COLOURS) * len(MARKERS)
+    every = [Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // 24) % len(MARKERS)]) for i in range(count)]
     taken = {name: every[KNOWN.index(name)] for name in names if name in KNOWN}
     for name in names:
         if name not in taken:
             used = [look.colour for look in taken.values()]
-            free = (look for look in every if look not in taken.values())
+            free = [look for look in every if look not in taken.values()] or every
             taken[name] = min(free, key=lambda look, used=used: used.count(look.colour))
     return {name: taken[name] for name in names}
 
@@ -242,7 +247,7 @@ def as_svg(figure: Figure, name: str, description: str) -> Svg:
         svg = svg.replace(sentinel, page)
     escaped = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     label = f'role="img" aria-label="{escaped}"' if description else 'aria-hidden="true"'
-    opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.6:g}px" {label}>'
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{min(width * 2, 860):g}px" {label}>'
     return Svg(opening + svg[svg.index(">") + 1 :])
 
 

@@ -26,7 +26,15 @@ def write_page(path: Path, template: str, **blocks: Any) -> Path:
         loader=PackageLoader("segue.lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.globals["columns"] = columns
     text = environment.get_template(template).render(blocks)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def columns(count: int) -> int:
+    """Up to four panels beside each other, so many that the last row is as full as can be."""
+    return max(
+        range(1, min(count, 4) + 1), key=lambda each: (each > 1, ((count - 1) % each + 1) / each, each), default=1
+    )

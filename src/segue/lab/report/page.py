@@ -14,12 +14,14 @@ from segue.lab.report import executed, figures, tables
 from segue.lab.report.executed import Executed, Place
 from segue.lab.report.figures import Array, Curve, Point, Svg
 from segue.lab.report.html import write_page
-from segue.lab.report.table import episode_rows, facts, head, provenance, summarise, unit
-from segue.lab.report.verdict import PLAIN, headline, verdict
+from segue.lab.report.table import HEADLINE, episode_rows, facts, head, provenance, summarise, unit
+from segue.lab.report.verdict import PLAIN, headline
 from segue.lab.results import DEMONSTRATIONS, MethodFacts, Results
 from segue.lab.statistics import CONFIDENCE, pareto_front
 
 AT_FIRST = ("success", "mode_switches", "seam_jump")
+MOST = 12
+"""Methods whose executed actions are drawn; of more, nobody compares pictures."""
 AGAINST_DELAY = ("success", "completion_time", "jerk_measured", "seam_jump", "mode_switches", "hesitation")
 
 
@@ -57,19 +59,20 @@ class _Drawn:
 
     def blocks(self) -> dict[str, Any]:
         """All that the template shows."""
-        summary, said = self.summary, headline(self.summary)
+        summary = self.summary
+        delayed = summary.default not in (None, PLAIN) and PLAIN in summary.labels and max(summary.delays) > 0
         trades = [name for name in ("success", "completion_time") if {name, "jerk_measured"} <= set(summary.metrics)]
         return {
             "title": self.results.title,
             "facts": facts(self.results, summary),
-            "headline": said,
+            "headline": headline(summary),
+            "missing": self._missing(),
             # What delay does to a policy alone, and under the default method
             "difference": [
                 self._curve(metric, (PLAIN, summary.default or ""), f"{METRICS[metric].label} under delay")
                 for metric in AT_FIRST
-                if said and metric in summary.metrics
+                if delayed and metric in summary.metrics
             ],
-            "verdict": verdict(summary),
             "level": f"{CONFIDENCE:.0%}".replace("%", " %"),
             "delays": summary.delays,
             "milliseconds": {delay: f"{1000 * delay * self.task.dt:.0f} ms" for delay in summary.delays},
@@ -86,8 +89,18 @@ class _Drawn:
             "completion": [self._completion(delay) for delay in summary.delays],
             **self._executed(),
             "provenance": provenance(self.results, summary),
-            "metrics": [tables.explained(name) for name in summary.metrics],
         }
+
+    def _missing(self) -> str:
+        absent = len(self.results.missing or ())
+        total = absent + len(self.results.cells)
+        return f"{absent} of {total} cells are missing, and shown as missing: who wins may change." if absent else ""
+
+    def _drawn_of(self, recorded: set[str]) -> set[str]:
+        """The methods whose actions are drawn: the default, the one that does nothing, the most often best."""
+        firsts = [self.summary.best(delay, metric) for delay in self.summary.delays for metric in HEADLINE]
+        known, names = (self.summary.default, PLAIN), [name for name in self.methods if name in recorded]
+        return {*sorted(names, key=lambda name: (name not in known, -firsts.count(name)))[:MOST]}
 
     def _frontiers(self, metric: str) -> list[Svg]:
         """Success or completion time against measured jerk, one panel per delay, on common axes."""
@@ -149,6 +162,8 @@ class _Drawn:
         if not own:
             return {"executed": [], "close_ups": [], "spectra": []}
         scale = np.concatenate([each.commands for each in own.values()]).std(axis=0)
+        drawn = self._drawn_of({name for name, *_ in own})
+        own = {place: each for place, each in own.items() if place[0] in drawn}
         longest = max(delay for _, delay, _ in own)
         here = {(name, seed): each for (name, delay, seed), each in own.items() if delay == longest}
         worst = {}
@@ -166,6 +181,8 @@ class _Drawn:
         )
         names, dt = self.task.action_names, self.task.dt
         note = f"Delay {longest}, training seed {seed[0]}, episode seed {seed[1]}."
+        if len(self.methods) > MOST:
+            note += f" Of {len(self.methods)} methods, {len(drawn)}: default, naive, and the most often best."
         if len(size) > executed.ROWS:
             note += f" Of {len(size)} action dimensions, the {executed.ROWS} with the largest steps at worst seams."
         seams = {name: f"{len(each.seams)} seams in {len(each.commands) * dt:.1f} s" for name, each in episode.items()}

@@ -59,6 +59,7 @@ class Summary:
         metrics: Names of the measures that an episode defines, in the order of `METRICS`.
         demonstrations: The demonstrations' own value, where one is defined.
         samples: The episodes of each cell.
+        dt: Control period [s].
         missing: How many training seeds a method is yet to be measured on at a delay.
     """
 
@@ -68,6 +69,7 @@ class Summary:
     metrics: tuple[str, ...]
     demonstrations: Mapping[str, float]
     samples: Mapping[Key, Sample]
+    dt: float
     missing: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     @cached_property
@@ -77,6 +79,10 @@ class Summary:
 
     @cached_property
     def _compared(self) -> dict[tuple[str, str, int, str], Interval]:
+        return {}
+
+    @cached_property
+    def _standings(self) -> dict[tuple[int, str], Standing | None]:
         return {}
 
     def interval(self, method: str, delay: int, metric: str) -> Interval:
@@ -99,22 +105,26 @@ class Summary:
         low, high = sorted((sign * difference.low, sign * difference.high))
         return "better" if low > 0 else "worse" if high < 0 else "level"
 
+    def ranked(self, delay: int, metric: str) -> list[str]:
+        """Methods that were measured, the best mean first; of equals the first; none where nothing is better."""
+        means = {name: self.interval(name, delay, metric).value for name in self.labels}
+        names = [name for name, mean in means.items() if not math.isnan(mean)]
+        sign = {"higher": -1, "lower": 1, "none": 0}[METRICS[metric].better]
+        return sorted(names, key=lambda name: sign * means[name]) if sign else []
+
     def best(self, delay: int, metric: str) -> str | None:
         """Method with the best mean; the first of equals; None when nothing is measured or nothing is better."""
-        means = {name: self.interval(name, delay, metric).value for name in self.labels}
-        means = {name: mean for name, mean in means.items() if not math.isnan(mean)}
-        if not means or METRICS[metric].better == "none":
-            return None
-        return (max if METRICS[metric].better == "higher" else min)(means, key=lambda name: means[name])
+        standing = self.standing(delay, metric)
+        return standing and standing.best
 
     def standing(self, delay: int, metric: str) -> Standing | None:
         """The best method and those that it is not clearly better than. None when nothing is measured."""
-        best = self.best(delay, metric)
-        if best is None:
-            return None
-        others = [name for name in self.labels if name != best and self.measured(name, delay, metric)]
-        rivals = (name for name in others if self.compare(best, name, delay, metric) != "better")
-        return Standing(best, tuple(rivals))
+        if (delay, metric) not in self._standings:
+            names = self.ranked(delay, metric)
+            level = {name for name in names[1:] if self.compare(names[0], name, delay, metric) != "better"}
+            rivals = tuple(name for name in self.labels if name in level)
+            self._standings[delay, metric] = Standing(names[0], rivals) if names else None
+        return self._standings[delay, metric]
 
     def measured(self, method: str, delay: int, metric: str) -> bool:
         """Whether an episode of this cell defines the measure."""
@@ -168,6 +178,7 @@ def summarise(results: Results) -> Summary:
         metrics=tuple(name for name in METRICS if not all(np.isnan(cell.values(name)).all() for cell in cells)),
         demonstrations={name: value for name, value in own.items() if not math.isnan(value)},
         samples=_samples(cells),
+        dt=results.task.dt,
         missing=Counter((each.method, each.delay) for each in missing),
     )
 

@@ -42,38 +42,42 @@ def tables(summary: Summary, methods: Mapping[str, MethodFacts]) -> dict[str, An
     }
 
 
-def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool) -> tuple[str, str, str]:
-    """How the cell is marked, its mean, and its interval."""
+def _cell(summary: Summary, name: str, delay: int, metric: str, relative: bool, *below: str) -> dict[str, Any]:
+    """How the cell is marked, its mean, and what stands below it: its interval, or why there is none."""
+    mean, between = cell_shown(summary, name, delay, metric, relative=relative)
+    if not summary.measured(name, delay, metric):
+        between = between or ("undefined" if (name, delay, metric) in summary.samples else "not measured")
     tied = "tied" if summary.among_best(name, delay, metric) else ""
-    return "best" if name == summary.best(delay, metric) else tied, *cell_shown(
-        summary, name, delay, metric, relative=relative
-    )
+    mark = "best" if name == summary.best(delay, metric) else tied
+    return {"mark": mark, "mean": mean, "below": [each for each in (between, *below) if each]}
 
 
 def _winners(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
-    cells = []
-    for delay in summary.delays:
-        standing = summary.standing(delay, metric)
-        if standing is None:
-            cells.append(None)
-            continue
-        value, _ = shown(summary.interval(standing.best, delay, metric), metric)
-        rivals = among([summary.labels[name] for name in standing.rivals], len(summary.labels) - 1)
-        cells.append(
-            {
-                "method": methods[standing.best],
-                "alone": not standing.rivals,
-                "value": f"{value} {unit(metric)}".strip(),
-                "remark": f"not clearly better than {rivals}" if standing.rivals else "clearly",
-            }
-        )
-    return {"metric": explained(metric), "cells": cells}
+    return {"metric": explained(metric), "cells": [winner(summary, methods, at, metric) for at in summary.delays]}
+
+
+def winner(summary: Summary, methods: Mapping[str, MethodFacts], delay: int, metric: str) -> dict[str, Any] | None:
+    """The method with the best mean, that mean, and whether it is clearly better than all others; None without one."""
+    standing = summary.standing(delay, metric)
+    if standing is None:
+        return None
+    value, _ = shown(summary.interval(standing.best, delay, metric), metric)
+    others = len(summary.ranked(delay, metric)) - 1
+    rivals = among([summary.labels[name] for name in standing.rivals], others)
+    remark = f"not clearly better than {rivals}" if standing.rivals else "clearly" if others else "measured alone"
+    return {
+        "method": methods[standing.best],
+        "label": summary.labels[standing.best],
+        "clearly": remark == "clearly",
+        "value": f"{value} {unit(metric)}".strip(),
+        "remark": remark,
+    }
 
 
 def _full(summary: Summary, methods: Mapping[str, MethodFacts], metric: str) -> dict[str, Any]:
-    def cell(name: str, delay: int) -> tuple[str, ...]:
+    def cell(name: str, delay: int) -> dict[str, Any]:
         times, _ = shown(summary.ratio(name, delay, metric))
-        return *_cell(summary, name, delay, metric, False), "" if times == "–" else f"× {times} of demonstrations"
+        return _cell(summary, name, delay, metric, False, "" if times == "–" else f"× {times} of demonstrations")
 
     own = summary.demonstrations.get(metric)
     return {

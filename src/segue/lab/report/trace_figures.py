@@ -37,6 +37,9 @@ def histogram(seconds: Array, *, title: str, x_label: str) -> Svg:
         for share, style in ((0.5, (0, (1, 2))), (0.99, (0, (4, 3)))):
             axes.axvline(float(np.quantile(values, share)), color=MUTED, linestyle=style, linewidth=1.2)
         axes.set(title=title, xlabel=x_label, ylabel="count", axisbelow=True)
+        axes.set_ylim(bottom=0.7)  # a bar of one is seen, and there is a decade to label
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         return as_svg(figure, f"histogram-{title}", f"Histogram: {title}")
 
 

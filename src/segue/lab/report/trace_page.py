@@ -45,9 +45,9 @@ def console_tables(summary: RunSummary, measures: Measures) -> list[Table]:
     run = Table("run", "")
     for name, value in summary.rows():
         run.add_row(name, value)
-    smooth = Table("smoothness", "mean", "range over episodes")
+    smooth = Table("smoothness", "mean", "range over episodes", "better")
     for name, cell in measures.items():
-        smooth.add_row(head(name).replace("[", r"\["), *_cells(name, cell))
+        smooth.add_row(head(name).replace("[", r"\["), *_cells(name, cell), METRICS[name].better)
     return [run, smooth] if measures else [run]
 
 
@@ -74,6 +74,7 @@ def write_trace_report(trace: Trace, path: Path, title: str) -> Path:
         "trace.html.j2",
         title=title,
         facts=[*facts, f"{len(trace.chunks):,} chunks", created[:10]],
+        findings=summary.findings(),
         rows=summary.rows(),
         rungs=summary.rungs[:RUNGS],
         more_rungs=max(len(summary.rungs) - RUNGS, 0),

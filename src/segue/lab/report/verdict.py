@@ -3,34 +3,36 @@
 from collections.abc import Sequence
 
 from segue.core.metrics import METRICS
-from segue.lab.report.table import HEADLINE, Summary, Verdict
+from segue.lab.report.table import HEADLINE, Summary, Verdict, shown, unit
 
 PLAIN = "naive"
 """The method that does nothing."""
 
 
 def headline(summary: Summary, plain: str = PLAIN) -> str:
-    """What the default method does for a policy under delay, in one sentence; empty where that was not measured.
+    """Say who does how well at the longest delay, in one sentence with two numbers, whatever the outcome.
 
-    The longest delay is told, whatever the outcome.
-
-    Args:
-        summary: With the default method and one that does nothing.
-        plain: Name of the latter.
+    It is the default method against the one that does nothing, in success where that was measured; where one of them
+    is missing, the best of the others takes its place.
     """
-    hero, delay = summary.default, max(summary.delays)
-    if hero is None or hero == plain or plain not in summary.labels or delay == 0:
-        return ""
-
-    def told(name: str) -> str:
-        success, switches = (summary.interval(name, delay, metric) for metric in ("success", "mode_switches"))
-        low, high = (f"{100 * bound:.0f}" for bound in (success.low, success.high))
-        return (
-            f"{summary.labels[name]} succeeds in {100 * success.value:.0f} % of the episodes ({low} to {high} %) and "
-            f"changes its plan {switches.value:.1f} times"
-        )
-
-    return f"{delay} steps of delay: {told(plain)}; {told(hero)}."
+    for delay, metric in ((delay, metric) for delay in reversed(summary.delays) for metric in HEADLINE):
+        names = summary.ranked(delay, metric)
+        if len(names) < 2:
+            continue
+        hero = summary.default if summary.default in names else names[0]
+        rival = plain if plain in names and plain != hero else next(name for name in names if name != hero)
+        one, other = (summary.labels[name] for name in (hero, rival))
+        values = [summary.interval(name, delay, metric) for name in (hero, rival)]
+        if metric == "success":
+            ours, theirs = (f"{100 * value.value:.0f} %" for value in values)
+            told = f"{one} succeeds in {ours} of the episodes and {other} in {theirs}"
+        else:
+            ours, theirs = (f"{shown(value, metric)[0]} {unit(metric)}" for value in values)
+            told = f"{METRICS[metric].label.lower()} is {ours} under {one} and {theirs} under {other}"
+        when = f"With {delay} steps of delay ({1000 * delay * summary.dt:.0f} ms)" if delay else "Without delay"
+        clear = "no clear" if summary.compare(hero, rival, delay, metric) == "level" else "a clear"
+        return f"{when}, {told}: {clear} difference."
+    return verdict(summary)
 
 
 def verdict(summary: Summary) -> str:
