@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from math import nan
 from ssl import SSLCertVerificationError, SSLContext
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,9 +164,7 @@ class RemotePolicy(ChunkPolicy, Predicting):
         told = layout.message(self.spec.observation_names, observed, self.prompt)
         return frames.encode(told, checksum=False)
 
-    def _await(
-        self, connection: Websocket, ends: float, plain: bool, shape: tuple[int | None, int | None]
-    ) -> Answer:
+    def _await(self, connection: Websocket, ends: float, plain: bool, shape: tuple[int | None, int | None]) -> Answer:
         """Wait for the answer with the number that was asked for, and drop others."""
         while True:
             frame = connection.recv(max(ends - time.monotonic(), 0.0))

@@ -1,0 +1,73 @@
+"""How many robots a server carries: from what batches cost, measured at its start and while it runs.
+
+    a robot asks once in `period`; in that time everybody has to be answered, within `SHARE` of it:
+
+        whole batches * seconds(most) + seconds(rest)  <=  SHARE * period       robots = whole * most + rest
+
+The rest of the time is for what comes irregularly. Robots that are there already stay, whatever is measured later.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from segue.core.spec import PolicySpec
+
+SHARE: Final = 0.8
+"""Share of the time that may be planned for; the rest is for questions that come together."""
+_REMEMBERED: Final = 64
+
+
+class Capacity:
+    """Counts the robots that a policy can be shared by.
+
+    Args:
+        spec: Of the policy; its robots are taken to ask after half of a chunk, until they are seen to do otherwise.
+        seconds: What a batch of so many questions takes, measured [s]; the largest is the most that is asked at once.
+    """
+
+    def __init__(self, spec: PolicySpec, seconds: Mapping[int, float]) -> None:
+        self.rate = 1 / spec.dt
+        self.most = max(seconds)
+        self._seconds = {size: deque([took], _REMEMBERED) for size, took in sorted(seconds.items())}
+        self._periods = deque([max(spec.horizon // 2, 1) * spec.dt], _REMEMBERED)
+
+    def answered(self, size: int, seconds: float) -> None:
+        """Note what a batch took; a size between two measured ones counts for the next larger [s]."""
+        bucket = min((each for each in self._seconds if each >= size), default=self.most)
+        self._seconds[bucket].append(seconds)
+
+    def asked(self, period: float) -> None:
+        """Note the time between two questions of one robot [s]."""
+        self._periods.append(period)
+
+    @property
+    def period(self) -> float:
+        """Median time between two questions of a robot [s]."""
+        return float(np.median(self._periods))
+
+    def seconds(self, size: int) -> float:
+        """Return what a batch of this size takes, interpolated between medians [s]; a larger one never takes less."""
+        sizes = list(self._seconds)
+        medians = np.maximum.accumulate([np.median(each) for each in self._seconds.values()])
+        return float(np.interp(size, sizes, medians))
+
+    @property
+    def robots(self) -> int:
+        """How many robots can be carried, at least one."""
+        left, whole = SHARE * self.period, self.seconds(self.most)
+        batches = int(left / whole)
+        left -= batches * whole
+        rest = next((size for size in range(self.most - 1, 0, -1) if self.seconds(size) <= left), 0)
+        return max(batches * self.most + rest, 1)
+
+    def refusal(self, robots: int) -> str | None:
+        """Say why there is no room beside so many robots; None where there is."""
+        if robots < (carried := self.robots):
+            return None
+        return (
+            f"this server carries {carried} robot{'s' * (carried > 1)} at {self.rate:g} Hz with this policy; "
+            f"yours would be number {robots + 1}"
+        )
