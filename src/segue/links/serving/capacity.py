@@ -7,17 +7,22 @@
 The rest of the time is for what comes irregularly. Robots that are there already stay, whatever is measured later.
 """
 
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 
+from segue.core.chunk import ChunkPolicy, Continuation, Gathering, is_stateless
+from segue.core.observation import blank
 from segue.core.spec import PolicySpec
 
 SHARE: Final = 0.8
 """Share of the time that may be planned for; the rest is for questions that come together."""
 _REMEMBERED: Final = 64
+_CALLS: Final = 3
+_LONGEST: Final = 5.0  # of all measurements together [s]
 
 
 class Capacity:
@@ -71,3 +76,31 @@ class Capacity:
             f"this server carries {carried} robot{'s' * (carried > 1)} at {self.rate:g} Hz with this policy; "
             f"yours would be number {robots + 1}"
         )
+
+
+def measured(policy: ChunkPolicy, most: int, now: Callable[[], float] = time.monotonic) -> Capacity:
+    """Measure what batches of 1, 2, 4, ... robots take, up to `most`, and return the capacity that comes of it.
+
+    A policy that has a memory or answers one robot at a time is measured with one. It must be warm.
+    """
+    spec, seconds, size, begun = policy.spec, dict[int, float](), 1, now()
+    seen, prefix = blank(len(spec.observation_names), spec.cameras), np.zeros(spec.chunk_shape, np.float32)
+    half = max(spec.horizon // 2, 1)
+    known = spec.horizon - half
+    asked = Continuation(half, prefix[half:], min(known, 1), half, np.ones(known, np.int64))
+    many = policy if isinstance(policy, Gathering) and is_stateless(policy) else None
+    while size <= most and now() - begun < _LONGEST:
+        took = []
+        for _ in range(_CALLS):
+            started = now()
+            if many is None or size == 1:
+                policy.next_chunk(seen, asked)
+            else:
+                many.chunks([seen] * size, [asked] * size)
+            took.append(now() - started)
+        seconds[size] = float(np.median(took))
+        if many is None:
+            break
+        size *= 2
+    policy.reset()
+    return Capacity(spec, seconds)
