@@ -140,7 +140,7 @@ def test_connections_that_ask_nothing_are_no_robots_and_keep_nobody_waiting(idle
                 await asyncio.to_thread(there.next_chunk, STATE, FIRST)
             await asyncio.gather(*(each.close() for each in open_))
 
-    with served(Affine(), capacity=capacity) as it, remote(it.url) as there:
+    with served(Affine(), capacity=capacity, max_clients=idle + 2) as it, remote(it.url) as there:
         asyncio.run(silent(it.url, there))
         assert it._robots == 1
 
@@ -162,7 +162,7 @@ class Declared(Affine):
 @pytest.mark.faults
 def test_64_robots_at_50_hz_on_one_server() -> None:
     policy = Declared()
-    with served(policy) as it:
+    with served(policy, max_clients=64) as it:
         found = asyncio.run(loaded(Load(it.url, rate=50.0, steps=7), 64, 5.0))
     assert found.refused.keys() <= {"superseded"}  # none is turned away, none fails
     assert found.answered + sum(found.refused.values()) + found.missed >= found.asked >= 64 * 30
@@ -225,5 +225,12 @@ def test_how_many_at_once_is_no_matter_of_a_policy_with_a_memory() -> None:
         stateless = False
 
     assert PolicyServer(Remembers())._turns.most == 1
+    assert PolicyServer(Remembers(), max_clients=8).max_clients == 1
     assert PolicyServer(Together())._turns.most > 1
     assert PolicyServer(Affine())._turns.most == 1
+
+
+def test_there_is_room_for_more_connections_than_robots_and_not_for_any_number() -> None:
+    assert PolicyServer(Affine()).max_clients == 16
+    for seconds, room in ((1000.0, 16), (0.0016, 160), (1e-6, 1024)):
+        assert PolicyServer(Affine(), capacity=Capacity(Affine.spec, {1: seconds})).max_clients == room

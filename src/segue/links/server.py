@@ -56,7 +56,9 @@ from segue.links.serving.capacity import Capacity
 from segue.links.serving.turns import Turns
 from segue.plan.plan import Handover
 
-MAX_CLIENTS: Final = 1024
+MAX_CLIENTS: Final = 16
+"""Connections at a time, where it is not known how many robots a policy carries."""
+_MOST_CLIENTS: Final = 1024
 MOST_AT_ONCE: Final = 32
 """Questions that are answered in one call."""
 WAIT: Final = 0.002
@@ -111,7 +113,7 @@ class PolicyServer:
         model: Its name, for people.
         hash: Hash of its weights.
         handover: How its chunks take over; clients are told.
-        max_clients: Connections at a time.
+        max_clients: Connections at a time; four for each robot that it carries, and at least 16, unless given.
         max_frame: Bytes of a message.
         capacity: How many robots it can carry; without it as many as connect.
         wait: Longest time that a question waits for those of others, where the policy answers several at once [s].
@@ -119,14 +121,15 @@ class PolicyServer:
 
     def __init__(
         self, policy: ChunkPolicy, address: Address | None = None, *, model: str = "", hash: str = "",
-        handover: Handover = Handover.CONTINUE, max_clients: int = MAX_CLIENTS, max_frame: int = frames.MAX_FRAME,
+        handover: Handover = Handover.CONTINUE, max_clients: int | None = None, max_frame: int = frames.MAX_FRAME,
         capacity: Capacity | None = None, wait: float = WAIT,
     ) -> None:  # fmt: skip
         self.policy, self.address = policy, address or Address()
         self.card = Card(policy.spec, model, hash, handover)
         self.max_frame = min(max_frame, frames.LARGEST_FRAME)
         self.stateless = is_stateless(policy)
-        self.max_clients = max_clients if self.stateless else 1
+        room = MAX_CLIENTS if capacity is None else min(max(4 * capacity.robots, MAX_CLIENTS), _MOST_CLIENTS)
+        self.max_clients = (max_clients or room) if self.stateless else 1
         self._say = Sparing(_log)
         self._answers = Answers(policy, self._say)
         self.capacity = capacity

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segue.core.chunk import ChunkPolicy, Continuation, Gathering, is_stateless
 from segue.core.observation import blank
@@ -37,12 +38,14 @@ class Capacity:
         self.rate = 1 / spec.dt
         self.most = max(seconds)
         self._seconds = {size: deque([took], _REMEMBERED) for size, took in sorted(seconds.items())}
+        self._made: NDArray[np.float64] | None = None
         self._periods = deque([max(spec.horizon // 2, 1) * spec.dt], _REMEMBERED)
 
     def answered(self, size: int, seconds: float) -> None:
         """Note what a batch took; a size between two measured ones counts for the next larger [s]."""
         bucket = min((each for each in self._seconds if each >= size), default=self.most)
         self._seconds[bucket].append(seconds)
+        self._made = None
 
     def asked(self, period: float) -> None:
         """Note the time between two questions of one robot [s]."""
@@ -55,18 +58,22 @@ class Capacity:
 
     def seconds(self, size: int) -> float:
         """Return what a batch of this size takes, interpolated between medians [s]; a larger one never takes less."""
-        sizes = list(self._seconds)
-        medians = np.maximum.accumulate([np.median(each) for each in self._seconds.values()])
-        return float(np.interp(size, sizes, medians))
+        return float(self._table()[size - 1])
+
+    def _table(self) -> NDArray[np.float64]:
+        """What batches of 1, 2, ... robots take, made anew after something was measured. Shape (most,)."""
+        if self._made is None:
+            medians = np.maximum.accumulate([np.median(each) for each in self._seconds.values()])
+            self._made = np.interp(np.arange(1, self.most + 1), list(self._seconds), medians)
+        return self._made
 
     @property
     def robots(self) -> int:
         """How many robots can be carried, at least one."""
-        left, whole = SHARE * self.period, self.seconds(self.most)
-        batches = int(left / whole)
-        left -= batches * whole
-        rest = next((size for size in range(self.most - 1, 0, -1) if self.seconds(size) <= left), 0)
-        return max(batches * self.most + rest, 1)
+        left, seconds = SHARE * self.period, self._table()
+        batches = int(left / seconds[-1])
+        rest = np.searchsorted(seconds[:-1], left - batches * seconds[-1], side="right")
+        return max(batches * self.most + int(rest), 1)
 
     def refusal(self, robots: int) -> str | None:
         """Say why there is no room beside so many robots; None where there is."""
