@@ -268,6 +268,15 @@ def main() -> None:
             f"{times[name + ' CPU'] / times['ZeroMQ' + name[name.index(',') :] + ' CPU']:.2f}",
         )  # fmt: skip
     Console(width=120).print(table)
+    payload = Payload.example()
+    print(
+        "bytes of a question:", ", ".join(f"{kind} {len(payload.question(kind))}" for kind in ("state", "raw", "JPEG"))
+    )
+    files, started = [encode_jpeg(each, QUALITY) for each in payload.pictures.values()], time.process_time()
+    for _ in range(chosen.calls):
+        for each in files:
+            jpeg.decode_jpeg(each, "", SIZE)
+    print(f"decoding its pictures: {1e3 * (time.process_time() - started) / chosen.calls:.2f} ms of CPU time")
 
 
 if __name__ == "__main__":
