@@ -103,7 +103,7 @@ def load_test(
     seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="for each number of robots")] = 10.0,
     token: options.Token = None,
 ) -> None:
-    """Ask a policy server as many robots would, and show how long they wait.
+    """Ask a policy server as many robots would. It shows how long they wait.
 
     segue load-test ws://127.0.0.1:8000 --robots 64 --rate 50 --seconds 10
     """
