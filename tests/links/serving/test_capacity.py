@@ -1,9 +1,12 @@
 """How many robots a server carries: closed forms of the cost of a batch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fakes.served_policies import SPEC, Affine
 from segue.links.serving.capacity import SHARE, Capacity, measured
@@ -67,11 +70,11 @@ class Clocked(Affine):
 
     now = 0.0
 
-    def next_chunk(self, *_: object) -> np.ndarray:
+    def next_chunk(self, observation: Any, continuation: Any) -> NDArray:
         self.now += 0.011
         return np.zeros((8, 2), np.float32)
 
-    def chunks(self, observations: list[object], continuations: list[object]) -> np.ndarray:
+    def chunks(self, observations: Any, continuations: Any) -> NDArray:
         assert len(observations) == len(continuations)
         self.now += 0.01 + 0.001 * len(observations)
         return np.zeros((len(observations), 8, 2), np.float32)
@@ -95,7 +98,7 @@ def test_a_policy_with_a_memory_is_measured_alone() -> None:
 
 
 class Slow(Clocked):
-    def chunks(self, *_: object) -> np.ndarray:
+    def chunks(self, observations: Any, continuations: Any) -> NDArray:
         self.now += 2.0
         return np.zeros(0)
 
