@@ -96,7 +96,7 @@ lint: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/ratios.py
 	@$(BIN)/python benchmarks/runtime.py
-	@$(BIN)/python benchmarks/serving.py
+	@$(BIN)/python benchmarks/wire.py
 	@$(BIN)/python benchmarks/flood.py
 	@$$(test -x $(LEROBOT_BIN)/python && echo $(LEROBOT_BIN) || echo $(BIN))/python benchmarks/lerobot_rtc.py
 

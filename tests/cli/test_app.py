@@ -49,6 +49,7 @@ OPTIONS = {
               "--runs", "--out"],
     "serve": ["--lerobot", "--state-names", "--action-names", "--rate", "--method", "--host", "--port", "--unix",
               "--token-file", "--tls-cert", "--tls-key", "--insecure", "--seed", "--device"],
+    "load-test": ["--robots", "--rate", "--steps", "--seconds", "--token"],
     "report": ["--out", "--film", "--methods", "--task", "--delay"],
     "run": ["--method", "--data", "--server", "--token", "--seconds", "--rate", "--execution-horizon", "--trigger",
             "--delay-quantile", "--velocity", "--acceleration", "--jerk", "--seed", "--device", "--trace", "--view",

@@ -23,7 +23,7 @@ from segue.core.chunk import Continuation, is_stateless
 from segue.core.observation import Observation
 from segue.errors import RemoteError
 from segue.integrations.openpi import OpenpiPolicy
-from segue.links import client, floods
+from segue.links import client, floods, jpeg, messages
 from segue.links import server as module
 from segue.links.floods import Sparing
 from segue.links.server import MOST_REFUSED, PolicyServer
@@ -92,17 +92,17 @@ def test_log_flood_frames_that_never_become_a_message_end_their_connection(frame
 
 
 def test_log_flood_no_more_of_a_burst_is_read_than_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, original = [0], floods.ServerConnection.data_received
+    read, original = [0], floods.ServerConnection.process_event
 
-    def counted(self: Any, data: bytes) -> None:
-        read[0] += len(data)
-        original(self, data)
+    def counted(self: Any, event: Any) -> None:
+        read[0] += 1
+        original(self, event)
 
-    monkeypatch.setattr(floods.ServerConnection, "data_received", counted)
+    monkeypatch.setattr(floods.ServerConnection, "process_event", counted)
     with served(Affine()) as it, stranger(it) as bad:
         burst(bad, *[Frame(Opcode.BINARY, b"\xc1")] * 10_000)  # 70 kB
         until_closed(bad)
-    assert read[0] < 16_384
+    assert read[0] < 1000
 
 
 def test_a_client_that_is_understood_now_and_then_stays() -> None:
@@ -118,11 +118,17 @@ def test_a_client_that_is_understood_now_and_then_stays() -> None:
 class Buffered:
     """A connection whose frames are all there already, and which takes what it is sent without a pause."""
 
+    in_a_row = True
+
     def __init__(self, frames: list[bytes]) -> None:
         self.frames, self.sent = frames, list[Any]()
 
     async def send(self, frame: Any) -> None:
         self.sent.append(frame)
+
+    def send_now(self, frame: Any) -> bool:
+        self.sent.append(frame)
+        return True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for frame in self.frames:
@@ -343,12 +349,12 @@ def test_a_client_is_told_which_picture_cannot_be_decoded(caplog: pytest.LogCapt
     seen = Observation(STATE, pictures)
     with served(Watching()) as it, remote(it.url, jpeg_quality=90) as there:
         there.next_chunk(seen, FIRST)
-        whole = module.jpeg.encode_jpeg(pictures["front"], 90)
+        whole = jpeg.encode_jpeg(pictures["front"], 90)
         broken = {"__jpeg__": True, "data": whole[:-20]}
         with stranger(it) as other:
             other.send(openpi_frame({"state": np.zeros(3), "front": broken, "wrist": pictures["wrist"]}))
             reply = other.recv(timeout=WAIT)
         assert isinstance(reply, str)
-        code, _ = module.messages.reason(reply)
+        code, _ = messages.reason(reply)
         assert code.startswith("jpeg: front: a damaged JPEG")
         assert "Traceback" not in caplog.text

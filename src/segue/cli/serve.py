@@ -1,4 +1,4 @@
-"""segue serve: a trained policy for others on the network."""
+"""segue serve | load-test: a trained policy for others on the network, and how many robots it can be shared by."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import typer
 
 from segue.cli import options
 from segue.cli.options import console
-from segue.errors import SpecError
+from segue.errors import RemoteError, SpecError
 
 if TYPE_CHECKING:
     import ssl
 
-    from segue.core.chunk import ChunkPolicy
     from segue.links.server import PolicyServer
     from segue.plan.plan import Handover
+    from segue.policies.chunk_policy import ServingPolicy
 
 commands = typer.Typer()
 
@@ -56,7 +56,8 @@ def serve(
     from rich.logging import RichHandler
 
     from segue.links.address import Address
-    from segue.links.server import PolicyServer, serve_until
+    from segue.links.server import MOST_AT_ONCE, PolicyServer, serve_until
+    from segue.links.serving.capacity import measured
     from segue.links.worker import warm_up
     from segue.runtime.signals import ends
 
@@ -72,24 +73,77 @@ def serve(
         served = _of_lerobot(lerobot, method or "rtc", rate, (state_names, action_names), seed, device)
     else:
         raise SpecError("a run and a folder of LeRobot" if run else "nothing to serve", "one of them", "name one")
-    policy, handover = served.policy, served.handover
+    from segue.policies.chunk_policy import SharedPolicy
+
+    policy, handover = SharedPolicy(served.policy, seed), served.handover
     seconds = warm_up(policy)
+    capacity = measured(SharedPolicy(served.policy, seed), MOST_AT_ONCE)  # with noise of its own
     spec = policy.spec
     console.print(
         f"{served.label}: {len(spec.observation_names)} observations, chunks of {spec.horizon} steps of "
-        f"{len(spec.action_names)} actions at {1 / spec.dt:g} Hz; one inference takes {1e3 * seconds:.1f} ms"
+        f"{len(spec.action_names)} actions at {1 / spec.dt:g} Hz; one inference takes {1e3 * seconds:.1f} ms, "
+        f"of {capacity.most} robots together {1e3 * capacity.seconds(capacity.most):.1f} ms: carries {capacity.robots}"
     )
-    server = PolicyServer(policy, address, model=served.model, hash=served.digest, handover=handover)
+    server = PolicyServer(policy, address, model=served.model, hash=served.digest, handover=handover, capacity=capacity)
     serve_until(server, ends(), lambda ready: _announce(ready, token_file))
     with suppress(OSError):  # the terminal may be what has ended it
         console.print("stopped")
+
+
+@commands.command("load-test")
+def load_test(
+    url: Annotated[str, typer.Argument(help="address of a policy server: ws://127.0.0.1:8000")],
+    robots: Annotated[int, typer.Option(min=1, max=1024, help="at most")] = 16,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, max=2000, help="of their control loops, Hz", show_default="policy's")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="executed from each chunk", show_default="half of it")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="for each number of robots")] = 10.0,
+    token: options.Token = None,
+) -> None:
+    """Ask a policy server as many robots would. It shows how long they wait.
+
+    segue load-test ws://127.0.0.1:8000 --robots 64 --rate 50 --seconds 10
+    """
+    import asyncio
+
+    from rich.table import Table
+
+    from segue.links.serving.load import Load, curve, loaded
+
+    load = Load(url, rate, steps, {"Authorization": f"Api-Key {token}"} if token else {})
+    table = Table(title=f"{url}: from asking to the answer", title_justify="left")
+    for name in ("robots", "answers per s", "median", "99 of 100", "missed", "refused"):
+        table.add_column(name, justify="right", no_wrap=True)
+    problem, cause = None, ""
+    for number in curve(robots):
+        try:
+            found = asyncio.run(loaded(load, number, seconds))
+        except RemoteError as error:
+            problem = error
+            break
+        cause = found.cause or cause
+        median, late = 1e3 * found.quantile(0.5), 1e3 * found.quantile(0.99)
+        refused = "; ".join(f"{count} {word}" for word, count in found.refused.most_common(2))
+        table.add_row(
+            str(number), f"{found.answered / seconds:.1f}", f"{median:.1f} ms", f"{late:.1f} ms",
+            f"{100 * found.missed / max(found.asked, 1):.1f} %", refused,
+        )  # fmt: skip
+    if table.row_count:
+        console.print(table)
+    if cause:
+        console.print(f"refused: {cause}", markup=False, soft_wrap=True)
+    if problem is not None:
+        raise problem
 
 
 @dataclass(frozen=True)
 class _Served:
     """A policy, and what its server says of it."""
 
-    policy: "ChunkPolicy"
+    policy: "ServingPolicy"
     handover: "Handover"
     label: str
     model: str

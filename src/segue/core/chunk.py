@@ -8,6 +8,7 @@ A chunk knows its ``start``; the action of step k is ``actions[k - start]``, so 
 a slice and the real inference delay a difference of two integers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -169,18 +170,37 @@ class Remembering(Protocol):
         ...
 
 
+@runtime_checkable
+class Gathering(Protocol):
+    """A chunk policy that answers several robots in one call."""
+
+    def chunks(self, observations: Sequence[Any], continuations: Sequence[Continuation]) -> Array:
+        """Answer one robot after the other with actions in robot units. Shape (robots, horizon, action).
+
+        Args:
+            observations: One for each robot, as `ChunkPolicy.next_chunk` is shown; of cameras, with the same prompt.
+            continuations: One for each robot.
+        """
+        ...
+
+
 def is_stateless(policy: ChunkPolicy) -> bool:
     """Tell whether a policy says that it has no memory, see `Remembering`."""
     return isinstance(policy, Remembering) and policy.stateless is True
 
 
-def surprise_of(policy: ChunkPolicy) -> float:
-    """Return the surprise of the one robot of the last call, see `Predicting`.
+def surprises_of(policy: ChunkPolicy, robots: int) -> NDArray[np.float64]:
+    """Return the surprise of each robot of the last call, see `Predicting`. Shape (robots,).
 
-    NaN where the policy predicts nothing or says something else than one number: the answer itself is worth more.
+    NaN where the policy predicts nothing or says something else than so many numbers: the answer is worth more.
     """
     surprises = np.asarray(policy.surprises, np.float64) if isinstance(policy, Predicting) else np.zeros(0)
-    return float(surprises[0]) if surprises.shape == (1,) else float("nan")
+    return surprises if surprises.shape == (robots,) else np.full(robots, np.nan)
+
+
+def surprise_of(policy: ChunkPolicy) -> float:
+    """Return the surprise of the one robot of the last call, see `surprises_of`."""
+    return float(surprises_of(policy, 1)[0])
 
 
 def hold_last(prefix: Array, horizon: int) -> Array:

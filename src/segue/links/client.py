@@ -11,22 +11,18 @@ and after a deadline has passed the connection is closed, which also holds for s
 Waiting for a network has no place in a control loop: this belongs into the process of the policy.
 """
 
-import contextlib
-import inspect
 import logging
 import random
-import socket
 import time
 from collections.abc import Mapping
 from math import nan
 from ssl import SSLCertVerificationError, SSLContext
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
-from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from segue.core.chunk import Array, ChunkPolicy, Continuation, Predicting, nothing_to_continue
 from segue.core.observation import Observation, Observed, Picture, check_pictures, state_of
@@ -37,11 +33,9 @@ from segue.links.card import Card, decode_card
 from segue.links.layouts import Layout
 from segue.links.link import Backoff
 from segue.links.messages import STATES, Answer, Question
+from segue.links.serving.websocket import Websocket
 
 _PAUSES: Final = Backoff(first=0.05, most=2.0, jitter=0.5)
-_CLOSING: Final = 0.1
-# From websockets 17 on, `connect` may return an iterator of connections; Python 3.10 has no such version.
-_ONE: Final = {"legacy": True} if "legacy" in inspect.signature(connect).parameters else {}
 _connections = logging.getLogger("segue.client.connections")
 _connections.setLevel(logging.CRITICAL)  # what becomes of a connection is said once, in an error of ours
 
@@ -78,9 +72,9 @@ class RemotePolicy(ChunkPolicy, Predicting):
         self.url, self.deadline, self.prompt = url, deadline, prompt
         self.jpeg_quality, self.checksum = jpeg_quality, checksum
         self._state, self._layout, self._model_hash, self._tls = state, layout, model_hash, tls
-        self._headers = {"Authorization": f"Api-Key {token}"} if token else None
+        self._headers = {"Authorization": f"Api-Key {token}"} if token else {}
         self._spec = spec
-        self._connection: ClientConnection | None = None
+        self._connection: Websocket | None = None
         self._number = self._failures = 0
         self._rng, self._not_before = random.Random(), 0.0
         self._problem: Exception | None = None
@@ -132,8 +126,7 @@ class RemotePolicy(ChunkPolicy, Predicting):
             else:
                 frame = self._laid_out(observation, self._layout)
             try:
-                connection.socket.settimeout(max(ends - time.monotonic(), 0.001))  # sending has no timeout of its own
-                connection.send(frame)
+                connection.send(frame, max(ends - time.monotonic(), 0.001))
                 answer = self._await(connection, ends, plain, shape)
             except RemoteError:
                 if plain:
@@ -171,12 +164,10 @@ class RemotePolicy(ChunkPolicy, Predicting):
         told = layout.message(self.spec.observation_names, observed, self.prompt)
         return frames.encode(told, checksum=False)
 
-    def _await(
-        self, connection: ClientConnection, ends: float, plain: bool, shape: tuple[int | None, int | None]
-    ) -> Answer:
+    def _await(self, connection: Websocket, ends: float, plain: bool, shape: tuple[int | None, int | None]) -> Answer:
         """Wait for the answer with the number that was asked for, and drop others."""
         while True:
-            frame = connection.recv(timeout=max(ends - time.monotonic(), 0.0))
+            frame = connection.recv(max(ends - time.monotonic(), 0.0))
             if frame == messages.RESET:
                 continue  # the answer to a reset
             if isinstance(frame, str):
@@ -190,7 +181,7 @@ class RemotePolicy(ChunkPolicy, Predicting):
             if plain or answer.id == self._number:
                 return answer
 
-    def _connected(self, ends: float) -> ClientConnection:
+    def _connected(self, ends: float) -> Websocket:
         """Return the connection; make a new one if there is none, trying until a time of the monotonic clock."""
         while self._connection is None:
             wait = max(self._not_before - time.monotonic(), 0.0)
@@ -222,24 +213,15 @@ class RemotePolicy(ChunkPolicy, Predicting):
                 self._failed(error)
         return self._connection
 
-    def _open(self, ends: float) -> ClientConnection:
-        remaining = max(ends - time.monotonic(), 0.001)
-        how: dict[str, Any] = {
-            "compression": None, "max_size": frames.MAX_FRAME, "max_queue": 4, "open_timeout": remaining,
-            "close_timeout": _CLOSING, "additional_headers": self._headers, "logger": _connections, **_ONE,
-        }  # fmt: skip
-        if self._layout is not None:  # a server of openpi answers no ping while it infers or compiles
-            how["ping_interval"] = None
-        if self.url.startswith("unix:"):
-            connection = unix_connect(self.url.removeprefix("unix:"), **how)
-        else:
-            tls = self._tls if self.url.startswith("wss:") else None
-            connection = connect(self.url, ssl=tls, proxy=None, **how)
-        assert isinstance(connection, ClientConnection)
+    def _open(self, ends: float) -> Websocket:
+        tls = self._tls if self.url.startswith("wss:") else None
+        connection = Websocket(
+            self.url, ends, tls=tls, headers=self._headers, largest=frames.MAX_FRAME, log=_connections
+        )
         try:
-            self._greeted(connection.recv(timeout=max(ends - time.monotonic(), 0.0)))
+            self._greeted(connection.recv(max(ends - time.monotonic(), 0.0)))
         except BaseException:
-            _abort(connection)
+            connection.abort()
             raise
         return connection
 
@@ -284,7 +266,7 @@ class RemotePolicy(ChunkPolicy, Predicting):
 
     def _drop(self) -> None:
         if self._connection is not None:
-            _abort(self._connection)
+            self._connection.abort()
             self._connection = None
 
     def _silent(self) -> RemoteError:
@@ -300,8 +282,7 @@ class RemotePolicy(ChunkPolicy, Predicting):
         if self._connection is None or self.card is None:
             return
         try:
-            self._connection.socket.settimeout(self.deadline)
-            self._connection.send(messages.RESET)
+            self._connection.send(messages.RESET, self.deadline)
         except (WebSocketException, OSError) as error:
             self._failed(error)
 
@@ -342,10 +323,3 @@ def _cause(problem: Exception) -> str:
     if isinstance(problem, ConnectionClosed) and problem.rcvd is None:
         return "the connection broke"
     return str(problem) or type(problem).__name__
-
-
-def _abort(connection: ClientConnection) -> None:
-    """Close without waiting for a peer that may be gone."""
-    with contextlib.suppress(OSError):
-        connection.socket.shutdown(socket.SHUT_RDWR)
-    connection.close()

@@ -2,7 +2,7 @@
 
     client A  --frames-->  newest  --+
     client B  --frames-->  newest  --+-- one turn each --> one thread: next_chunk --> back to the client
-                             |
+                             |                                        chunks, where a policy answers several at once
                              older ones are refused: superseded
 
 The event loop reads, checks and answers pings and ``/healthz``; inference has a thread of its own, so that neither a
@@ -14,6 +14,9 @@ nothing but short codes, and what is wrong with the shape or the numbers of an a
 
 Nor does one cost the others anything: after each message the others have their turn, who sends `MOST_REFUSED` messages
 in a row that cannot be accepted is disconnected, and what happens over and over is in the log once a second.
+
+How many robots a policy can be shared by is measured (`segue.links.serving.capacity`): one too many is told so, with
+the numbers. Connections that ask nothing are no robots.
 
 A policy with a memory serves one client at a time: a second one would share its episode, see `is_stateless`.
 """
@@ -28,65 +31,69 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from math import inf
 from pathlib import Path
-from typing import Any, Final
+from queue import SimpleQueue
+from typing import Any, Final, cast
 
 from websockets import ConnectionClosed
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 from websockets.http11 import Request, Response
 
-from segue.core.chunk import ChunkPolicy, is_stateless, surprise_of
-from segue.core.observation import Cameras, Observation, Observed
-from segue.errors import SegueError, SpecError, WireError
-from segue.links import frames, jpeg, messages
+from segue.core.chunk import ChunkPolicy, Gathering, is_stateless
+from segue.errors import SpecError, WireError
+from segue.links import frames, messages
 from segue.links.address import Address
 from segue.links.card import Card, encode_card
 from segue.links.floods import BoundedConnection, Sparing
 from segue.links.messages import Question
+from segue.links.serving.answers import Answers, Asked, Replied, together
+from segue.links.serving.capacity import Capacity
+from segue.links.serving.turns import Turns
 from segue.plan.plan import Handover
 
 MAX_CLIENTS: Final = 16
+"""Connections at a time, where it is not known how many robots a policy carries."""
+_MOST_CLIENTS: Final = 1024
+MOST_AT_ONCE: Final = 32
+"""Questions that are answered in one call."""
+WAIT: Final = 0.002
 MOST_REFUSED: Final = 16
 """Messages in a row that cannot be accepted, after which the connection is closed."""
 _OPEN_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 1.0
+_GONE: Final = 20.0
 
 _log = logging.getLogger("segue.server")
 _connections = logging.getLogger("segue.server.connections")
 _connections.setLevel(logging.CRITICAL)  # that strangers send nonsense is no news
 
 
-class _Newest:
-    """Holds what a client waits for: at most one question, and whether to reset before it."""
+@dataclass(eq=False)
+class _Client:
+    """A connection, and what its server knows of it."""
 
-    def __init__(self) -> None:
-        self.question: Question | None = None
-        self.reset = False
-        self.arrived = 0.0
-        self.something = asyncio.Event()
+    connection: BoundedConnection
+    forget: bool = False
+    """Whether the policy is reset before its next answer."""
+    told: bool = False
+    """Whether it is told of that: it has asked for it."""
+    asked: float | None = None
+    """When it asked last; None for one that never did, which counts for no robot."""
 
-    def ask(self, question: Question) -> Question | None:
-        """Put a question in, and return the one that it replaces."""
-        before, self.question, self.arrived = self.question, question, time.monotonic()
-        self.something.set()
-        return before
 
-    def forget(self) -> Question | None:
-        """Put a reset in, and return the question that it replaces."""
-        before, self.question, self.reset = self.question, None, True
-        self.something.set()
-        return before
+_Job = tuple[Sequence[_Client], Sequence[Asked]]
 
-    def take(self) -> tuple[bool, Question | None, float]:
-        """Take out whether to reset, the question, and when it arrived."""
-        taken = self.reset, self.question, self.arrived
-        self.reset, self.question = False, None
-        self.something.clear()
-        return taken
+
+def _give_up_on_the_gone(connection: ServerConnection) -> None:
+    """Let the system end a connection whose peer's machine has not confirmed anything for a while."""
+    if not isinstance(connection.local_address, str) and hasattr(socket, "TCP_USER_TIMEOUT"):
+        raw = connection.transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1e3 * _GONE))
 
 
 def _is_served(path: Path) -> bool:
@@ -106,35 +113,50 @@ class PolicyServer:
         model: Its name, for people.
         hash: Hash of its weights.
         handover: How its chunks take over; clients are told.
-        max_clients: Connections at a time.
+        max_clients: Connections at a time; four for each robot that it carries, and at least 16, unless given.
         max_frame: Bytes of a message.
+        capacity: How many robots it can carry; without it as many as connect.
+        wait: Longest time that a question waits for those of others, where the policy answers several at once [s].
     """
 
     def __init__(
         self, policy: ChunkPolicy, address: Address | None = None, *, model: str = "", hash: str = "",
-        handover: Handover = Handover.CONTINUE, max_clients: int = MAX_CLIENTS, max_frame: int = frames.MAX_FRAME,
+        handover: Handover = Handover.CONTINUE, max_clients: int | None = None, max_frame: int = frames.MAX_FRAME,
+        capacity: Capacity | None = None, wait: float = WAIT,
     ) -> None:  # fmt: skip
         self.policy, self.address = policy, address or Address()
         self.card = Card(policy.spec, model, hash, handover)
         self.max_frame = min(max_frame, frames.LARGEST_FRAME)
         self.stateless = is_stateless(policy)
-        self.max_clients = max_clients if self.stateless else 1
-        self._turn = asyncio.Lock()
+        room = MAX_CLIENTS if capacity is None else min(max(4 * capacity.robots, MAX_CLIENTS), _MOST_CLIENTS)
+        self.max_clients = (max_clients or room) if self.stateless else 1
         self._say = Sparing(_log)
+        self._answers = Answers(policy, self._say)
+        self.capacity = capacity
+        most = MOST_AT_ONCE if self.stateless and isinstance(policy, Gathering) else 1
+        self._turns = Turns[_Client, Question | None](most, wait if most > 1 else 0.0, together)
+        self._robots = 0
+        self._later: asyncio.TimerHandle | None = None
+        self._sending: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
 
     async def __aenter__(self) -> "PolicyServer":
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._jobs = SimpleQueue[_Job | None]()
+        self._thread = threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), name="inference")
+        self._thread.start()
         # A browser sends an Origin: no web page may command a robot through the machine that it is looked at on.
         how: dict[str, Any] = {
             "process_request": self._admit, "origins": [None], "compression": None, "server_header": None,
             "open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "max_size": self.max_frame,
             "max_queue": 2, "logger": _connections, "ssl": self.address.tls,
-            "create_connection": partial(BoundedConnection, say=self._say),
+            "create_connection": partial(BoundedConnection, say=self._say, largest=self.max_frame),
+            # Clients answer pings when they read, which is when they ask: who is gone is found out by the system.
+            "ping_timeout": None,
         }  # fmt: skip
         try:
             self._server = await self._listen(how)
         except OSError as error:
+            self._stop_thread()
             where = self.address.unix or f"{self.address.host}, port {self.address.port}"
             change = "stop what listens there, or take another"
             raise SpecError(f"to listen on {where}: {error}", "a free address of this machine", change) from error
@@ -157,7 +179,11 @@ class PolicyServer:
         await self._server.wait_closed()
         if self.address.unix is not None:
             self.address.unix.unlink(missing_ok=True)
-        self._thread.shutdown(cancel_futures=True)
+        self._stop_thread()
+
+    def _stop_thread(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
 
     @property
     def url(self) -> str:
@@ -180,19 +206,19 @@ class PolicyServer:
         if self._server is not None and len(self._server.connections) >= self.max_clients:
             why = "" if self.stateless else ": this policy has a memory, and serves one client at a time"
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"busy{why}\n")
+        if self.capacity is not None and (full := self.capacity.refusal(self._robots)) is not None:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"busy: {full}\n")
+        _give_up_on_the_gone(connection)
         return None
 
     async def _client(self, connection: ServerConnection) -> None:
         """Serve one client, from its greeting until it is gone."""
-        newest, refused = _Newest(), 0
-        if not self.stateless:  # forget whoever was here before
-            async with self._turn:
-                newest.reset = not await asyncio.get_running_loop().run_in_executor(self._thread, self._reset)
-        answering = asyncio.create_task(self._answer(connection, newest))
+        bounded = cast("BoundedConnection", connection)
+        client, refused = _Client(bounded, forget=not self.stateless), 0  # who was here before is forgotten
         try:
             await connection.send(encode_card(self.card))
             async for frame in connection:
-                accepted, reply = self._take(frame, newest)
+                accepted, reply = self._take(frame, client)
                 if reply is not None:
                     await connection.send(reply)
                 refused = 0 if accepted else refused + 1
@@ -200,89 +226,104 @@ class PolicyServer:
                     self._say.tell("closed a connection", f"{MOST_REFUSED} messages in a row were refused")
                     connection.transport.abort()  # a farewell would be waited for, and more be read meanwhile
                     break
-                await asyncio.sleep(0)  # frames that are there already are handed over without a pause
+                if bounded.in_a_row:
+                    await asyncio.sleep(0)  # frames that are there already are handed over without a pause
         except ConnectionClosed:
             pass
         finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
+            self._turns.forget(client)
+            self._robots -= client.asked is not None
 
-    def _take(self, frame: bytes | str, newest: _Newest) -> tuple[bool, str | None]:
+    def _take(self, frame: bytes | str, client: _Client) -> tuple[bool, str | None]:
         """Take a message; return whether it can be accepted, and the refusal to tell the client, if any."""
         try:
             found = frames.entries(frame, limit=self.max_frame)
-            if messages.is_reset(found):
-                replaced = newest.forget()
-            else:
-                replaced = newest.ask(messages.decode_question(found, self.card))
+            question = None if messages.is_reset(found) else messages.decode_question(found, self.card)
         except WireError as error:
             self._say.tell("refused a message", f"{error.code}: {error.got}")
             return False, messages.refusal(error.code, error.field)
+        now = time.monotonic()
+        if question is None:
+            client.forget = client.told = True
+        elif (full := self._counted(client, now)) is not None:
+            return True, messages.refusal("busy", identity=question.id, cause=full)
+        replaced = self._turns.ask(client, question, now)
+        self._go_on()
         return True, None if replaced is None else messages.refusal("superseded", identity=replaced.id)
 
-    async def _answer(self, connection: ServerConnection, newest: _Newest) -> None:
-        """Answer a client's newest question, again and again, when it is this client's turn."""
-        loop = asyncio.get_running_loop()
+    def _counted(self, client: _Client, now: float) -> str | None:
+        """Count a client that asks as a robot, or return why there is no room for one more."""
+        before, capacity = client.asked, self.capacity
+        if before is None:
+            if capacity is not None and (full := capacity.refusal(self._robots)) is not None:
+                return full
+            self._robots += 1
+        elif capacity is not None:
+            capacity.asked(now - before)
+        client.asked = now
+        return None
+
+    def _go_on(self) -> None:
+        """Begin the next batch if it is due, and look again when it will be."""
+        now, due = time.monotonic(), self._turns.due(self._robots)
+        if due == inf:
+            return
+        if due > now:
+            if self._later is None:
+                self._later = asyncio.get_running_loop().call_later(due - now, self._woken)
+            return
+        batch = self._turns.take()
+        asked = [Asked(question, client.forget, arrived) for client, question, arrived in batch]
+        for client, _, _ in batch:
+            client.forget = False
+        self._jobs.put(([client for client, _, _ in batch], asked))
+
+    def _woken(self) -> None:
+        self._later = None
+        self._go_on()
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer one batch after the other. In the thread of the policy."""
+        while (job := self._jobs.get()) is not None:
+            started, replies = time.monotonic(), list[Replied]()
+            try:
+                replies = self._answers.to(job[1])
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has been closed, for nobody waits any more
+                    loop.call_soon_threadsafe(self._done, *job, replies, time.monotonic() - started)
+
+    def _done(self, clients: Sequence[_Client], asked: Sequence[Asked], replies: Sequence[Replied], s: float) -> None:
+        """Send what came of a batch, after the next has begun."""
+        self._turns.done()
+        if self.capacity is not None:
+            self.capacity.answered(len(clients), s)
+        for client, each, replied in zip(clients, asked, replies, strict=False):
+            client.forget = client.forget or not replied.ready  # with the next question, again
+            said = []
+            if each.forget and replied.ready and client.told:
+                client.told = client.forget
+                said.append(messages.RESET)
+            if replied.reply is not None:
+                said.append(replied.reply)
+            self._send(client, said)
+        self._go_on()
+
+    def _send(self, client: _Client, said: list[bytes | str]) -> None:
+        """Send without waiting; who does not take it is waited for, and has no turn meanwhile."""
+        while said and client.connection.send_now(said[0]):
+            del said[0]
+        if said:
+            self._turns.hold(client)
+            sending = asyncio.create_task(self._send_later(client, said))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+
+    async def _send_later(self, client: _Client, said: Sequence[bytes | str]) -> None:
         with contextlib.suppress(ConnectionClosed):
-            while True:
-                await newest.something.wait()
-                async with self._turn:
-                    reset, question, arrived = newest.take()
-                    ready, reply = True, None
-                    if reset:
-                        ready = await loop.run_in_executor(self._thread, self._reset)
-                        newest.reset = newest.reset or not ready  # with the next question, again
-                    if question is not None and ready:
-                        reply = await loop.run_in_executor(self._thread, self._infer, question, arrived)
-                    elif question is not None:
-                        reply = messages.refusal("policy-failed", identity=question.id, cause="it cannot be reset")
-                if reset and ready:
-                    await connection.send(messages.RESET)
-                if reply is not None:
-                    await connection.send(reply)
-
-    def _reset(self) -> bool:
-        """Let the policy forget the last episode, and tell whether it did."""
-        try:
-            self.policy.reset()
-        except Exception:
-            self._say.tell("the policy failed to reset", traceback=True)
-            return False
-        return True
-
-    def _infer(self, question: Question, arrived: float) -> bytes | str:
-        """Make an answer, or say why there is none. In the thread of the policy."""
-        started = time.monotonic()
-        if question.deadline is not None and started - arrived > question.deadline:
-            return messages.refusal("expired", identity=question.id)
-        try:
-            observed = _observed(question, self.card.spec.cameras)
-        except WireError as error:
-            self._say.tell("refused a picture", error.got)
-            return messages.refusal(error.code, error.field, question.id, error.got)
-        except Exception:
-            self._say.tell("pictures cannot be decoded", traceback=True)
-            return messages.refusal("refused", identity=question.id)
-        try:
-            actions = self.policy.next_chunk(observed, question.continuation)
-            done = time.monotonic()
-            timing = {"infer_ms": 1e3 * (done - started), "wait_ms": 1e3 * (started - arrived)}
-            return messages.encode_answer(actions, question, self.card.spec, timing, surprise_of(self.policy))
-        except WireError as error:
-            cause = f"{error.got}; expected: {error.expected}"
-            self._say.tell("the policy answers what cannot be sent", cause)
-            return messages.refusal("bad-answer", error.field, question.id, cause)
-        except Exception as error:
-            code = "refused" if isinstance(error, SegueError) else "policy-failed"
-            self._say.tell(f"{code} by the policy", traceback=True)
-            return messages.refusal(code, identity=question.id)
-
-
-def _observed(question: Question, cameras: Cameras) -> Observed:
-    """Return the observation of a question, its files decoded."""
-    if not cameras:
-        return question.observation
-    return Observation(question.observation, jpeg.decoded(question.pictures, cameras), question.prompt)
+            for each in said:
+                await client.connection.send(each)
+        self._turns.release(client)
+        self._go_on()
 
 
 async def _serve(server: PolicyServer, stop: asyncio.Event, ready: Callable[[PolicyServer], None]) -> None:

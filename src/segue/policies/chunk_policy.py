@@ -6,11 +6,22 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, Remembering, hold_last, is_stateless
+from segue.core.chunk import (
+    Array,
+    ChunkPolicy,
+    Continuation,
+    Gathering,
+    Predicting,
+    Remembering,
+    hold_last,
+    is_stateless,
+)
 from segue.core.dimensions import LINEAR, Dimensions
+from segue.core.observation import stacked
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.noise import FreshNoise, Noise
@@ -232,6 +243,38 @@ class FinishedPolicy(PolicyAround):
 
     def _finished(self, actions: Array, continuations: Sequence[Continuation]) -> Array:
         return finished(self.strategy, torch.as_tensor(actions), continuations, self.spec.action_kinds).numpy()
+
+
+class SharedPolicy(PolicyAround, Predicting, Gathering):
+    """A policy for one robot or many, with one generator of noise for all of them; a robot alone is answered as ever.
+
+    Args:
+        policy: Makes the chunks; must have no memory.
+        seed: Of the noise, as the policy itself was given it.
+    """
+
+    def __init__(self, policy: ServingPolicy, seed: int) -> None:
+        super().__init__(policy)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    @override
+    def next_chunk(self, observation: Seen, continuation: Continuation) -> Array:
+        return self.chunks([observation], [continuation])[0]
+
+    @override
+    def next_chunks(
+        self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> Array:
+        return self.chunks_below(observations, continuations, generators)
+
+    @override
+    def chunks(self, observations: Sequence[Any], continuations: Sequence[Continuation]) -> Array:
+        return self.next_chunks(stacked(observations), continuations, [self._generator] * len(continuations))
+
+    @property
+    @override
+    def surprises(self) -> NDArray[np.float64]:
+        return self.policy.surprises if isinstance(self.policy, Predicting) else np.zeros(0)
 
 
 def _free(continuation: Continuation) -> Continuation:

@@ -5,9 +5,10 @@ same messages are written, read and checked over ZeroMQ and gRPC; and as many by
 looks at. Everybody takes a turn in each round, so that whatever else the machine does hits all alike.
 
     pip install pyzmq grpcio 'segue[images]'
-    python benchmarks/serving.py [--rounds 40] [--calls 25]
+    python benchmarks/wire.py [--rounds 40] [--calls 25]
 
-Wall-clock time depends on what else runs; CPU time (client and server together) less so.
+Wall-clock time depends on what else runs; CPU time (client and server together) less so. Without pyzmq there is nothing
+to compare with, and it says so and ends; without grpcio its rows are left out.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -109,7 +111,6 @@ def answered(frame: bytes) -> bytes:
 
 def serve_all() -> None:
     """The process of the servers: prints their addresses, and ends with its standard input."""
-    import grpc
     import zmq
 
     nothing = bytes(len(answered(Payload.example().question("state"))))
@@ -130,15 +131,25 @@ def serve_all() -> None:
             return port
 
         ports = {"zmq": listen(answered), "bytes": listen(lambda _: nothing)}
-        remote = grpc.server(ThreadPoolExecutor(1))
-        handler = grpc.unary_unary_rpc_method_handler(lambda request, _: answered(request))
-        remote.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("benchmark", {"ask": handler}),))
-        grpc_port = remote.add_insecure_port("127.0.0.1:0")
-        remote.start()
-        addresses = {"plain": plain.url, "watching": watching.url, "grpc": grpc_port, **ports}
+        addresses: dict[str, Any] = {"plain": plain.url, "watching": watching.url, **ports}
+        if find_spec("grpc"):
+            addresses["grpc"] = stack.enter_context(grpc_listening())
         print(json.dumps(addresses), flush=True)
         sys.stdin.read()
-        remote.stop(None)
+
+
+@contextmanager
+def grpc_listening() -> Iterator[int]:
+    """The port of a server of gRPC that answers as the others do."""
+    import grpc
+
+    remote = grpc.server(ThreadPoolExecutor(1))
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _: answered(request))
+    remote.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("benchmark", {"ask": handler}),))
+    port = remote.add_insecure_port("127.0.0.1:0")
+    remote.start()
+    yield port
+    remote.stop(None)
 
 
 @contextmanager
@@ -158,7 +169,6 @@ def servers() -> Iterator[tuple[dict[str, Any], int]]:
 @contextmanager
 def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], object]]]:
     """One round trip of each kind."""
-    import grpc
     import zmq
 
     payload = Payload.example()
@@ -172,8 +182,12 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
     sockets = {name: context.socket(zmq.REQ) for name in ("zmq", "bytes")}
     for name, each in sockets.items():
         each.connect(f"tcp://127.0.0.1:{addresses[name]}")
-    channel = grpc.insecure_channel(f"127.0.0.1:{addresses['grpc']}")
-    call = channel.unary_unary(METHOD)
+    channel = None
+    if "grpc" in addresses:
+        import grpc
+
+        channel = grpc.insecure_channel(f"127.0.0.1:{addresses['grpc']}")
+    call = channel.unary_unary(METHOD) if channel else lambda question: question
 
     def segue(name: str) -> object:
         seen = payload.observation if name == "state" else Observation(payload.observation, payload.pictures)
@@ -191,19 +205,21 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
         return messages.decode_answer(call(payload.question(name)), SPEC.chunk_shape)
 
     kinds = {"Segue": segue, "ZeroMQ": zeromq, "gRPC": remote_call, "bytes over ZeroMQ": unread}
+    if channel is None:
+        del kinds["gRPC"]
     try:
         yield {f"{kind}, {name}": partial(ask, name) for name in frames for kind, ask in kinds.items()}
     finally:
         for client in clients.values():
             client.close()
-        channel.close()
+        if channel is not None:
+            channel.close()
         context.destroy(0)
 
 
 def cpu_of(pid: int) -> float:
-    """CPU time of another process [s]."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    """CPU time of the threads of another process [s]."""
+    return sum(int(each.read_text().split()[0]) for each in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def measure(work: Mapping[str, Callable[[], object]], pid: int, rounds: int, calls: int) -> dict[str, np.ndarray]:
@@ -233,12 +249,14 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=25, help="of each kind in each round")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if find_spec("zmq") is None:
+        return print("nothing to compare with: pip install pyzmq")
     if chosen.serve:
         return serve_all()
     with servers() as (addresses, pid), callers(addresses) as work:
         times = measure(work, pid, chosen.rounds, chosen.calls)
     table = Table(title="One round trip without inference", title_justify="left")
-    for name in ("what", "median", "fastest tenth", "99 of 100", "CPU", "over ZeroMQ", "middle half"):
+    for name in ("what", "median", "fastest tenth", "99 of 100", "CPU", "over ZeroMQ", "middle half", "CPU over"):
         table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
     for name in work:
         reference = np.median(times["ZeroMQ" + name[name.index(",") :]], axis=1)
@@ -247,8 +265,18 @@ def main() -> None:
         table.add_row(
             name, f"{median:.2f} ms", f"{tenth:.2f} ms", f"{late:.2f} ms", f"{1e3 * times[name + ' CPU']:.2f} ms",
             f"{middle:.2f}", f"{low:.2f} to {high:.2f}",
+            f"{times[name + ' CPU'] / times['ZeroMQ' + name[name.index(',') :] + ' CPU']:.2f}",
         )  # fmt: skip
     Console(width=120).print(table)
+    payload = Payload.example()
+    print(
+        "bytes of a question:", ", ".join(f"{kind} {len(payload.question(kind))}" for kind in ("state", "raw", "JPEG"))
+    )
+    files, started = [encode_jpeg(each, QUALITY) for each in payload.pictures.values()], time.process_time()
+    for _ in range(chosen.calls):
+        for each in files:
+            jpeg.decode_jpeg(each, "", SIZE)
+    print(f"decoding its pictures: {1e3 * (time.process_time() - started) / chosen.calls:.2f} ms of CPU time")
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ pytest.importorskip("zmq")
 pytest.importorskip("grpc")
 pytest.importorskip("simplejpeg")
 
-SERVING = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "serving.py"))
+WIRE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "wire.py"))
 
 
 def test_everything_that_is_timed_answers() -> None:
-    with SERVING["servers"]() as (addresses, pid), SERVING["callers"](addresses) as work:
+    with WIRE["servers"]() as (addresses, pid), WIRE["callers"](addresses) as work:
         for name, ask in work.items():
             reply = ask()
             if name.startswith("Segue"):
                 assert reply.shape == (50, 14)
-        times = SERVING["measure"](work, pid, 2, 3)
+        times = WIRE["measure"](work, pid, 2, 3)
     assert len(work) == 12
     for name in work:
         assert times[name].shape == (2, 3)
