@@ -108,12 +108,12 @@ def test_work_whose_process_is_killed_is_begun_once_more(tmp_path: Path) -> None
 
 
 def test_what_is_left_is_ended() -> None:
-    before = multiprocessing.active_children()
+    before = set(multiprocessing.active_children())
     with executor(2) as work:
         for key in range(4):
             work.submit(key, time.sleep, 0 if key == 0 else 10 * WAIT)
         assert next(work.done()).key == 0
-    assert multiprocessing.active_children() == before
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize(("jobs", "seconds"), [(2, 0), (6, 1000)], ids=["idle", "busy"])

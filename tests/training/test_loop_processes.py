@@ -108,6 +108,7 @@ def test_two_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path: Pa
     assert checkpoint.load(tmp_path / "run" / "plain").info["update"] == 2
 
 
+@pytest.mark.faults
 def test_processes_that_do_not_see_each_other_do_not_train_each_alone(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("processes on GPUs see each other")
@@ -118,6 +119,7 @@ def test_processes_that_do_not_see_each_other_do_not_train_each_alone(tmp_path: 
     assert not checkpoint.started(tmp_path / "run" / "plain")
 
 
+@pytest.mark.faults
 def test_a_node_that_is_lost_ends_all_which_go_on_to_what_one_process_comes_to(tmp_path: Path) -> None:
     """The folders are each machine's own, and only the first one's is written to."""
     ended = of_nodes(tmp_path, {}, {"LOST": "1"})
@@ -141,6 +143,7 @@ def test_a_node_that_is_lost_ends_all_which_go_on_to_what_one_process_comes_to(t
     assert [float(row["loss"]) for row in rows[0]] == pytest.approx([float(row["loss"]) for row in rows[1]], rel=1e-4)
 
 
+@pytest.mark.faults
 def test_nodes_with_other_settings_do_not_train_together(tmp_path: Path) -> None:
     ended = of_nodes(tmp_path, {}, {"BATCH": "4"})
     assert [status for status, _ in ended] == [1, 1]
@@ -157,6 +160,7 @@ def launched(tmp_path: Path, *options: str) -> tuple[int, str, str]:
     return running.returncode, said, complaints
 
 
+@pytest.mark.faults
 def test_accelerate_launches_all_of_a_training_and_one_process_speaks(tmp_path: Path) -> None:
     status, said, complaints = launched(tmp_path, "--mixed_precision", "no", "--dynamo_backend", "no")
     assert status == 0, complaints
@@ -165,6 +169,7 @@ def test_accelerate_launches_all_of_a_training_and_one_process_speaks(tmp_path: 
     assert checkpoint.started(tmp_path / "run" / "predictor")
 
 
+@pytest.mark.faults
 def test_what_accelerate_would_change_in_a_training_is_refused(tmp_path: Path) -> None:
     status, _, complaints = launched(tmp_path, "--mixed_precision", "bf16", "--dynamo_backend", "no")
     assert status != 0

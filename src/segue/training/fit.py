@@ -187,7 +187,7 @@ def _check_alike(accelerator: Accelerator, described: Mapping[str, Any], average
     """Raise `TrainingError` where processes that train together were given other settings or demonstrations."""
     if accelerator.num_processes == 1:
         return
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(checkpoint.as_json(described), sort_keys=True).encode())
     for buffer in average.buffers():  # what is measured on demonstrations
         digest.update(buffer.cpu().numpy().tobytes())
     own = torch.tensor([int.from_bytes(digest.digest()[:7], "big")], device=accelerator.device)
