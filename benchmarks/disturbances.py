@@ -10,6 +10,7 @@ results/disturbances/<task>.json.
 
 import argparse
 import json
+import math
 import platform
 import shlex
 import sys
@@ -41,6 +42,8 @@ UNDISTURBED = "none"
 ROWS = {"none": "no predictor", "unguarded": "predictor", "guarded": "predictor, guard"}
 MEASURES = ("success", "score", "completion_time", "jerk_measured", "prediction_error", "surprising")
 SHARES = ("success", "score", "surprising")
+DIFFERENCE = "difference"
+"""In success, to the row without a predictor."""
 FIRST_SEED = 50_000
 """Away from the seeds of tuning and of results."""
 
@@ -108,29 +111,52 @@ def sample(row: Mapping[str, Any], measure: str) -> Sample:
     return Sample(np.array(values, np.float64), np.array(row["training_seed"]), np.array(row["seed"]))
 
 
-def interval(row: Mapping[str, Any], measure: str) -> Interval:
-    return (proportion_interval if measure in SHARES else mean_interval)(sample(row, measure))
+def ends(found: Interval) -> tuple[float | None, float | None, float | None]:
+    return finite(found.value), finite(found.low), finite(found.high)
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> str:
+def kept(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the table needs of each row: intervals, and the difference in success to the row without a predictor."""
+    first = {row["disturbance"]: row for row in found if row["row"] == "none"}
+    rows = []
+    for row in found:
+        intervals = {
+            name: ends((proportion_interval if name in SHARES else mean_interval)(sample(row, name)))
+            for name in MEASURES
+        }
+        reference = first[row["disturbance"]]
+        if row is not reference:
+            intervals[DIFFERENCE] = ends(proportion_difference(sample(row, "success"), sample(reference, "success")))
+        rows.append({
+            "disturbance": row["disturbance"], "row": row["row"], "disturbed": row["disturbed"],
+            "episodes": len(row["seed"]), "intervals": intervals,
+        })  # fmt: skip
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """In Markdown, a row per disturbance and predictor."""
     shown_measures = [head(name) for name in MEASURES]
-    lines = [f"| disturbance | disturbed | row | {' | '.join(shown_measures)} | success, to no predictor |"]
-    lines.append("|:---|---:|:---|" + "---:|" * (len(MEASURES) + 1))
-    first = {row["disturbance"]: row for row in found if row["row"] == "none"}
-    for row in found:
-        cells = [cell(interval(row, name), name) for name in MEASURES]
-        reference = first[row["disturbance"]]
-        difference = proportion_difference(sample(row, "success"), sample(reference, "success"))
-        cells.append("" if row is reference else cell(difference, "success"))
-        disturbed = f"{row['disturbed']} of {len(row['seed'])}"
-        lines.append(f"| {row['disturbance']} | {disturbed} | {ROWS[row['row']]} | {' | '.join(cells)} |")
+    lines = [f"| disturbance | row | {' | '.join(shown_measures)} | success, to no predictor |"]
+    lines.append("|:---|:---|" + "---:|" * (len(MEASURES) + 1))
+    for row in rows:
+        cells = [cell(row["intervals"].get(name), name) for name in (*MEASURES, DIFFERENCE)]
+        lines.append(f"| {row['disturbance']} | {ROWS[row['row']]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def cell(found: Interval, measure: str) -> str:
-    value, ends = shown(found, measure)
-    return f"{value} ({ends})" if ends else value
+def cell(found: Sequence[float | None] | None, measure: str) -> str:
+    if found is None:
+        return ""
+    value, low, high = (math.nan if end is None else end for end in found)
+    said, between = shown(Interval(value, low, high, 1, 1), "success" if measure == DIFFERENCE else measure)
+    return f"{said} ({between})" if between else said
+
+
+def block(path: Path) -> str:
+    """What docs/tuning.md shows of a task: the command, and the table."""
+    saved = json.loads(path.read_text())
+    return f"`{saved['command']}` at commit {saved['commit']}:\n\n{table(saved['rows'])}\n"
 
 
 def content(setting: Setting, runs: Sequence[Path], predictor: Path, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -150,15 +176,8 @@ def content(setting: Setting, runs: Sequence[Path], predictor: Path, found: Sequ
         "predictor": str(predictor),
         "disturbances": [asdict(Disturbance.midway(kind, episodes, size=setting.size)) for kind in kinds],  # type: ignore[arg-type]
         "measures": {name: METRICS[name].formula for name in MEASURES},
-        "rows": [
-            {**row, "intervals": {name: [finite(end) for end in ends(interval(row, name))] for name in MEASURES}}
-            for row in found
-        ],
+        "rows": found,
     }
-
-
-def ends(found: Interval) -> tuple[float, float, float]:
-    return found.value, found.low, found.high
 
 
 def write(numbers: Mapping[str, Any], path: Path) -> None:
@@ -200,10 +219,11 @@ def main() -> None:
         kinds=tuple(given.kinds.split(",")),
     )
     predictor, _ = load_predictor(given.predictor)
-    measured = []
+    measured: list[dict[str, Any]] = []
     for row in rows(setting, given.run, predictor):
         measured.append(row)
         print(f"{row['disturbance']}, {ROWS[row['row']]}: done", file=sys.stderr)
+    measured = kept(measured)
     print(table(measured))
     out = given.out or Path("results/disturbances") / f"{given.task}.json"
     write(content(setting, given.run, given.predictor, measured), out)

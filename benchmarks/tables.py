@@ -6,12 +6,14 @@
 The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
 results/seams/TASK compare chunks of actions with latent ones at the seams, and those of results/contact/TASK are of
 contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate, and
-those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary.
+those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary. What benchmarks/disturbances.py measured
+of a task goes between ``<!-- disturbances:TASK -->`` markers.
 """
 
 import argparse
 from pathlib import Path
 
+import disturbances
 import marked
 from rich.console import Console
 
@@ -21,7 +23,9 @@ from segue.lab.report import table, verdict
 from segue.lab.report.frontier import TRADE, frontier_lines
 
 RESULTS = ("adroit-door", "pen", "push-t", "peg-insert-side", "pick-place", "seams", "rates")
-PAGES = (*(f"docs/results/{name}.md" for name in RESULTS), "docs/latent.md", "docs/vision.md", "docs/choose.md")
+PAGES = tuple(
+    f"docs/{name}.md" for name in (*(f"results/{each}" for each in RESULTS), "latent", "vision", "choose", "tuning")
+)
 SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
 VARYING = ("jitter", "heavy-tail")
 COLUMNS = ("score", *TRADE)
@@ -61,7 +65,9 @@ def missing(name: str) -> str:
 
 def filled(page: str, folder: Path) -> str:
     """A page with every marked block written again."""
-    return marked.filled(page, KIND, lambda name: block(folder / name / "results.json", name))
+    page = marked.filled(page, KIND, lambda name: block(folder / name / "results.json", name))
+    measured = folder / "disturbances"
+    return marked.filled(page, "disturbances", lambda name: disturbances.block(measured / f"{name}.json"))
 
 
 def main() -> None:

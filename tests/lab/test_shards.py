@@ -235,3 +235,10 @@ def test_a_bench_that_is_killed_again_and_again_ends_as_one_that_is_left_alone(t
     assert len(set(begun(tmp_path))) == 8
     assert len(begun(tmp_path)) <= 8 + kills, "one is under way at a time"
     assert all(file.suffix == ".json" for file in (tmp_path / "out" / "cells").glob("[!.]*"))
+
+
+def test_a_budget_that_a_predictor_uses_up_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    asked = comparison("naive", "naive:predictor=learned", seeds=1)
+    with pytest.raises(SpecError, match="5 updates for predicted/plain, of which its predictor takes 4"):
+        bench(tmp_path, "out", replace(asked, recipe=replace(asked.recipe, updates=5)))
+    assert not (tmp_path / "runs").exists()

@@ -146,6 +146,8 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console, wa
 
     Where others train in the same folders at the same time, each stage is trained by one, and the others wait for it.
     """
+    for each in comparison.methods:
+        _recipe(comparison, policy_name(each), runs)  # one that cannot be is refused before anything is trained
     episodes, runs = task(comparison.task).demonstrations(), runs.resolve()  # for processes that work elsewhere
     jobs, parts = [], dict[int, Comparison]()
     for seed, those in (wanted or part_of(comparison, Shard())).items():
@@ -260,10 +262,21 @@ def _place(folder: Path, name: str) -> tuple[Path, str]:
 
 
 def _recipe(comparison: Comparison, name: str, folder: Path) -> Recipe:
-    """The recipe for the family that an objective trains, and for the space that the policy lives in."""
+    """The recipe for the family that an objective trains, and for the space that the policy lives in.
+
+    Raises:
+        SpecError: The predictor's share of the budget leaves the policy no updates.
+    """
     recipe = comparison.recipe.of_family(family_of(objective(name)))
     if name.startswith(PREDICTED):
-        recipe = replace(recipe, updates=recipe.updates - comparison.predictor.cost)
+        cost = comparison.predictor.cost
+        if recipe.updates < cost + 2:  # two stages
+            raise SpecError(
+                got=f"{recipe.updates} updates for {name}, of which its predictor takes {cost}",
+                expected=f"at least {cost + 2}",
+                change="raise --updates, or leave out methods with a predictor",
+            )
+        recipe = replace(recipe, updates=recipe.updates - cost)
     if LATENT not in name:
         return recipe
     return replace(recipe, relative=False, autoencoder=folder / AUTOENCODER)  # autoencoders know absolute actions
