@@ -101,6 +101,8 @@ def run(
     wanted = part_of(comparison, shard)
     with executor_on(on, workers):  # what cannot be reached should be known before hours of training
         pass
+    for each in comparison.methods:
+        _recipe(comparison, policy_name(each), runs)  # what cannot be is refused before anything is trained
     train(comparison, runs, workers, console, wanted)
     return evaluate(
         comparison,
@@ -146,8 +148,6 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console, wa
 
     Where others train in the same folders at the same time, each stage is trained by one, and the others wait for it.
     """
-    for each in comparison.methods:
-        _recipe(comparison, policy_name(each), runs)  # one that cannot be is refused before anything is trained
     episodes, runs = task(comparison.task).demonstrations(), runs.resolve()  # for processes that work elsewhere
     jobs, parts = [], dict[int, Comparison]()
     for seed, those in (wanted or part_of(comparison, Shard())).items():
