@@ -9,8 +9,8 @@ READY := .venv/ready
 OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door adroit-pen push-t metaworld/peg-insert-side metaworld/pick-place
-METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4
-JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side
+METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4,predictive:ramp_seconds=2.4:scale=0.5
+JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side metaworld/pick-place
 JITTER_METHODS := naive,rtc,naive:predictor=learned,predictive,predictive-legato
 SEAM_TASK := adroit-door
 SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity,latent-rtr,latent-legato,naive:predictor=learned,latent-naive:predictor=learned,latent-rtr:predictor=learned,latent-rtc-identity:predictor=learned

@@ -36,8 +36,8 @@ from segue.lab.tasks.tasks import Task
 
 SCHEMA = 1
 TRACES = "traces.json"
-KEPT = ("seed", "success", "score", "completion_time", "overlap_rmse", "seam_jump", "jerk_measured", "mode_switches")
-KEPT_IN_FULL = (*KEPT, "jerk_command_step", "stall_time")
+KEPT = ("seed", "success", "score", "completion_time", "seam_jump", "jerk_measured", "mode_switches")
+KEPT_IN_FULL = (*KEPT, "overlap_rmse", "jerk_command_step", "stall_time")
 """Columns of episodes that the pages' tables are made of; in full, of those on seams and contact."""
 DEMONSTRATIONS = "demonstrations"
 """Method name of traces that are demonstrations."""
