@@ -4,7 +4,7 @@ import claims
 import pytest
 
 CLAIMS = claims.claims()
-LEFT = {"docs/results.md": 63, "docs/index.md": 0, "README.md": 0}
+LEFT = {"docs/results.md": 58, "docs/index.md": 0, "README.md": 0}
 """Numbers that have no claim yet, by page: whoever writes a new one writes its claim."""
 
 

@@ -135,11 +135,11 @@ def _say(content: "Results") -> None:
     from segue.lab.report.verdict import headline, verdict
 
     summary = table.summarise(content)
+    console.print(headline(summary), style="bold", highlight=False, markup=False)
     console.print(table.console(summary))
     console.print(verdict(summary), markup=False)
     for line in frontier_lines(summary):
         console.print(line, highlight=False, markup=False)
-    console.print(headline(summary), style="bold", highlight=False, markup=False)
 
 
 def _show_rates(content: "Results", page: Path) -> None:
@@ -147,11 +147,11 @@ def _show_rates(content: "Results", page: Path) -> None:
     from segue.lab.report.table import summarise
 
     summary = summarise(content)
+    console.print(report.said(content, summary), style="bold", highlight=False, markup=False)
     console.print(report.open_loop_table(content))
     console.print(report.closed_loop_table(content, summary))
     for line in report.not_applicable(content):
         console.print(f"not measured: {line}", highlight=False, markup=False)
-    console.print(report.said(content, summary), style="bold", highlight=False, markup=False)
     _say_where(report.write_page(content, page))
 
 

@@ -1,19 +1,18 @@
 """A whole comparison on a task: train every policy on every training seed, roll out every cell, write the report."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from segue.data.episodes import Episodes
 from segue.errors import SpecError
 from segue.lab import cells, results
 from segue.lab.cluster.places import HERE, executor_on
 from segue.lab.delays import DelayModel, Fixed
-from segue.lab.processes import executor, in_turn
+from segue.lab.processes import counted, executor, in_turn
 from segue.lab.report.page import write_report
 from segue.lab.results import CellResult, MethodFacts, Place
 from segue.lab.shards import Shard
@@ -32,7 +31,6 @@ from segue.training.correction.residual import CorrectionTraining, train_correct
 from segue.training.predictor import PredictorTraining, train_predictor
 from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
 
-Item = TypeVar("Item")
 CELLS = "cells"
 """Folder of the cells that are done, in that of the results."""
 
@@ -180,18 +178,6 @@ def train(comparison: Comparison, runs: Path, workers: int, console: Console, wa
     if episodes.pictures:
         for seed, part in parts.items():
             _train_context_predictors(part, episodes, runs / f"seed-{seed}", seed, console)
-
-
-def counted(items: Iterable[Item], total: int, what: str, console: Console) -> Iterator[Item]:
-    """The items as they come, with a bar in a terminal and a plain line for every tenth of them elsewhere."""
-    columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(what, total=total)
-        for done, item in enumerate(items, start=1):
-            progress.advance(bar)
-            if not console.is_terminal and (done * 10 // total > (done - 1) * 10 // total):
-                console.print(f"{what}: {done} of {total}", highlight=False, soft_wrap=True)
-            yield item
 
 
 def _train_quietly(job: tuple[Comparison, str, int, Path]) -> None:

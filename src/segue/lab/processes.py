@@ -17,11 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from typing_extensions import override
 
 from segue.errors import SegueError, WorkerError
+
+Item = TypeVar("Item")
 
 
 class Done(NamedTuple):
@@ -181,9 +185,23 @@ class Processes(Executor):
 def _started() -> tuple[BaseProcess, Connection]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_work, args=(theirs,), daemon=True)
-    process.start()
+    with _held_back(signal.SIGINT):  # for the process too, which is far from `_work` yet
+        process.start()
     theirs.close()  # so that the pipe ends with the process
     return process, ours
+
+
+@contextmanager
+def _held_back(interrupt: int) -> Iterator[None]:
+    """Keep a signal waiting, and from processes that are started meanwhile, for good; not on Windows."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {interrupt})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection) -> None:
@@ -240,3 +258,15 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def counted(items: Iterable[Item], total: int, what: str, console: Console) -> Iterator[Item]:
+    """The items as they come, with a bar in a terminal and a plain line for every tenth of them elsewhere."""
+    columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=total)
+        for done, item in enumerate(items, start=1):
+            progress.advance(bar)
+            if not console.is_terminal and (done * 10 // total > (done - 1) * 10 // total):
+                console.print(f"{what}: {done} of {total}", highlight=False, soft_wrap=True)
+            yield item

@@ -237,7 +237,7 @@ def test_the_benchmark_rolls_out_every_row_under_every_disturbance(tmp_path: Pat
         assert not any(compared) if row["row"] == "none" else any(compared)
         assert (row["disturbed"] > 0) == (row["disturbance"] != "none")
         assert len(row["seed"]) == len(row["episodes"]["success"]) == 6
-    assert BENCHMARK["table"](rows).count("\n") == 1 + len(rows)
+    assert BENCHMARK["table"](BENCHMARK["kept"](rows)).count("\n") == 1 + len(rows)
     path = tmp_path / "numbers.json"
     BENCHMARK["write"](BENCHMARK["content"](setting, [tmp_path], tmp_path / "predictor", rows), path)
     read = json.loads(path.read_text())

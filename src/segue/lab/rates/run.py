@@ -15,9 +15,8 @@ from segue.data.episodes import Episodes
 from segue.data.resample import Interpolation, cubic, every_phase, held, linear
 from segue.errors import SpecError
 from segue.lab import results
-from segue.lab.compare import counted
 from segue.lab.delays import Fixed
-from segue.lab.processes import executor, in_turn
+from segue.lab.processes import counted, executor, in_turn
 from segue.lab.rates.open_loop import demonstrated, measures, noisy, noisy_knots, walk
 from segue.lab.rates.rates import FAMILIES, FORMS, Rates, Row, rows
 from segue.lab.results import CellResult, Control, MethodFacts, OpenLoop, RateRow, RatesResult
