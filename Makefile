@@ -37,7 +37,7 @@ help:
 	@echo "make demo         train on human door demonstrations, compare methods under delay, write a report"
 	@echo "make test         run the tests"
 	@echo "make test-pages   run every page, example and notebook of the documentation from top to bottom"
-	@echo "make test-faults  run the long tests with injected faults (two minutes on two cores)"
+	@echo "make test-faults  run the long tests: injected faults, many processes, every method"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
 	@echo "make test-ray     roll out cells on a Ray cluster of two nodes, in an environment of its own (about 2 GB)"
 	@echo "make test-openpi  ask the server with openpi's own client, in an environment of its own"
@@ -58,13 +58,13 @@ demo: $(READY)
 	@$(BIN)/segue demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-pages: $(READY)
-	@$(BIN)/python -m pytest -n 2 -m pages tests/project
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m pages tests/project
 
 test-faults: $(READY)
-	@$(BIN)/python -m pytest -n 2 -m faults $$(grep -l faults -r tests --include="test_*.py")
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m faults $$(grep -l faults -r tests --include="test_*.py")
 
 ifeq ($(LEROBOT_PYTHON),)
 test-lerobot:

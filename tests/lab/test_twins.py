@@ -62,6 +62,8 @@ STRATEGIES: dict[str, Strategy] = {
     "literal-legato": LiteralLegato(STEPS_OF_SOLVER),
     "reuse-then-refine": ReuseThenRefine(smoothed, Reused(4), (Anchor(),)),
 }
+QUICK = ("naive", "rtc", "legato")
+"""Of these every delay is looked at in `make test`, of all in `make test-faults`."""
 
 
 @cache
@@ -137,7 +139,9 @@ def without_delay(
     return np.array(commands), np.array(poses)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", [each if each in QUICK else pytest.param(each, marks=pytest.mark.faults) for each in STRATEGIES]
+)
 @pytest.mark.parametrize("name", TASKS)
 def test_a_delay_that_is_predicted_away_is_a_later_request(name: str, strategy: str) -> None:
     """Every strategy at every delay with both noises, each pair of delay and noise in one of the two tasks."""
