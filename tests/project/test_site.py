@@ -26,7 +26,7 @@ def test_pictures_are_those_that_the_script_draws_and_pages_show(tmp_path: Path)
     drawn = {path.name for path in PICTURES["draw"](tmp_path)}
     kept = {path.name for path in (DOCS / "pictures").iterdir()}
     trained = {"same_seed.webp", "curve.svg"}  # which film.py and curve.py make, of what was trained
-    measured = {name for name in kept if name.startswith("frontier-")}  # benchmarks/frontier.py, from results
+    measured = {name for name in kept if name.startswith(("frontier-", "growth"))}  # the script of that name draws it
     assert drawn == kept - trained - measured
     shown = re.findall(r"\]\(pictures/(\S+)\)", "".join(page.read_text() for page in DOCS.glob("*.md")))
     assert kept == set(shown)
