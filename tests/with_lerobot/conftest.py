@@ -36,7 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     about = site / "lerobot_robot_reach-0.dist-info" / "METADATA"
     about.parent.mkdir()
     about.write_text("Metadata-Version: 2.1\nName: lerobot_robot_reach\nVersion: 0\n")
-    path = [ROOT / "src", ROOT / "examples" / "lerobot_robot_reach", site]
+    path = [ROOT / "src", ROOT / "plugins" / "lerobot_policy_segue", ROOT / "examples" / "lerobot_robot_reach", site]
     home = tmp_path_factory.mktemp("home")
     return {
         **os.environ,
