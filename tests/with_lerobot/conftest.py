@@ -57,7 +57,7 @@ def run(environment: dict[str, str], workplace: Path) -> Run:
     def command(program: str, *arguments: str) -> str:
         words = [*programs.get(program, [str(Path(sys.executable).parent / program)]), *arguments]
         done = subprocess.run(
-            words, capture_output=True, text=True, env=environment, cwd=workplace, timeout=600, check=False
+            words, capture_output=True, text=True, env=environment, cwd=workplace, timeout=1800, check=False
         )
         said = done.stdout + done.stderr
         assert done.returncode == 0, said[-6000:]
