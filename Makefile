@@ -152,7 +152,7 @@ $(READY): pyproject.toml constraints.txt
 $(LEROBOT_READY): pyproject.toml plugins/lerobot_policy_segue/pyproject.toml
 	@test -x $(LEROBOT_BIN)/python || $(LEROBOT_PYTHON) -m venv .venv-lerobot
 	@echo "Installing LeRobot, Segue and its plugin into .venv-lerobot (once, a few minutes) ..."
-	@$(LEROBOT_BIN)/python -m pip install --quiet '$(LEROBOT)' -e '.[learn,lerobot]' -e plugins/lerobot_policy_segue \
+	@$(LEROBOT_BIN)/python -m pip install --quiet '$(LEROBOT)' -e '.[learn,lerobot,report]' -e plugins/lerobot_policy_segue \
 	  'pytest>=8.3' 'hypothesis>=6.120' > .venv-lerobot/install.log 2>&1 || { \
 	  grep -v -e '^WARNING' -e '^Looking in' .venv-lerobot/install.log | tail -n 15; \
 	  echo "error: the packages could not be installed; the whole log is .venv-lerobot/install.log"; \

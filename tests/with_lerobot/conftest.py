@@ -36,7 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     about = site / "lerobot_robot_reach-0.dist-info" / "METADATA"
     about.parent.mkdir()
     about.write_text("Metadata-Version: 2.1\nName: lerobot_robot_reach\nVersion: 0\n")
-    path = [ROOT / "src", ROOT / "examples" / "lerobot_robot_reach", site]
+    path = [ROOT / "src", ROOT / "plugins" / "lerobot_policy_segue", ROOT / "examples" / "lerobot_robot_reach", site]
     home = tmp_path_factory.mktemp("home")
     return {
         **os.environ,
@@ -57,7 +57,7 @@ def run(environment: dict[str, str], workplace: Path) -> Run:
     def command(program: str, *arguments: str) -> str:
         words = [*programs.get(program, [str(Path(sys.executable).parent / program)]), *arguments]
         done = subprocess.run(
-            words, capture_output=True, text=True, env=environment, cwd=workplace, timeout=600, check=False
+            words, capture_output=True, text=True, env=environment, cwd=workplace, timeout=1800, check=False
         )
         said = done.stdout + done.stderr
         assert done.returncode == 0, said[-6000:]

@@ -1,6 +1,7 @@
 """The commands of docs/doors/lerobot-arm.md, with the simulated robot and its cameras in the place of an SO-101."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from segue.trace.file import read
 
 PAGE = ROOT / "docs" / "doors" / "lerobot-arm.md"
 CAMERAS = "{front: {type: reach, width: 64, height: 48, fps: 30}, wrist: {type: reach, width: 64, height: 48, fps: 30}}"
+ENOUGH = 8
+"""Actions of more than one chunk: how many more depends on what else the machine does."""
 OF_THE_ARM = ("--robot.port", "--robot.id")
 
 
@@ -54,7 +57,7 @@ def test_from_a_recording_to_a_trace(run: Run, workplace: Path, seen: Path) -> N
         if kind != "segue":
             words = changed([each for each in words if "inference" not in each], inference__type=kind)
         run("lerobot-rollout", *words)
-        assert len(json.loads(log.read_text())["sent"]) > 20
+        assert len(json.loads(log.read_text())["sent"]) > ENOUGH
     trace = read(workplace / "runs" / "so101" / "trace")
     sent = np.array([[each["x.pos"], each["y.pos"]] for each in json.loads(
         (workplace / "seen-segue.json").read_text())["sent"]])  # fmt: skip
@@ -63,10 +66,12 @@ def test_from_a_recording_to_a_trace(run: Run, workplace: Path, seen: Path) -> N
     run("segue", *report)
 
 
+@pytest.mark.parametrize("made", [act, smolvla])
 def test_their_policy_drives_the_arm_from_both_sides(
-    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[..., Path]
 ) -> None:
-    name, folder = "act", act(workplace / "act", monkeypatch)
+    name = made.__name__
+    folder = made(workplace / name, monkeypatch)
     ours = documented("segue", PAGE)[2]
     kept = [each for each in ours if not each.startswith("lerobot:outputs") and each not in ("--policy", "30")]
     log, trace = workplace / f"{name}-ours.json", workplace / f"{name}-trace"
@@ -76,7 +81,7 @@ def test_their_policy_drives_the_arm_from_both_sides(
     said = run("segue", *words, "--policy", f"lerobot:{folder}", "--seconds", "3", "--trace", str(trace))
     assert "time is up" in said
     sent = json.loads(log.read_text())["sent"]
-    assert len(sent) > 20
+    assert len(sent) > ENOUGH
     ticks = read(trace).ticks
     assert ticks["ages"].shape[1] == 2
     assert np.nanmax(ticks["ages"]) <= 0.25
@@ -84,11 +89,10 @@ def test_their_policy_drives_the_arm_from_both_sides(
     theirs = workplace / f"{name}-theirs.json"
     words = simulated(rollout, robot__log=theirs, duration=3, return_to_initial_position="false", policy__path=folder)
     run("lerobot-rollout", *[each for each in words if "inference.trace" not in each])
-    assert len(json.loads(theirs.read_text())["sent"]) > 20
+    assert len(json.loads(theirs.read_text())["sent"]) > ENOUGH
 
 
 def test_their_flow_policy_is_one_for_the_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, for the tiny language model is only known in it."""
     folder, names = smolvla(tmp_path / "smolvla", monkeypatch), ["x.pos", "y.pos"]
     policy, handover = chosen.policy(
         str(folder), chosen.DEFAULT, dt=1 / 30, observation_names=[*names, "goal x.pos", "goal y.pos"],

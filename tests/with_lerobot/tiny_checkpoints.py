@@ -21,8 +21,8 @@ def act(folder: Path, patch: pytest.MonkeyPatch) -> Path:
 
 
 def smolvla(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """SmolVLA, whose language model is made of its configuration: the folder has its tokenizer."""
-    return _saved("smolvla", folder, patch)
+    """SmolVLA, whose language model is made of its configuration: the folder has its processor."""
+    return _saved("smolvla", folder, patch, chunk_size=50, n_action_steps=50)
 
 
 def _saved(name: str, folder: Path, patch: pytest.MonkeyPatch, **sizes: Any) -> Path:
@@ -34,7 +34,7 @@ def _saved(name: str, folder: Path, patch: pytest.MonkeyPatch, **sizes: Any) -> 
         "output_features": {"action": PolicyFeature(FeatureType.ACTION, (ACTION,))},
         "device": "cpu",
     })  # fmt: skip
-    policy = tiny_policies.tiny(name, folder / "parts", patch)
+    policy = tiny_policies.tiny(name, folder / "parts", patch, **sizes)
     policy.save_pretrained(folder)
     statistics: dict[str, dict[str, torch.Tensor]] = {
         key: {

@@ -1,6 +1,7 @@
 """LeRobot's own policy classes and processors with random weights, small enough for two cores and without the hub.
 
-SmolVLA reads its vision-language model's configuration and tokenizer from a folder: here a tiny one. For pi0 and pi0.5
+SmolVLA reads its vision-language model's configuration and processor from a folder, here of a tiny one, so that every
+process can open its checkpoint. For pi0 and pi0.5
 only sizes are changed, where their code asks for them and hands them to the real classes of transformers: two layers,
 a vocabulary of 64 words, a width of 48 for the language model (2048 otherwise, 1.5 billion numbers in the embedding).
 Weights are drawn anew with a spread that lets every part of the network matter: adaptive normalisation starts at zero.
@@ -10,7 +11,6 @@ Weights are drawn anew with a spread that lets every part of the network matter:
 
 import importlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +20,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast, SmolVLMConfig
+from transformers.models.smolvlm.image_processing_smolvlm import SmolVLMImageProcessor
+from transformers.models.smolvlm.processing_smolvlm import SmolVLMProcessor
+from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoProcessor
 
 STATE, ACTION, WIDTH, HORIZON, STEPS = 5, 4, 8, 12, 5
 TOP = "observation.images.top"
@@ -54,11 +57,16 @@ def module_of(name: str, kind: str) -> Any:
 
 
 def tokenizer(folder: Path) -> None:
-    """A tokenizer of a few words."""
+    """A tokenizer of a few words, in the processor of SmolVLA's language model."""
     words = ("<pad>", "<unk>", "put", "the", "cup", "away", "Task", "State", "Action")
     model = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     model.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=model, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+    of_pictures = {"fake_image_token": "<fake>", "image_token": "<image>", "global_image_token": "<global-img>",
+                   "video_token": "<video>"}  # fmt: skip
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=model, pad_token="<pad>", unk_token="<unk>", extra_special_tokens=of_pictures
+    )
+    SmolVLMProcessor(SmolVLMImageProcessor(), made, SmolVLMVideoProcessor()).save_pretrained(folder)
 
 
 def tiny(name: str, folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Any:
@@ -68,7 +76,7 @@ def tiny(name: str, folder: Path, patch: pytest.MonkeyPatch, **settings: Any) ->
     sizes: dict[str, Any] = {"chunk_size": HORIZON, "n_action_steps": HORIZON}
     match name:
         case "smolvla":
-            sizes |= _smolvla(folder, patch)
+            sizes |= _smolvla(folder)
         case "pi0" | "pi05":
             sizes |= _pi(name, folder, patch)
         case "act":
@@ -79,7 +87,7 @@ def tiny(name: str, folder: Path, patch: pytest.MonkeyPatch, **settings: Any) ->
                      "pretrained_backbone_weights": None, "spatial_softmax_num_keypoints": 4, "crop_ratio": 1.0,
                      "diffusion_step_embed_dim": 16, "num_train_timesteps": 10, "use_film_scale_modulation": True,
                      "noise_scheduler_type": "DDIM", "num_inference_steps": STEPS}  # fmt: skip
-    config = getattr(module_of(name, "configuration"), CLASSES[name] + "Config")(**features(), **sizes, **settings)
+    config = getattr(module_of(name, "configuration"), CLASSES[name] + "Config")(**features(), **sizes | settings)
     policy = getattr(module_of(name, "modeling"), CLASSES[name] + "Policy")(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -93,16 +101,13 @@ def processors(name: str, config: Any) -> tuple[Any, Any]:
     return getattr(module_of(name, "processor"), f"make_{name}_pre_post_processors")(config, statistics())
 
 
-def _smolvla(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+def _smolvla(folder: Path) -> dict[str, Any]:
     text = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8,
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64}  # fmt: skip
     vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
               "image_size": 32, "patch_size": 8}  # fmt: skip
     sizes: dict[str, Any] = {"scale_factor": 2, "image_token_id": 63, "pad_token_id": 0}
     SmolVLMConfig(text_config=text, vision_config=vision, **sizes).save_pretrained(folder)
-    words = SimpleNamespace(tokenizer=SimpleNamespace(fake_image_token_id=1, global_image_token_id=2))
-    module = importlib.import_module("lerobot.policies.smolvla.smolvlm_with_expert")
-    patch.setattr(module.AutoProcessor, "from_pretrained", lambda _: words)
     return {"vlm_model_name": str(folder), "num_vlm_layers": 2, "load_vlm_weights": False, "max_state_dim": WIDTH,
             "max_action_dim": WIDTH, "resize_imgs_with_padding": (32, 32), "num_steps": STEPS}  # fmt: skip
 

@@ -29,6 +29,7 @@ from fakes.lerobot_policies import (
 from segue.core.chunk import nothing_to_continue
 from segue.core.observation import Observation
 from segue.errors import CheckpointError, SpecError, UnknownNameError
+from segue.integrations.lerobot import chosen
 from segue.integrations.lerobot.policies import checkpoint
 from segue.integrations.lerobot.policies.chunks import LeRobotChunkPolicy
 from segue.integrations.lerobot.policies.conditioning import Conditioning, InputChannel, SpareDimension
@@ -36,7 +37,10 @@ from segue.integrations.lerobot.policies.fields import visible
 from segue.integrations.lerobot.policies.fine_tuning import FineTuning, fine_tune
 from segue.integrations.lerobot.policies.flow import LeRobotFlowPolicy
 from segue.integrations.lerobot.policies.units import STATE, TASK, Batch
+from segue.plan.plan import Handover
 from segue.policies.chunk_policy import ContinuingPolicy
+from segue.policies.predictors.predictor import PredictivePolicy
+from segue.strategies.blend import CrossFade
 from segue.strategies.legato import Legato, LegatoObjective
 from segue.strategies.naive import Naive
 from segue.strategies.rtc import RTC, identity
@@ -237,3 +241,50 @@ def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(
     assert torch.equal(channel_of(checkpoint.load(folder, dt=0.02)), torch.full((WIDTH,), 0.5))
     assert torch.equal(channel_of(second), torch.full((WIDTH,), 2.0))
     assert [each.name for each in tmp_path.iterdir()] == ["tuned"]
+
+
+def chosen_for_the_arm(monkeypatch: pytest.MonkeyPatch, theirs: type, folder: Path, method: str) -> Any:
+    """What `segue run --policy lerobot:FOLDER` makes of a method."""
+    monkeypatch.setattr(chosen, "_lerobot", lambda *_: None)
+    if theirs is ACT:
+        made = LeRobotChunkPolicy(ACT(), preprocess, postprocess, dt=0.02, observation_names=("a.pos", "b.pos"))
+        monkeypatch.setattr(checkpoint, "load", lambda *_, **__: made)
+    checkpoint.save(policy(), folder)
+    (folder / "segue.json").unlink()  # as lerobot-train leaves it
+    names = ["a.pos", "b.pos"]
+    return chosen.policy(
+        str(folder), method, dt=0.02, observation_names=names, action_names=names, action_kinds=["linear"] * 2
+    )
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("legato", "was not trained to continue"),
+        ("vlash", "was not trained to continue"),
+        ("predictive-legato", "take rtc, rtc-identity"),
+        ("rtc:predictor=learned", "take rtc, rtc-identity"),
+        ("rtr", "take rtc, rtc-identity"),
+        ("latent-rtc", "take rtc, rtc-identity"),
+        ("a2c2", "correction=none"),
+    ],
+)
+def test_a_method_that_wants_more_than_a_checkpoint_has_is_refused_before_the_arm_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, told: str
+) -> None:
+    with pytest.raises(SpecError, match=told):
+        chosen_for_the_arm(monkeypatch, SmolVLA, tmp_path / "smolvla", method)
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(("theirs", "strategy"), [(SmolVLA, RTC(identity)), (ACT, CrossFade())], ids=["SmolVLA", "ACT"])
+def test_the_commanded_state_goes_with_the_default_method_of_either_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: type, strategy: Any
+) -> None:
+    """`--predictor commanded` without `--method`."""
+    made, handover = chosen_for_the_arm(monkeypatch, theirs, tmp_path / "p", f"{chosen.DEFAULT}:predictor=commanded")
+    assert handover is Handover.CONTINUE
+    assert isinstance(made, PredictivePolicy)
+    inside: Any = made.policy
+    assert inside.strategy == strategy

@@ -102,7 +102,7 @@ def policy(
 
     from segue.core.dimensions import Dimensions
     from segue.integrations.lerobot.commanded import commanded_state
-    from segue.integrations.lerobot.policies.checkpoint import load
+    from segue.integrations.lerobot.policies.checkpoint import check_method, load
     from segue.methods.methods import method as method_of
 
     torch.set_num_threads(threads)
@@ -114,10 +114,12 @@ def policy(
         found.spec, action_names=tuple(said), action_kinds=Dimensions.of(*action_kinds),
         cameras={named[name]: size for name, size in found.spec.cameras.items()},
     )  # fmt: skip
-    if method == DEFAULT:  # is for our own policies
-        method = "rtc-identity" if hasattr(found, "velocity") else "cross-fade"
-    chosen = method_of(method)
+    name, colon, settings = method.partition(":")
+    if name == DEFAULT:  # is for our own policies; settings, such as a predictor, are for any
+        name = "rtc-identity" if hasattr(found, "velocity") else "cross-fade"
+    chosen = method_of(f"{name}{colon}{settings}")
     predictor = commanded_state(observation_names, said) if chosen.predictor == "commanded" else None
+    check_method(folder, chosen if predictor is None else dataclasses.replace(chosen, predictor="none"))
     return chosen.bound(found, None, predictor, seed=seed), chosen.handover
 
 

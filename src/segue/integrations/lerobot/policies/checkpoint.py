@@ -99,20 +99,28 @@ def continuing(folder: str | Path, method: Method, *, seed: int = 0, **words: An
         SpecError: The method needs a predictor, an autoencoder, or a training that the checkpoint does not say it had.
         SegueError: As `load`.
     """
-    folder = Path(folder)
+    check_method(folder, method)
+    return method.bound(load(folder, **words), seed=seed)
+
+
+def check_method(folder: str | Path, method: Method) -> None:
+    """Refuse a method that wants what a checkpoint of LeRobot does not have.
+
+    Raises:
+        SpecError: The method needs a predictor, an autoencoder, or a training that the checkpoint does not say it had.
+    """
     if method.predictor != "none" or method.refinement is not None or method.policy.startswith(LATENT):
         raise SpecError(
             got=f"method {method.name!r} on a checkpoint of LeRobot",
             expected="one without a predictor and without an autoencoder, which were trained on nothing of this policy",
             change="take rtc, rtc-identity, cross-fade, ensembling or naive",
         )
-    if method.policy != "plain" and not (folder / NOTE).exists():
+    if method.policy != "plain" and not (Path(folder) / NOTE).exists():
         raise SpecError(
             got=f"method {method.name!r} on a checkpoint that was not trained to continue",
             expected=f"one that was fine-tuned for it and has a {NOTE}",
             change="take rtc, or fine-tune it first (docs/policies-of-others.md)",
         )
-    return method.bound(load(folder, **words), seed=seed)
 
 
 def save(policy: LeRobotFlowPolicy, folder: str | Path) -> None:
