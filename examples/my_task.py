@@ -5,46 +5,44 @@ segue bench my_task:TASK --methods naive,rtc,my_method:Lean --delays 0,4
 """
 
 from dataclasses import replace
-from typing import Any
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
 
 from segue.lab import task
 from segue.learn import Episodes
 
 
-class Puck(gymnasium.Env[NDArray, NDArray]):
+class Puck(gymnasium.Env):
     """Goes a fifth of the way to its target in every step; solved within 0.05 m of the goal."""
 
     action_space, observation_space, dt = gymnasium.spaces.Box(-1, 1, (2,)), gymnasium.spaces.Box(-1, 1, (4,)), 0.05
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray, dict[str, Any]]:
+    def reset(self, *, seed=None, options=None):
         """Put puck and goal somewhere."""
         super().reset(seed=seed)
-        self.place, self.goal = self.np_random.uniform(-0.8, 0.8, (2, 2))
-        return np.concatenate([self.place, self.goal]), {}
+        self.state = self.np_random.uniform(-0.8, 0.8, 4)
+        return self.state, {}
 
-    def step(self, action: NDArray) -> tuple[NDArray, float, bool, bool, dict[str, Any]]:
+    def step(self, action):
         """Move towards the target."""
-        self.place = self.place + 0.2 * (action - self.place)
-        solved = bool(np.linalg.norm(self.goal - self.place) < 0.05)
-        return np.concatenate([self.place, self.goal]), 0.0, solved, False, {"success": solved}
+        place, goal = np.split(self.state, 2)
+        self.state = np.concatenate([place + 0.2 * (action - place), goal])
+        solved = bool(np.linalg.norm(self.state[:2] - goal) < 0.05)
+        return self.state, 0.0, solved, False, {"success": solved}
 
 
-def demonstrations(count: int = 30, steps: int = 50) -> Episodes:
-    """Targets half of the way ahead, from every place to every goal."""
-    observation, action, puck = [], [], Puck()
-    for seed in range(count):
-        puck.reset(seed=seed)
-        for _ in range(steps):
-            observation.append(np.concatenate([puck.place, puck.goal]))
-            action.append(puck.place + 0.5 * (puck.goal - puck.place))
-            puck.step(action[-1])
-    seen, told, ends = np.array(observation, np.float32), np.array(action, np.float32), steps * np.arange(1, count + 1)
-    spec = TASK.simulator().spec
-    return Episodes(seen, told, ends, Puck.dt, spec.observation_names, spec.action_names, (0, 1), "a rule")
+def demonstrations() -> Episodes:
+    """Targets half of the way ahead, from thirty places to their goals."""
+    seen, told, puck, spec = [], [], Puck(), TASK.simulator().spec
+    for seed in range(30):
+        state, _ = puck.reset(seed=seed)
+        for _ in range(50):
+            seen.append(state)
+            told.append((state[:2] + state[2:]) / 2)
+            state, *_ = puck.step(told[-1])
+    frames, ends = (np.array(seen, np.float32), np.array(told, np.float32)), 50 * np.arange(1, 31)
+    return Episodes(*frames, ends, Puck.dt, spec.observation_names, spec.action_names, (0, 1), "a rule")
 
 
 gymnasium.register("my_task/Puck-v0", lambda **_: Puck(), max_episode_steps=100)

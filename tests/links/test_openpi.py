@@ -113,14 +113,14 @@ def test_a_first_answer_that_is_no_chunk_of_this_robot_is_refused(actions: Any, 
 
 def test_a_server_that_misses_something_says_so_in_its_own_words() -> None:
     with (
-        pytest.raises(RemoteError, match="KeyError: 'observation/state'"),
+        pytest.raises(RemoteError, match=r"KeyError: 'observation/state'[\s\S]*--layout"),
         asked(Openpi(), layout=Layout({"state": 3})),
     ):
         pass
 
 
 def test_a_server_that_is_not_there_or_is_one_of_segue_is_named() -> None:
-    with pytest.raises(RemoteError, match="no server at"):
+    with pytest.raises(RemoteError, match=r"no server at[\s\S]*serve_policy.py"):
         openpi_policy("ws://127.0.0.1:9", FLAT, ROBOT, patience=SOON)
     with served(type("Served", (), {"spec": OTHER})()) as server, pytest.raises(SpecError, match="server of Segue"):
         openpi_policy(server.url, FLAT, ROBOT, patience=WAIT)

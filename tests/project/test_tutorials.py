@@ -30,7 +30,7 @@ from segue.cli import app
 from segue.robot import Wish
 from segue.trace.file import read
 
-OWN_ROBOT, OWN_METHOD = DOCS / "doors" / "own-robot.md", DOCS / "doors" / "own-method.md"
+OWN_ROBOT, OWN_METHOD, OPENPI = (DOCS / "doors" / f"{name}.md" for name in ("own-robot", "own-method", "openpi"))
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 NOT_RUN = "not run by the tests: "
 
@@ -133,6 +133,16 @@ def test_the_door_to_a_robot_of_ones_own_is_five_commands_that_run(folder: Folde
     ticks = read(trace).ticks
     assert len(ticks) > 0
     assert np.abs(ticks["action"][:, 0]).max() <= 1.5
+
+
+@pytest.mark.pages
+def test_the_door_to_openpi_runs_against_its_stand_in(folder: Folder) -> None:
+    shutil.copy(ROOT / "examples" / "my_arm.py", folder.path)
+    limits = [block for block in fenced(OWN_ROBOT) if block.title == "arm.toml"]
+    for block in [*limits, *fenced(OPENPI)]:
+        follow(block, folder)
+    [trace] = folder.path.glob("runs/my-arm/run/*/trace")
+    assert read(trace).ticks["action"][-1] == pytest.approx([0.5, 0.5], abs=0.4)  # from 0, the goal is at 0.5
 
 
 def test_a_pedal_of_the_page_makes_wishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,15 +244,16 @@ def test_without_a_robot_a_policy_is_measured_at_its_own_rate(
 
 
 def test_a_robot_is_checked_and_what_is_wrong_with_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     robot = Slow(replace(SPEC, observation_names=("x", "y", "goal x", "goal y"), action_names=("x", "y")))
     monkeypatch.setattr("segue.cli.robots.robot_from", lambda *_: robot)
-    command.check_robot_("mine:Arm")
+    (limits := tmp_path / "arm.toml").write_text("[joints.x]\nvelocity = 1.0\n")
+    command.check_robot_("mine:Arm", limits=limits)
     said = capsys.readouterr().out
     assert "no limit of jerk for every joint" in said
-    assert "it can be driven: segue run --robot mine:Arm RUN" in said
+    assert f"it can be driven: segue run --robot mine:Arm RUN --limits {limits}\n" in said
     assert robot.stopped >= 1
     monkeypatch.setattr(robot, "observe", lambda: np.zeros(4))
     with pytest.raises(SpecError, match="float32"):

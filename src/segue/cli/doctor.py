@@ -124,7 +124,10 @@ def check_robot_(
         raise RobotError(
             words, "less than a control period", "read sensors in a thread of their own, or lower the rate"
         )
-    console.print("it can be driven: segue run --robot", robot, "RUN", highlight=False)
+    within = f" --limits {limits}" if limits else ""
+    console.print(
+        f"it can be driven: segue run --robot {robot} RUN{within}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @contextmanager

@@ -173,8 +173,9 @@ class RemotePolicy(ChunkPolicy, Predicting):
             if isinstance(frame, str):
                 code, identity = messages.reason(frame)
                 if identity in (None, self._number):
+                    keys = "give the layout of its policy (--layout), or " if self._layout is not None else ""
                     raise RemoteError(
-                        f"no answer from {self.url}: {code}", "a chunk", "look into the log of the server"
+                        f"no answer from {self.url}: {code}", "a chunk", f"{keys}look into the log of the server"
                     )
                 continue
             answer = messages.decode_answer(frame, shape)
@@ -186,10 +187,11 @@ class RemotePolicy(ChunkPolicy, Predicting):
         while self._connection is None:
             wait = max(self._not_before - time.monotonic(), 0.0)
             if time.monotonic() + wait >= ends:
+                starter = "segue serve" if self._layout is None else "openpi's scripts/serve_policy.py"
                 raise RemoteError(
                     f"no server at {self.url}" + (f": {_cause(self._problem)}" if self._problem else ""),
                     "a policy server that listens there",
-                    "start it (segue serve), check the address, or wait longer",
+                    f"start it ({starter}), check the address, or wait longer",
                 ) from self._problem
             time.sleep(wait)
             try:
