@@ -6,7 +6,7 @@
     src/segue/<floor>/*.py          reference/<floor>.md
     src/segue/cli/*.py              reference/commands.md
     $formulas$                      MathML, so that no script has to be fetched
-    `long:settings,of=methods`      may be folded behind : , / and =
+    `long:settings,of=methods`      may be folded behind : , and /
 
 Nothing is written into docs/: these pages exist in the build only.
 """
@@ -78,7 +78,7 @@ def on_page_content(html_: str, page: Page, config: MkDocsConfig, files: Files) 
     def formula(found: re.Match[str]) -> str:
         return convert(html.unescape(found[3]).strip(), display="inline" if found[2] == "(" else "block")
 
-    folded = CODE.sub(lambda found: "<code>" + re.sub(r"([:,/=])", r"\1<wbr>", found[1]) + "</code>", html_)
+    folded = CODE.sub(lambda found: "<code>" + re.sub(r"([:,/])", r"\1<wbr>", found[1]) + "</code>", html_)
     return FORMULA.sub(formula, folded)
 
 
