@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import marked
+import numpy as np
 
 from segue.core.metrics import METRICS
 from segue.lab import results
@@ -24,6 +25,19 @@ from segue.lab.report.table import Summary
 
 TASKS = ("adroit-door", "adroit-pen", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
 """Those of `make results`."""
+PIXELS = "push-t-pixels"
+"""Stands in docs/vision.md, and is not counted among the settings."""
+ANSWERS = ("naive", "rtc", "predictive", "predictive-legato")
+CASES = (
+    ("you cannot train the policy again", "predictive", 8, TASKS),
+    ("you can", "predictive-legato", 8, TASKS),
+    ("inference is slow: 12 steps", "predictive-legato", 12, TASKS),
+    ("the task is [precise](results/peg-insert-side.md): a peg", "predictive-legato", 8, TASKS[3:4]),
+    ("there are [several ways](results/push-t.md) of doing it: Push-T", "predictive", 8, TASKS[2:3]),
+    ("things move on their own: a [pen](results/pen.md) in a hand", "predictive", 8, TASKS[1:2]),
+    ("the policy sees [pictures](vision.md): Push-T from pixels", "predictive", 8, (PIXELS,)),
+)
+"""What somebody has, what to take then, and the delay and tasks that say so."""
 WINNERS = ("success", "jerk_measured", "mode_switches")
 KIND = "choice"
 
@@ -37,15 +51,15 @@ class Setting(NamedTuple):
     summary: Summary
 
 
-def settings(folder: Path) -> list[Setting]:
+def settings(folder: Path, tasks: Sequence[str] = TASKS) -> list[Setting]:
     """Of every task that has results."""
     found = []
-    for task in TASKS:
+    for task in tasks:
         if not (path := folder / task / "results.json").is_file():
             continue
         content = results.read(path)
         summary = table.summarise(content)
-        used = {key: sample for key, sample in summary.samples.items() if key[2] in TRADE}
+        used = {key: sample for key, sample in summary.samples.items() if key[2] in ("score", *TRADE)}
         summary = replace(summary, samples=used)  # intervals of the other measures would take most of the time
         found += [Setting(task, delay, delay * content.task.dt, summary) for delay in summary.delays]
     return found
@@ -55,6 +69,27 @@ def rows(header: Sequence[str], body: Sequence[Sequence[object]]) -> str:
     """A table in Markdown, numbers to the right."""
     rule = [":---" if not body or isinstance(cell, str) else "---:" for cell in body[0]]
     return "".join("| " + " | ".join(map(str, row)) + " |\n" for row in (header, rule, *body))
+
+
+def answers(every: Sequence[Setting]) -> str:
+    """What to take in each case, and the success of some methods (on Push-T the score), the mean over its tasks."""
+    header = ["if ...", "take", *(f"`{name}`" for name in ANSWERS)]
+    body = []
+    for case, take, delay, tasks in CASES:
+        cells = [at for at in every if at.delay == delay and at.task in tasks]
+        means = {name: achieved(cells, name) for name in ANSWERS}
+        means[take] = f"**{means[take]}**" if means[take] else ""
+        body.append(
+            [case, f"[`{take}`](methods.md#{take})", *(means.values() if cells else ["being measured", "", "", ""])]
+        )
+    return rows(header, body)
+
+
+def achieved(cells: Sequence[Setting], name: str) -> str:
+    """The mean of a method over settings, where it was measured in all of them."""
+    keys = [(name, at.delay, "score" if at.task.startswith("push-t") else "success") for at in cells]
+    found = [at.summary.interval(*key).value for at, key in zip(cells, keys, strict=True)]
+    return f"{np.mean(found):.2f}" if found and np.isfinite(found).all() else ""
 
 
 def standings(every: Sequence[Setting]) -> str:
@@ -72,29 +107,38 @@ def standings(every: Sequence[Setting]) -> str:
 
 
 def winners(every: Sequence[Setting]) -> str:
-    """The best mean of each setting, and who cannot be told from it."""
+    """The best mean of each setting, and, folded, who cannot be told from it."""
     header = ["task", "delay", *(METRICS[metric].label.lower() for metric in WINNERS)]
     body = [
-        [f"`{at.task}`", f"{at.delay} ({1000 * at.seconds:.0f} ms)"]
+        [f"[`{at.task.rpartition('/')[2]}`](results/{page_of(at.task)}.md)", f"{at.delay} ({1000 * at.seconds:.0f} ms)"]
         + [winner(at.summary, at.delay, metric) for metric in WINNERS]
         for at in every
     ]
     return rows(header, body)
 
 
+def page_of(task: str) -> str:
+    """Of docs/results."""
+    return "pen" if task == "adroit-pen" else task.rpartition("/")[2]
+
+
 def winner(summary: Summary, delay: int, metric: str) -> str:
-    """The best, and after it those that are not clearly behind."""
+    """The best, and folded behind it those that are not clearly behind."""
     standing = summary.standing(delay, metric)
     assert standing is not None, "the page's measures are measured"
-    return ", ".join([f"**`{standing.best}`**", *(f"`{name}`" for name in standing.rivals)])
+    names = ", ".join(f"`{name}`" for name in standing.rivals)
+    count = len(standing.rivals)
+    others = f"<details><summary>or {count} {'other' if count == 1 else 'others'}</summary>{names}</details>"
+    return f"**`{standing.best}`**{others if names else ''}"
 
 
-TABLES = {"standings": standings, "winners": winners}
+TABLES = {"answers": answers, "standings": standings, "winners": winners}
 
 
-def filled(page: str, every: Sequence[Setting]) -> str:
+def filled(page: str, every: Sequence[Setting], pixels: Sequence[Setting] = ()) -> str:
     """The page with every marked table written again."""
-    return marked.filled(page, KIND, lambda name: TABLES[name](every))
+    settings_of = {"answers": [*every, *pixels]}
+    return marked.filled(page, KIND, lambda name: TABLES[name](settings_of.get(name, every)))
 
 
 def main() -> None:
@@ -103,7 +147,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--check", action="store_true", help="only compare")
     chosen = parser.parse_args()
-    after = filled(chosen.page.read_text(), settings(chosen.results))
+    after = filled(chosen.page.read_text(), settings(chosen.results), settings(chosen.results, [PIXELS]))
     marked.update(chosen.page, after, check=chosen.check, source=chosen.results)
 
 

@@ -6,6 +6,7 @@
     src/segue/<floor>/*.py          reference/<floor>.md
     src/segue/cli/*.py              reference/commands.md
     $formulas$                      MathML, so that no script has to be fetched
+    `long:settings,of=methods`      may be folded behind : , and /
 
 Nothing is written into docs/: these pages exist in the build only.
 """
@@ -41,6 +42,7 @@ FLOORS = {
 }
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"(?<!</span>)<code>([^<\n]*)</code>")  # in a sentence or a table, not a block
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -63,18 +65,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links that leave docs/ to where their target is on the site; unlink what is not on it."""
+    if page.file.src_uri.startswith("results/"):
+        page.meta["hide"] = ["toc"]  # its tables need the room
     parts = FENCE.split(markdown)
     parts[::2] = [LINK.sub(lambda found: _link(found[1], found[2], page.file.src_uri), part) for part in parts[::2]]
     return "".join(parts)
 
 
 def on_page_content(html_: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Formulas as MathML."""
+    """Formulas as MathML; code that a narrow column folds where a reader would."""
 
     def formula(found: re.Match[str]) -> str:
         return convert(html.unescape(found[3]).strip(), display="inline" if found[2] == "(" else "block")
 
-    return FORMULA.sub(formula, html_)
+    folded = CODE.sub(lambda found: "<code>" + re.sub(r"([:,/])", r"\1<wbr>", found[1]) + "</code>", html_)
+    return FORMULA.sub(formula, folded)
 
 
 def _link(text: str, target: str, source: str) -> str:

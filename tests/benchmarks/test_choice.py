@@ -7,8 +7,9 @@ from typing import Any
 import marked
 import pytest
 
-from fakes.summaries import BASE, summary
+from fakes.summaries import BASE, cell, comparison, decoded, summary
 from segue.lab.report.frontier import TRADE
+from segue.lab.report.table import summarise
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "choose.md"
@@ -21,8 +22,9 @@ def every() -> list[Any]:
 
 
 def test_the_page_is_what_the_results_say(every: list[Any]) -> None:
-    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["standings", "winners"]
-    assert SCRIPT["filled"](PAGE.read_text(), every) == PAGE.read_text()
+    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["answers", "standings", "winners"]
+    pixels = SCRIPT["settings"](ROOT / "results", [SCRIPT["PIXELS"]])
+    assert SCRIPT["filled"](PAGE.read_text(), every, pixels) == PAGE.read_text()
 
 
 def test_no_method_is_among_the_best_in_every_measure_and_setting(every: list[Any]) -> None:
@@ -49,5 +51,21 @@ def test_standings_of_methods_whose_values_are_known() -> None:
 
 def test_the_best_comes_first_and_those_beside_it_after() -> None:
     known = summary({"one": BASE, "other": BASE, "smooth": (0.0, 3.0, 5.0, 0.05, 0.5)}, None)
-    text = SCRIPT["winners"]([SCRIPT["Setting"]("synthetic", 4, 0.04, known)])
-    assert "| `synthetic` | 4 (40 ms) | **`one`**, `other` | **`smooth`** | **`smooth`** |" in text
+    text = SCRIPT["winners"]([SCRIPT["Setting"]("any/synthetic", 4, 0.04, known)])
+    first = "**`one`**<details><summary>or 1 other</summary>`other`</details>"
+    row = f"| [`synthetic`](results/synthetic.md) | 4 (40 ms) | {first} | **`smooth`** | **`smooth`** |"
+    assert row in text
+
+
+def test_answers_are_means_over_the_tasks_of_a_case() -> None:
+    """Success in three of four episodes and in all of them, but of Push-T the score; unmeasured is empty."""
+    labels = {"naive": "Naive", "predictive": "Predictive"}
+    every = []
+    for task, share in (("adroit-door", [1, 1, 1, 0]), ("push-t", [0, 0, 0, 0])):
+        cells = [cell(name, 8, {"success": share, "score": [1, 1, 1, 1]}) for name in labels]
+        every.append(SCRIPT["Setting"](task, 8, 0.08, summarise(decoded(comparison(labels, cells)))))
+    rows = SCRIPT["answers"](every).splitlines()
+    assert rows[2].endswith("| [`predictive`](methods.md#predictive) | 0.88 |  | **0.88** |  |")
+    assert rows[3].endswith("| 0.88 |  | 0.88 |  |")
+    assert next(row for row in rows if "Push-T |" in row).endswith("| 1.00 |  | **1.00** |  |")
+    assert next(row for row in rows if "pen" in row).endswith("| being measured |  |  |  |")

@@ -107,6 +107,12 @@ def test_formulas_become_mathml_and_code_stays(hooks: dict[str, Any]) -> None:
     assert "<code>$x$</code>" in shown
 
 
+def test_code_in_a_sentence_may_be_folded_between_settings_and_a_block_may_not(hooks: dict[str, Any]) -> None:
+    block = "<pre><span></span><code>a:b,c</code></pre>"
+    shown = hooks["on_page_content"](f"<p><code>naive:scale=0.7,rtc</code></p>{block}", None, None, None)
+    assert shown == f"<p><code>naive:<wbr>scale=0.7,<wbr>rtc</code></p>{block}"
+
+
 def test_a_notebook_becomes_a_page(hooks: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "one.ipynb"
     cells = [{"cell_type": "markdown", "source": ["# One\n", "\n", "text"]}, {"cell_type": "code", "source": ["x = 1"]}]

@@ -1,4 +1,4 @@
-"""Policies and data sets of the Hugging Face Hub by name: hf:USER/NAME[@REVISION][/FOLDER].
+"""Policies and data sets of the Hugging Face Hub by name: `hf:USER/NAME[@REVISION][/FOLDER]`.
 
     hf:user/door@main --> huggingface_hub --> its cache/.../snapshots/<commit> --> read as any other folder
 

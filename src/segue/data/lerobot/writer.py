@@ -75,7 +75,7 @@ def check(root: Path, dt: float, cameras: Cameras) -> None:
         cameras: Pictures that there will be.
 
     Raises:
-        As `save`.
+        DataError, MissingExtraError: As `save`.
     """
     pyarrow_parquet()
     if cameras:
