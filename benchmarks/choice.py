@@ -34,7 +34,7 @@ CASES = (
     ("inference is slow: 12 steps", "predictive-legato", 12, TASKS),
     ("the task is [precise](results/peg-insert-side.md): a peg", "predictive-legato", 8, TASKS[2:3]),
     ("there are [several ways](results/push-t.md) of doing it: Push-T", "predictive", 8, TASKS[1:2]),
-    ("things move on their own: a [pen](results/pen.md) in a hand", "predictive", 8, ASIDE[:1]),
+    ("things move on their own: a [pen](results/pen.md) in a hand; only less delay helps", "predictive", 8, ASIDE[:1]),
     ("the policy sees [pictures](vision.md): Push-T from pixels", "predictive", 8, ASIDE[1:]),
 )
 """What somebody has, what to take then, and the delay and tasks that say so."""
