@@ -58,10 +58,10 @@ print(before, own())
 
 
 def episodes_of(actions: int) -> Episodes:
-    """Twenty random walks of a hundred steps, whose states are as many as their actions."""
+    """Ten random walks of two hundred steps, whose states are as many as their actions."""
     walk = np.random.default_rng(0).normal(size=(2000, actions)).cumsum(0).astype(np.float32)
     names = tuple(f"joint {each}" for each in range(actions))
-    return Episodes(walk, walk, np.arange(100, 2001, 100), 0.01, names, names, (None,) * actions, "random walks")
+    return Episodes(walk, walk, np.arange(200, 2001, 200), 0.01, names, names, (None,) * actions, "random walks")
 
 
 def policy_of(episodes: Episodes, width: int, horizon: int) -> Policy:
