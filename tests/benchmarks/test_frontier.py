@@ -59,11 +59,11 @@ def test_only_what_has_results_is_drawn(tmp_path: Path) -> None:
     cells = [at("naive", 4, 1.0, 3.0), at("naive:scale=0.7", 4, 0.0, 1.0), at("sync", 4, 1.0, None)]
     content = comparison({"naive": "Naive", "naive:scale=0.7": "calm", "sync": "Sync"}, cells)
     assert SCRIPT["pictures"](tmp_path) == {}
-    (tmp_path / "adroit-pen").mkdir()
-    (tmp_path / "adroit-pen" / "results.json").write_text(json.dumps(content))
+    (tmp_path / "adroit-door").mkdir()
+    (tmp_path / "adroit-door" / "results.json").write_text(json.dumps(content))
     drawn = SCRIPT["pictures"](tmp_path)
-    assert list(drawn) == ["adroit-pen"]
-    first = drawn["adroit-pen"].axes[0]
+    assert list(drawn) == ["adroit-door"]
+    first = drawn["adroit-door"].axes[0]
     [line] = first.lines
     assert line.get_xydata().tolist() == [[1.0, 0.0], [3.0, 1.0]]  # not the one whose jerk is not known
     assert [text.get_text() for text in first.texts] == ["0.7", "1"]
