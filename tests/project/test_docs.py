@@ -44,8 +44,10 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_predictor(adroit_door(), training, run=run / PREDICTED / PREDICTOR, width=8, console=quiet)
 
 
-# What docs/runtime.md reads is a trace, of which tests/trace/test_file.py makes one.
-WITH_CODE = [page for page in PAGES if page not in TUTORIALS and page.name != "runtime.md" and blocks(page, "python")]
+# What docs/runtime.md reads is a trace, of which tests/trace/test_file.py makes one; what docs/doors/openpi.md has is a
+# server, which tests/project/test_tutorials.py starts beside its commands.
+ELSEWHERE = ("runtime.md", "openpi.md")
+WITH_CODE = [page for page in PAGES if page not in TUTORIALS and page.name not in ELSEWHERE and blocks(page, "python")]
 
 
 @pytest.mark.pages
