@@ -69,7 +69,6 @@ TrainingDevice = Annotated[str | None, typer.Option(help="as torch names it", sh
 Track = Annotated[str | None, typer.Option(help="tensorboard or wandb, beside curve.csv")]
 Runs = Annotated[Path | None, typer.Option(help="folder of the policies", show_default="runs/<task>")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
-
 Device = Annotated[str, typer.Option(help="as torch names it")]
 ALOHA = "aloha"
 Openpi = Annotated[str | None, typer.Option(help="URL of a server of openpi: ws://gpu:8000")]
