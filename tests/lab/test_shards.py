@@ -15,7 +15,7 @@ from msgspec import UNSET, structs
 from rich.console import Console
 
 from fakes.point_mass import PointMass, demonstrations, recipe
-from segue.errors import DataError, SpecError
+from segue.errors import DataError, SegueError, SpecError
 from segue.lab import cells, compare, results, sweep
 from segue.lab.delays import Fixed, Jitter
 from segue.lab.forecast import forecast
@@ -244,3 +244,9 @@ def test_a_budget_that_a_predictor_uses_up_is_refused_before_anything_is_trained
     with pytest.raises(SpecError, match="5 updates for predicted/plain, of which its predictor takes 4"):
         bench(tmp_path, "out", replace(asked, recipe=replace(asked.recipe, updates=5)))
     assert not (tmp_path / "runs").exists()
+
+
+def test_who_wants_a_policy_that_is_not_there_is_said_once(tmp_path: Path) -> None:
+    asked, runs = comparison("naive", "sync", seeds=1), [tmp_path / "seed-0"]
+    with pytest.raises(SegueError, match=r"which these methods run: naive, sync\n"):
+        compare.evaluate(asked, runs, out=tmp_path, workers=1, command="segue eval point", console=QUIET)

@@ -341,7 +341,7 @@ def cells_of(comparison: Comparison, runs: Sequence[Path], part: Part) -> list[C
     """
     found: dict[Place, Cell] = {}
     for seed, wanted in part.items():
-        parts = parts_of(runs[seed].resolve(), [each for each, _ in wanted])
+        parts = parts_of(runs[seed].resolve(), list({each.name: each for each, _ in wanted}.values()))
         for each, delay in wanted:
             cell = Cell(
                 comparison.task, each, parts[each.name].policy, seed, delay, comparison.execution_horizon,
