@@ -21,7 +21,7 @@ def documented(program: str, page: Path = PAGE) -> list[list[str]]:
     """Arguments of each command of a program, in the order of the page."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
     words = [shlex.split(line, comments=True) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [each[1:] for each in words if each[0] == program]
+    return [each[1:] for each in words if each[:1] == [program]]
 
 
 def changed(arguments: list[str], **settings: object) -> list[str]:

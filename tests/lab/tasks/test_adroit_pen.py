@@ -69,6 +69,25 @@ def test_success_is_to_lie_as_it_should_for_21_steps(pen: AdroitPen):
     assert held == HELD
 
 
+def test_nothing_moves_before_the_first_action(pen: AdroitPen):
+    pen.reset(2)
+    before = pen.observe()
+    for _ in range(8):
+        pen.hold()
+        np.testing.assert_array_equal(pen.observe(), before)
+    action = np.full(len(JOINTS), 0.1, np.float32)
+    pen.send(action)
+    after = pen.observe()
+    pen.hold()
+    held = pen.observe()
+    assert not np.array_equal(held, after), "after the first action a hold is the last one once more"
+    pen.reset(2)
+    pen.send(action)
+    np.testing.assert_array_equal(pen.observe(), after)
+    pen.send(action)
+    np.testing.assert_array_equal(pen.observe(), held)
+
+
 def test_a_pen_that_drops_ends_the_episode(pen: AdroitPen):
     pen.reset(0)
     for _ in range(adroit_pen.MAX_STEPS):
