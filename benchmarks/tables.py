@@ -11,10 +11,12 @@ of a task goes between ``<!-- disturbances:TASK -->`` markers.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import disturbances
 import marked
+from choice import TASKS
 from rich.console import Console
 
 from segue.lab import results
@@ -49,8 +51,17 @@ def block(path: Path, name: str) -> str:
         return origin + report.markdown(content, summary)
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS
-    shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics])
+    costs = inference_costs(path.parents[name.count("/") + 1]) if name in TASKS else {}
+    shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics], costs)
     return f"{origin}{verdict.verdict(summary)}\n\n{lines}\n{shown}"
+
+
+def inference_costs(folder: Path) -> dict[str, dict[str, str]]:
+    """What an inference costs over a naive one, as benchmarks/costs.py measured it."""
+    if not (path := folder / "costs.json").is_file():
+        return {}
+    ratios = json.loads(path.read_text())["ratios"]
+    return {"Inference [x naive]": {name: f"{middle:.1f}" for name, (_, middle, _) in ratios.items()}}
 
 
 def missing(name: str) -> str:

@@ -59,6 +59,20 @@ def test_writes_the_table_and_its_command_between_the_markers(place: Path, monke
     assert "old" not in written
 
 
+def test_what_an_inference_costs_stands_beside_the_measures_of_tasks(place: Path) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    folder = place / "results"
+    assert script["inference_costs"](folder) == {}
+    (folder / "costs.json").write_text(json.dumps({"ratios": {"naive": [1, 1, 1], "rtc": [2.1, 2.24, 2.5]}}))
+    assert script["inference_costs"](folder) == {"Inference [x naive]": {"naive": "1.0", "rtc": "2.2"}}
+    for name, shown in (("metaworld/pick-place", True), ("some/task", False)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "results.json").write_text(json.dumps(results([0.0, 1.0])))
+        written = script["block"](folder / name / "results.json", name)
+        assert ("| Inference [x naive] |" in written) == shown
+        assert ("| 1.0 |" in written) == shown
+
+
 def test_what_happens_at_seams_has_columns_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = results([0.0, 1.0])
     content["cells"][0]["episodes"] |= {"stall_time": [0.5, 1.5], "overlap_rmse": [0.1, 0.3], "mode_switches": [1, 2]}

@@ -219,6 +219,15 @@ def test_markdown_has_a_row_per_delay_and_method_and_marks_the_best() -> None:
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_markdown_has_further_columns_behind_the_measures() -> None:
+    head, rule, first, second = markdown(
+        summarise(two(1.0, 9.0)), ["completion_time"], {"Cost": {"b": "3.6"}}
+    ).splitlines()
+    assert (head, rule) == ("| delay | method | Completion time [s] | Cost |", "|---:|:---|---:|---:|")
+    assert first.endswith(" |  |")
+    assert second.endswith(" | 3.6 |")
+
+
 def test_console_shows_units_and_every_method() -> None:
     text = io.StringIO()
     Console(file=text, width=100).print(console(summarise(two(1.0, 9.0)), ["completion_time"]))

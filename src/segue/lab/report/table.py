@@ -246,13 +246,23 @@ def head(metric: str) -> str:
     return f"{METRICS[metric].label} [{unit(metric)}]" if unit(metric) else METRICS[metric].label
 
 
-def markdown(summary: Summary, metrics: Sequence[str] = HEADLINE) -> str:
-    """A Markdown table, one row per delay and method; bold is the best mean and who is not clearly behind it."""
-    rows = [f"| delay | method | {' | '.join(head(metric) for metric in metrics)} |"]
-    rows.append("|---:|:---|" + "---:|" * len(metrics))
+def markdown(
+    summary: Summary, metrics: Sequence[str] = HEADLINE, more: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
+    """A Markdown table, one row per delay and method; bold is the best mean and who is not clearly behind it.
+
+    Args:
+        summary: What was measured.
+        metrics: Its columns.
+        more: Columns after them by their heads, of each method what stands there.
+    """
+    more = more or {}
+    rows = [f"| delay | method | {' | '.join([*map(head, metrics), *more])} |"]
+    rows.append("|---:|:---|" + "---:|" * (len(metrics) + len(more)))
     for delay in summary.delays:
         for name, label in summary.labels.items():
-            cells = _marked(summary, name, delay, metrics, "**{}**", "{} ({})")
+            cells = [*_marked(summary, name, delay, metrics, "**{}**", "{} ({})")]
+            cells += [column.get(name, "") for column in more.values()]
             rows.append(f"| {delay} | {label} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
