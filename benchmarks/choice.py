@@ -38,6 +38,8 @@ CASES = (
     ("the policy sees [pictures](vision.md): Push-T from pixels", "predictive", 8, ASIDE[1:]),
 )
 """What somebody has, what to take then, and the delay and tasks that say so."""
+FIELD = (4, 8)
+"""Delays at which every method of the field is measured [steps]."""
 WINNERS = ("success", "jerk_measured", "mode_switches")
 KIND = "choice"
 
@@ -94,7 +96,7 @@ def achieved(cells: Sequence[Setting], name: str) -> str:
 
 def standings(every: Sequence[Setting]) -> str:
     """How often each method is among the best in each measure, and on the frontier."""
-    everywhere = set.intersection(*(set(at.summary.labels) for at in every))
+    everywhere = set.intersection(*(set(at.summary.at(at.delay)) for at in every))
     labels = {name: label for name, label in every[0].summary.labels.items() if name in everywhere}
     header = ["method", *(METRICS[metric].label.lower() for metric in TRADE), "on the frontier"]
     body = [
@@ -104,6 +106,11 @@ def standings(every: Sequence[Setting]) -> str:
         for name, label in labels.items()
     ]
     return f"Among the best in how many of {len(every)} settings:\n\n{rows(header, body)}"
+
+
+def field(every: Sequence[Setting]) -> str:
+    """The standings where every method of the field is measured."""
+    return standings([at for at in every if at.delay in FIELD])
 
 
 def winners(every: Sequence[Setting]) -> str:
@@ -132,7 +139,7 @@ def winner(summary: Summary, delay: int, metric: str) -> str:
     return f"**`{standing.best}`**{others if names else ''}"
 
 
-TABLES = {"answers": answers, "standings": standings, "winners": winners}
+TABLES = {"answers": answers, "standings": standings, "field": field, "winners": winners}
 
 
 def filled(page: str, every: Sequence[Setting], aside: Sequence[Setting] = ()) -> str:

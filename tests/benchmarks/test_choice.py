@@ -22,7 +22,7 @@ def every() -> list[Any]:
 
 
 def test_the_page_is_what_the_results_say(every: list[Any]) -> None:
-    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["answers", "standings", "winners"]
+    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["answers", "standings", "field", "winners"]
     aside = SCRIPT["settings"](ROOT / "results", SCRIPT["ASIDE"])
     assert SCRIPT["filled"](PAGE.read_text(), every, aside) == PAGE.read_text()
 
@@ -47,6 +47,13 @@ def test_standings_of_methods_whose_values_are_known() -> None:
     assert "| [ours](methods.md#ours) | 1 | 1 | 0 | 0 | 0 | 1 |" in text
     assert "| [worse](methods.md#worse) | 1 | 1 | 0 | 0 | 0 | 0 |" in text
     assert "| [smooth](methods.md#smooth) | 0 | 0 | 1 | 1 | 1 | 1 |" in text
+
+
+def test_the_field_is_counted_where_all_of_it_is_measured() -> None:
+    known = summary({"ours": BASE, "other": (1.0, 2.0, 10.0, 0.1, 2.0)}, "ours")
+    text = SCRIPT["field"]([SCRIPT["Setting"]("synthetic", delay, 0.01 * delay, known) for delay in (4, 12)])
+    assert "in how many of 1 settings" in text
+    assert "| [other](methods.md#other) | 1 | 1 | 1 | 1 | 0 | 0 |" in text
 
 
 def test_the_best_comes_first_and_those_beside_it_after() -> None:

@@ -219,6 +219,14 @@ def test_markdown_has_a_row_per_delay_and_method_and_marks_the_best() -> None:
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_a_method_that_was_not_asked_for_at_a_delay_has_no_row_there() -> None:
+    results = two(1.0, 9.0)
+    results["cells"].append(summaries.cell("b", 4, {"completion_time": [9.0, 9.0]}))
+    results["missing"] = [{"method": "a", "delay": 8, "training_seed": 0}]
+    lines = markdown(summarise(results), ["completion_time"]).splitlines()[2:]
+    assert [line.split("|")[1:3] for line in lines] == [[" 0 ", " A "], [" 0 ", " B "], [" 4 ", " B "], [" 8 ", " A "]]
+
+
 def test_markdown_has_further_columns_behind_the_measures() -> None:
     head, rule, first, second = markdown(
         summarise(two(1.0, 9.0)), ["completion_time"], {"Cost": {"b": "3.6"}}

@@ -130,6 +130,11 @@ class Summary:
         """Whether an episode of this cell defines the measure."""
         return not math.isnan(self.interval(method, delay, metric).value)
 
+    def at(self, delay: int) -> dict[str, str]:
+        """Labels of the methods that were asked for at a delay, of which runs may be missing."""
+        asked = {key[:2] for key in self.samples} | self.missing.keys()
+        return {name: label for name, label in self.labels.items() if (name, delay) in asked}
+
     def among_best(self, method: str, delay: int, metric: str) -> bool:
         """Whether the method has the best mean, or the best one is not clearly better in pairs."""
         standing = self.standing(delay, metric)
@@ -260,7 +265,7 @@ def markdown(
     rows = [f"| delay | method | {' | '.join([*map(head, metrics), *more])} |"]
     rows.append("|---:|:---|" + "---:|" * (len(metrics) + len(more)))
     for delay in summary.delays:
-        for name, label in summary.labels.items():
+        for name, label in summary.at(delay).items():
             cells = [*_marked(summary, name, delay, metrics, "**{}**", "{} ({})")]
             cells += [column.get(name, "") for column in more.values()]
             rows.append(f"| {delay} | {label} | {' | '.join(cells)} |")
@@ -278,9 +283,10 @@ def console(summary: Summary, metrics: Sequence[str] = HEADLINE) -> Table:
     for metric in metrics:
         table.add_column(head(metric).replace("[", r"\["), justify="right", min_width=INTERVAL)
     for delay in summary.delays:
-        for index, (name, label) in enumerate(summary.labels.items()):
+        there = summary.at(delay)
+        for index, (name, label) in enumerate(there.items()):
             cells = _marked(summary, name, delay, metrics, "[bold]{}[/bold]", "{} [dim]{}[/dim]")
-            last = index == len(summary.labels) - 1
+            last = index == len(there) - 1
             table.add_row("" if index else str(delay), escape(label), *cells, end_section=last)
     return table
 
