@@ -14,6 +14,7 @@ from segue.errors import DataError
 from segue.lab import results
 from segue.lab.report import table
 from segue.lab.results import CellResult, MethodFacts, Motion, Results
+from segue.lab.shards import merge
 from segue.lab.tasks.tasks import Task
 from segue.methods.methods import METHODS
 
@@ -106,6 +107,16 @@ def test_slim_results_have_the_columns_of_the_pages_and_no_traces() -> None:
     slim = results.slim(content(made))
     assert slim.cells[0].episodes == {"seed": [10_000, 2], "success": [1, None], "seam_jump": [0.1235, 2]}
     assert slim.traces is UNSET
+
+
+def test_seeds_that_count_on_are_kept_as_the_first_of_them() -> None:
+    made = cell(0, seed=[10_000, 10_001], success=[1.0, 0.0])
+    slim = results.slim(content(made)).cells[0]
+    assert (slim.first_seed, slim.episodes) == (10_000, {"success": [1, 0]})
+    assert slim.seeds == made.seeds == [10_000, 10_001]
+    whole, short = (content(each) for each in (made, slim))
+    assert list(table.episode_rows(short)) == list(table.episode_rows(whole))
+    assert merge([whole, short]).cells == whole.cells, "the same cell, in both forms"
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: str(path.parent.relative_to(ROOT)))

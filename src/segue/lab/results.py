@@ -98,7 +98,10 @@ class Motion(msgspec.Struct, frozen=True):
 
 
 class CellResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cell leaves behind; ``episodes`` has a column for each measure, and one of seeds."""
+    """What a cell leaves behind.
+
+    ``episodes`` has a column for each measure, and one of seeds unless they count on from ``first_seed``.
+    """
 
     commit: str | UnsetType = UNSET
     method: str
@@ -106,6 +109,7 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     training_seed: int
     horizon: int
     execution_horizon: int
+    first_seed: int | UnsetType = UNSET
     episodes: dict[str, list[Number]]
     trace: Motion | UnsetType = UNSET
 
@@ -116,6 +120,8 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def seeds(self) -> list[int]:
         """Of the episodes, in their order."""
+        if isinstance(self.first_seed, int):
+            return [*range(self.first_seed, self.first_seed + max(map(len, self.episodes.values()), default=0))]
         return [int(each) for each in self.episodes["seed"] if each is not None]
 
     def values(self, metric: str) -> list[float]:
@@ -315,7 +321,14 @@ def slim(results: Results, kept: Sequence[str] = KEPT) -> Results:
 
     def short(cell: CellResult) -> CellResult:
         columns = {name: column for name, column in cell.episodes.items() if name in kept}
-        return replace(cell, episodes={name: [_short(each) for each in column] for name, column in columns.items()})
+        episodes = {name: [_short(each) for each in column] for name, column in columns.items()}
+        if cell.seeds == [*range(cell.seeds[0], cell.seeds[0] + len(cell.seeds))]:
+            return replace(
+                cell,
+                first_seed=cell.seeds[0],
+                episodes={name: column for name, column in episodes.items() if name != "seed"},
+            )
+        return replace(cell, episodes=episodes)
 
     return replace(results, cells=[short(cell) for cell in results.cells], traces=UNSET)
 

@@ -104,7 +104,7 @@ def _place(each: CellResult | Motion) -> Place:
 
 def _measured(cell: CellResult) -> dict[str, Any]:
     """What two computations of a cell agree on: not the time that inference took."""
-    return {name: column for name, column in cell.episodes.items() if name != "inference_time"}
+    return {**cell.episodes, "seed": cell.seeds, "inference_time": None}
 
 
 def _check_alike(first: Results, part: Results) -> None:

@@ -303,7 +303,7 @@ def episode_rows(results: Results) -> Iterator[dict[str, Any]]:
     """One flat row per episode, for the CSV: the cell's coordinates, the episode's seed, every measure."""
     for cell in results.cells:
         place = {name: getattr(cell, name) for name in ("method", "delay", "execution_horizon", "training_seed")}
-        columns = {name: cell.episodes[name] for name in ("seed", *METRICS) if name in cell.episodes}
+        columns = {"seed": cell.seeds, **{name: cell.episodes[name] for name in METRICS if name in cell.episodes}}
         for values in zip(*columns.values(), strict=True):
             yield {**place, **dict(zip(columns, values, strict=True))}
 
