@@ -4,7 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,16 +71,20 @@ OPTIONAL = (
 )
 
 
-def imports(file: Path) -> Iterator[str]:
+# Each rule is one test that names all who break it: a test per file and rule costs more than the rule does.
+@cache
+def imports(file: Path) -> list[str]:
     """Every module that a file imports, also inside of functions."""
+    found = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
             assert node.module is not None
             # `from segue.envs import tasks` imports segue.lab.tasks.tasks
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def floor(module: str) -> str:
@@ -91,12 +95,14 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(PACKAGE))
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_imports_point_down(file: Path) -> None:
-    here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert here in FLOORS, "a new floor needs a line in the table"
-    below = {floor(module) for module in imports(file) if module.startswith("segue.")}
-    assert below <= FLOORS[here] | {here}
+def test_imports_point_down() -> None:
+    up = []
+    for file in MODULES:
+        here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        assert here in FLOORS, f"{here}: a new floor needs a line in the table"
+        below = {floor(module) for module in imports(file) if module.startswith("segue.")}
+        up += [f"{name_of(file)} imports {name}" for name in sorted(below - FLOORS[here] - {here})]
+    assert up == []
 
 
 def test_the_table_has_no_cycle_and_nothing_that_is_gone() -> None:
@@ -109,10 +115,11 @@ def test_the_table_has_no_cycle_and_nothing_that_is_gone() -> None:
         done |= free
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_numpy_floors_do_not_name_torch(file: Path) -> None:
-    if name_of(file).startswith(WITHOUT_TORCH):
-        assert not any(module.split(".")[0] in ("torch", "accelerate", "safetensors") for module in imports(file))
+def test_numpy_floors_do_not_name_torch() -> None:
+    files = [file for file in MODULES if name_of(file).startswith(WITHOUT_TORCH)]
+    torch = {"torch", "accelerate", "safetensors"}
+    assert files
+    assert [name_of(file) for file in files if torch & {module.split(".")[0] for module in imports(file)}] == []
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -147,22 +154,24 @@ def test_public_names_exist_and_are_the_same_objects() -> None:
         segue.Segue  # type: ignore[attr-defined]  # noqa: B018
 
 
-@pytest.mark.parametrize("file", [file for file in MODULES if "__all__" in file.read_text()], ids=name_of)
-def test_every_name_in_all_exists(file: Path) -> None:
-    parts = ["segue", *file.relative_to(PACKAGE).with_suffix("").parts]
-    module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    for name in module.__all__:
-        assert hasattr(module, name), name
+def test_every_name_in_all_exists() -> None:
+    missing = []
+    for file in MODULES:
+        if "__all__" in file.read_text():
+            parts = ["segue", *file.relative_to(PACKAGE).with_suffix("").parts]
+            module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+            missing += [f"{name_of(file)}: {name}" for name in module.__all__ if not hasattr(module, name)]
+    assert missing == []
 
 
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 SOURCES = [*MODULES, *PLUGINS, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_files_are_short_and_named_for_what_they_do(file: Path) -> None:
-    assert len(file.read_text().splitlines()) <= 400
-    assert file.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
+def test_files_are_short_and_named_for_what_they_do() -> None:
+    assert [str(file) for file in SOURCES if len(file.read_text().splitlines()) > 400] == []
+    vague = ("utils", "util", "helpers", "helper", "common", "misc")
+    assert [str(file) for file in SOURCES if file.stem in vague] == []
 
 
 def lines_of(*parts: str) -> int:
@@ -178,18 +187,21 @@ def test_the_house_does_not_grow_unseen() -> None:
         assert len(list(folder.glob("*.py"))) <= 16, folder
 
 
-@pytest.mark.parametrize("floor", ["serve", "doctor", "options"])
-def test_what_serves_and_drives_knows_nothing_of_the_laboratory(floor: str) -> None:
-    assert not any(module.startswith("segue.lab") for module in imports(PACKAGE / "cli" / f"{floor}.py"))
+def test_what_serves_and_drives_knows_nothing_of_the_laboratory() -> None:
+    for name in ("serve", "doctor", "options"):
+        assert not any(module.startswith("segue.lab") for module in imports(PACKAGE / "cli" / f"{name}.py")), name
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_functions_are_short(file: Path) -> None:
+def test_functions_are_short() -> None:
     """At most 60 lines of code; docstrings are free."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
-            assert (node.end_lineno or 0) - first.lineno < 60, node.name
+    long = []
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                if (node.end_lineno or 0) - first.lineno >= 60:
+                    long.append(f"{name_of(file)}: {node.name}")
+    assert long == []
 
 
 def test_the_plugin_is_of_this_version_and_asks_for_no_other() -> None:

@@ -50,26 +50,29 @@ def offences(source: str, *, runtime: bool = False) -> Iterator[str]:
 
 def _full(node: ast.expr, names: dict[str, str]) -> str:
     """Dotted name of what an expression refers to, as it was imported."""
-    first, _, rest = ast.unparse(node).partition(".")
-    return ".".join(filter(None, (names.get(first, first), rest)))
+    if isinstance(node, ast.Attribute):
+        return f"{_full(node.value, names)}.{node.attr}"
+    return names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
 
 
 def _call(node: ast.Call, names: dict[str, str]) -> Iterator[str]:
     called = _full(node.func, names)
     if called in CALLS:
         yield called
-    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    keywords = {keyword.arg: keyword.value for keyword in node.keywords}
     for name in SAYS_NO & keywords.keys():
-        if keywords[name] != "False":
-            yield f"{name}={keywords[name]}"
+        if (value := ast.unparse(keywords[name])) != "False":
+            yield f"{name}={value}"
     if called == "numpy.load" and "allow_pickle" not in keywords:
         yield "numpy.load without allow_pickle=False"
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_data_never_becomes_code(file: Path) -> None:
-    runtime = "runtime" in file.relative_to(ROOT).parts
-    assert list(offences(file.read_text(), runtime=runtime)) == []
+def test_data_never_becomes_code() -> None:
+    found = []
+    for file in SOURCES:
+        place = file.relative_to(ROOT)
+        found += [f"{place}: {each}" for each in offences(file.read_text(), runtime="runtime" in place.parts)]
+    assert found == []
 
 
 @pytest.mark.parametrize(
