@@ -4,7 +4,7 @@ Three pictures of 224 x 224 and 14 joint angles go there, 50 x 14 actions come b
 same messages are written, read and checked over ZeroMQ and gRPC; and as many bytes are sent over ZeroMQ that nobody
 looks at. Everybody takes a turn in each round, so that whatever else the machine does hits all alike.
 
-    pip install pyzmq grpcio 'segue[images]'
+    pip install pyzmq grpcio '.[images]'
     python benchmarks/wire.py [--rounds 40] [--calls 25]
 
 Wall-clock time depends on what else runs; CPU time (client and server together) less so. Without pyzmq there is nothing

@@ -72,7 +72,8 @@ class RemoteError(SegueError):
 
 
 MANY = 20
-"""Beyond so many names, an error shows those that are close."""
+"""Beyond so many names, an error shows those that are close, or a few that are nearest."""
+NEAREST = 5
 CLOSE = 0.7
 """Likeness from which on a name may have been meant: ``legatoo`` is legato, ``lean`` is not blend."""
 
@@ -85,13 +86,16 @@ class UnknownNameError(SegueError):
         name: That was given.
         known: All that exist; a close one is suggested.
         own: How one of the user's own is named, where that can be.
+        listed: What shows all of them.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], own: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], own: str = "", listed: str = "") -> None:
         known = sorted(known)
         close = difflib.get_close_matches(name, known, n=3, cutoff=CLOSE)
-        few = known if len(known) <= MANY or not close else close
-        more = f" ({len(known) - len(few)} more: `segue list`)" if few is close else ""
+        few = known
+        if len(known) > MANY:
+            few = close or difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0)
+        more = f" ({len(known) - len(few)} more{listed and f': {listed}'})" if few is not known else ""
         otherwise = f"use one of the names above as {kind}" + (f"; one of your own is {own}" if own else "")
         super().__init__(
             got=f"unknown {kind} {name!r}",
@@ -116,7 +120,7 @@ class MissingExtraError(SegueError):
         super().__init__(
             got=f"{purpose} needs the package {module!r}, which cannot be imported",
             expected=f"Segue installed with its extra {extra!r}",
-            change=f"pip install -c constraints.txt 'segue[{extra}]'",
+            change=f"in a clone of Segue: pip install -c constraints.txt '.[{extra}]'",
         )
 
 

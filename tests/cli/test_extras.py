@@ -51,7 +51,7 @@ def test_a_policy_of_this_machine_is_refused_with_what_to_install(segue: Segue, 
     status, _, complaint = segue("run", "still", tmp_path / "run", "--trace", tmp_path / "trace")
     assert status == 1
     assert "a trained policy needs the package 'torch'" in complaint
-    assert "segue[learn]" in complaint
+    assert ".[learn]" in complaint
     assert not (tmp_path / "trace").exists()
 
 
@@ -59,7 +59,7 @@ def test_the_doctor_measures_a_robots_computer(segue: Segue) -> None:
     status, said, complaint = segue("doctor", "--seconds", 0.1)
     assert (status, complaint) == (0, "")
     assert "torch: not installed" in said
-    assert "segue[learn]" in said
+    assert ".[learn]" in said
     assert "Advice" in said
 
 
@@ -95,21 +95,21 @@ def test_what_needs_more_says_what_to_install(segue: Segue, arguments: list[str]
     assert status == 1
     assert "Traceback" not in complaint
     assert complaint.startswith("error: this command needs the package ")
-    assert "segue[learn]'" in complaint
+    assert ".[learn]'" in complaint
 
 
 def test_pictures_of_results_need_what_draws_them(segue: Segue) -> None:
     status, _, complaint = segue("report", "results.json")
     assert status == 1
     assert "Traceback" not in complaint
-    assert "segue[report]'" in complaint
+    assert ".[report]'" in complaint
 
 
 @pytest.mark.parametrize(("package", "extra"), [("safetensors.torch", "learn"), ("mujoco", "lab")])
 def test_a_package_inside_of_another_is_of_its_extra(package: str, extra: str) -> None:
     with pytest.raises(MissingExtraError, match=package.partition(".")[0]) as caught, said_what_to_install("this"):
         raise ModuleNotFoundError(name=package)
-    assert f"segue[{extra}]" in caught.value.change
+    assert f".[{extra}]" in caught.value.change
 
 
 def test_what_is_of_no_extra_keeps_its_own_error() -> None:

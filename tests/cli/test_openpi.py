@@ -92,7 +92,7 @@ def test_without_torch_chunks_are_taken_as_they_are(url: str, arranged: str, tmp
         )
 
     assert built("naive").stdout.strip() == "50"
-    assert "segue[learn]" in built("cross-fade").stderr
+    assert ".[learn]" in built("cross-fade").stderr
 
 
 def test_a_robot_is_driven_by_a_server_of_openpi(

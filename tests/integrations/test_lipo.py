@@ -91,7 +91,7 @@ def test_latents_are_refused_and_the_extra_is_named(monkeypatch: pytest.MonkeyPa
     lipo._solver.cache_clear()
     monkeypatch.setitem(sys.modules, "action_lipo", None)  # type: ignore[arg-type]
     hooks = LiPo().hooks(prefix(randn(1, H, A), 12, 3))
-    with pytest.raises(MissingExtraError, match=r"segue\[lipo\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[lipo\]'"):
         hooks.finish(randn(1, H, A))
 
 

@@ -182,6 +182,6 @@ def test_any_network_serves(network: str) -> None:
 
 def test_a_missing_package_is_known_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers.schedulers.scheduling_ddim", None)
-    with pytest.raises(MissingExtraError, match=r"segue\[diffusion\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[diffusion\]'"):
         policy()
     assert diffusion.TRAINING_STEPS == 100

@@ -37,7 +37,7 @@ assert np.allclose(chunk[-1], 1), chunk
 try:
     segue.load("somewhere")
 except segue.SegueError as error:
-    assert "segue[learn]" in str(error), error
+    assert "'.[learn]'" in str(error), error
 else:
     raise AssertionError("learned policies without torch")
 assert "torch" not in sys.modules

@@ -60,5 +60,5 @@ def test_a_recording_is_written(tmp_path: Path) -> None:
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rerun", None)
-    with pytest.raises(MissingExtraError, match=r"segue\[rerun\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[rerun\]'"):
         RerunSink(("x",), ("run",))

@@ -220,5 +220,5 @@ def test_a_tracker_is_told_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segue.training.curve.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"segue\[tensorboard\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[tensorboard\]'"):
         trained(tmp_path, track="tensorboard")

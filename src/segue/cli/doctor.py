@@ -202,7 +202,7 @@ def _torch() -> str:
     try:
         import torch
     except ImportError:
-        return "not installed; a policy on this machine needs it: pip install 'segue[learn]'"
+        return "not installed; a policy on this machine needs it: in a clone of Segue, pip install '.[learn]'"
     devices = ["cpu", *(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))]
     return f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices)}"
 

@@ -24,6 +24,7 @@ from segue.core.observation import Observed
 from segue.core.robot import Robot, RobotSpec
 from segue.core.spec import PolicySpec
 from segue.errors import DataError, PolicyError, RobotError, SpecError, TimingError
+from segue.integrations.lerobot.chosen import method_for
 from segue.lab.report.trace_page import console_tables, measures_of
 from segue.links.link import Hello, PolicyLink
 from segue.links.process import ADVICE, ProcessLink
@@ -127,9 +128,9 @@ def source_of_lerobot(
             "leave out run folder and server, or --policy",
         )
     return policy_process.imported(
-        "segue.integrations.lerobot.chosen:policy", folder=str(Path(folder).resolve()), method=method, dt=dt,
-        observation_names=spec.observation_names, action_names=spec.action_names,
-        action_kinds=spec.kinds.words, seed=seed, device=device,
+        "segue.integrations.lerobot.chosen:policy", folder=str(Path(folder).resolve()), dt=dt,
+        method=method_for(Path(folder), method), observation_names=spec.observation_names,
+        action_names=spec.action_names, action_kinds=spec.kinds.words, seed=seed, device=device,
     )  # fmt: skip
 
 

@@ -88,6 +88,7 @@ def run_(
         dt = 1 / rate if rate else spec.dt
         if policy is not None:
             source = control.source_of_lerobot(policy, method, run, server or openpi, seed, device, spec, dt)
+            method = source["arguments"]["method"]  # what stands in place of the default
         elif openpi is not None:
             source = source_for(spec, dt, openpi, layout, method, prompt)
         assert source is not None

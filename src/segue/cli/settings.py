@@ -56,7 +56,7 @@ def taken_from(context: typer.Context, file: Path | None) -> Path | None:
     options = {str(each.name) for each in context.command.params} - {*_NOT_IN_FILES}
     for name, value in said.items():
         if name not in options | {*TABLES}:
-            raise UnknownNameError("setting", name, options | {*TABLES})
+            raise UnknownNameError("setting", name, options | {*TABLES}, listed="the help of the command")
         if (name in TABLES) != isinstance(value, dict):
             expected = f"a table, [{name}]" if name in TABLES else "a value"
             raise SpecError(f"{name} = {value!r} in {file}", expected, "correct it, see docs/training.md")

@@ -1,6 +1,6 @@
 """LiPo (arXiv 2506.05165) as a strategy: its package smooths finished chunks with a quadratic program.
 
-segue bench push-t --methods naive,segue.integrations.lipo:LiPo --delays 4        # pip install 'segue[lipo]'
+segue bench push-t --methods naive,segue.integrations.lipo:LiPo --delays 4        # pip install '.[lipo]' in a clone
 
 The old chunk fades linearly into the new one over the blending horizon; of all chunks near to that, the one with the
 least jerk is taken. As a method it works in policy units, where a distance is in spreads of the actions; under

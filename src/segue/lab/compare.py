@@ -305,9 +305,9 @@ def evaluate(
         shard: Part of the comparison that is rolled out.
         on: Where, see `segue.lab.cluster.places.executor_on`.
     """
-    wanted = cells_of(comparison, runs, part_of(comparison, shard))
     what, found = f"rolling out cells of {comparison.episodes} episodes", dict[int, CellResult]()
     with executor_on(on, workers) as work:
+        wanted = cells_of(comparison, runs, part_of(comparison, shard))
         found.update(counted(cells.run(wanted, work, out / CELLS, console), len(wanted), what, console))
     own = {Place(**cell.key) for cell in wanted}
     settings: Task = task(comparison.task)

@@ -319,7 +319,7 @@ def _base(name: str) -> tuple[Method, list[str]]:
     if settings and "=" not in settings[0]:
         return _own(f"{base}:{settings[0]}"), settings[1:]
     known = {*METHODS, *plugins.installed(GROUP)}
-    raise UnknownNameError("method", base, known, own="my_module:Name, in the current folder or installed")
+    raise UnknownNameError("method", base, known, "my_module:Name, in the current folder or installed", "`segue list`")
 
 
 def method(name: str) -> Method:

@@ -135,7 +135,7 @@ def test_what_does_not_go_is_said(client: Client, tmp_path: Path, monkeypatch: p
         hub.push(tmp_path / "run", "hf:me/door@main", "")
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"segue\[hub\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[hub\]'"):
         hub.local("hf:me/door")
 
 

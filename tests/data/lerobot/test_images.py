@@ -155,9 +155,9 @@ def test_a_disc_that_is_too_small_is_known_before(
 def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = writer.save(sighted.demonstrations(), tmp_path / "set", task="t")
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtraError, match=r"segue\[lerobot\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[lerobot\]'"):
         reader.load(root, cameras=[CAMERA])
-    with pytest.raises(MissingExtraError, match=r"segue\[lerobot\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[lerobot\]'"):
         writer.save(sighted.demonstrations(), tmp_path / "new", task="t")
     assert reader.load(root).frames == 94
 

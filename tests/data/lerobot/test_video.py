@@ -153,7 +153,7 @@ def test_state_and_action_are_read_without_av(tmp_path: Path, monkeypatch: pytes
     root = filmed(tmp_path / "set")
     monkeypatch.setitem(sys.modules, "av", None)
     np.testing.assert_array_equal(files.load(root).action, demonstrations().action)
-    with pytest.raises(MissingExtraError, match=r"segue\[video\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[video\]'"):
         reader.load(root, cameras=[CAMERA])
 
 

@@ -3,6 +3,7 @@
 `tests/with_lerobot/test_their_*` hold the same against LeRobot's own classes.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from segue.core.observation import Observation
 from segue.errors import CheckpointError, SpecError, UnknownNameError
 from segue.integrations.lerobot import chosen
 from segue.integrations.lerobot.policies import checkpoint
-from segue.integrations.lerobot.policies.chunks import LeRobotChunkPolicy
+from segue.integrations.lerobot.policies.chunks import CHUNKS, LeRobotChunkPolicy
 from segue.integrations.lerobot.policies.conditioning import Conditioning, InputChannel, SpareDimension
 from segue.integrations.lerobot.policies.fields import visible
 from segue.integrations.lerobot.policies.fine_tuning import FineTuning, fine_tune
@@ -251,6 +252,7 @@ def chosen_for_the_arm(monkeypatch: pytest.MonkeyPatch, theirs: type, folder: Pa
         monkeypatch.setattr(checkpoint, "load", lambda *_, **__: made)
     checkpoint.save(policy(), folder)
     (folder / "segue.json").unlink()  # as lerobot-train leaves it
+    (folder / "config.json").write_text(json.dumps({"type": "act" if theirs is ACT else "smolvla"}))
     names = ["a.pos", "b.pos"]
     return chosen.policy(
         str(folder), method, dt=0.02, observation_names=names, action_names=names, action_kinds=["linear"] * 2
@@ -288,3 +290,13 @@ def test_the_commanded_state_goes_with_the_default_method_of_either_kind(
     assert isinstance(made, PredictivePolicy)
     inside: Any = made.policy
     assert inside.strategy == strategy
+
+
+def test_a_trace_names_the_method_that_stands_in_place_of_the_default(tmp_path: Path) -> None:
+    assert set(chosen.WITHOUT_VELOCITY) == set(CHUNKS)
+    default = f"{chosen.DEFAULT}:predictor=commanded"
+    assert chosen.method_for(tmp_path, default) == default  # the policy process says that there is no checkpoint
+    for kind, said in {"act": "cross-fade", "smolvla": "rtc-identity"}.items():
+        (tmp_path / "config.json").write_text(json.dumps({"type": kind}))
+        assert chosen.method_for(tmp_path, default) == f"{said}:predictor=commanded"
+        assert chosen.method_for(tmp_path, "rtc") == "rtc"

@@ -24,5 +24,5 @@ def test_another_place_is_not_known(place: str) -> None:
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
 def test_what_ray_needs_is_said() -> None:
-    with pytest.raises(MissingExtraError, match=r"segue\[ray\]"), executor_on("ray", 1):
+    with pytest.raises(MissingExtraError, match=r"'\.\[ray\]'"), executor_on("ray", 1):
         pass

@@ -355,7 +355,7 @@ def test_other_schemas_are_refused_before_anything_is_written(results: dict[str,
 def test_a_missing_package_is_named(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, f"segue.lab.report.{module}")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r"segue\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[report\]'"):
         importlib.import_module(f"segue.lab.report.{module}")
 
 

@@ -65,5 +65,5 @@ def test_a_missing_simulator_names_the_extra(name: str, module: str, monkeypatch
         return original(wanted, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingExtraError, match=r"segue\[sim\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[sim\]'"):
         tasks.task(name).simulator()

@@ -16,8 +16,9 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+from segue.core import foreign
 from segue.core.chunk import ChunkPolicy
-from segue.errors import SpecError
+from segue.errors import CheckpointError, SpecError
 from segue.integrations.lerobot.robot import PICTURE_AGE, LeRobotRobot
 from segue.plan.plan import Handover
 
@@ -25,6 +26,8 @@ FPS = 30.0
 """Control steps per second where nothing else is said, as `lerobot-rollout` has it."""
 DEFAULT = "predictive"
 """Method of `segue run` where none is said: a policy of LeRobot is continued by identity RTC then, or cross-faded."""
+WITHOUT_VELOCITY = ("act", "diffusion")
+"""LeRobot's types of policies that answer finished chunks; named here, where torch is not loaded."""
 
 
 def robot(kind: str, options: Mapping[str, str]) -> LeRobotRobot:
@@ -66,6 +69,20 @@ def ranges_of(text: str) -> dict[str, tuple[float, float]]:
             raise SpecError(f"ranges {word!r}", "NAME=LOW:HIGH, separated by commas", "correct it") from error
         found[name.strip()] = (low, high)
     return found
+
+
+def method_for(folder: Path, method: str) -> str:
+    """The method under which a checkpoint of LeRobot runs; `DEFAULT` is for policies of ours, its settings for any.
+
+    Raises:
+        CheckpointError: Its ``config.json`` is damaged; where there is none, what loads the checkpoint says so.
+    """
+    name, colon, settings = method.partition(":")
+    config = folder / "config.json"
+    if name == DEFAULT and config.is_file():
+        said = foreign.read_json(config, CheckpointError)
+        name = "cross-fade" if isinstance(said, dict) and said.get("type") in WITHOUT_VELOCITY else "rtc-identity"
+    return f"{name}{colon}{settings}"
 
 
 def policy(
@@ -114,10 +131,7 @@ def policy(
         found.spec, action_names=tuple(said), action_kinds=Dimensions.of(*action_kinds),
         cameras={named[name]: size for name, size in found.spec.cameras.items()},
     )  # fmt: skip
-    name, colon, settings = method.partition(":")
-    if name == DEFAULT:  # is for our own policies; settings, such as a predictor, are for any
-        name = "rtc-identity" if hasattr(found, "velocity") else "cross-fade"
-    chosen = method_of(f"{name}{colon}{settings}")
+    chosen = method_of(method_for(Path(folder), method))
     predictor = commanded_state(observation_names, said) if chosen.predictor == "commanded" else None
     check_method(folder, chosen if predictor is None else dataclasses.replace(chosen, predictor="none"))
     return chosen.bound(found, None, predictor, seed=seed), chosen.handover

@@ -217,7 +217,9 @@ def made(name: str) -> Any:
         plugins.imported_module(id_.partition("/")[0], what)
     if id_ not in gymnasium.registry:
         own = "gymnasium:my_module/Mine-v0, which imports my_module"
-        raise UnknownNameError("environment of Gymnasium", id_, gymnasium.registry, own)
+        raise UnknownNameError(
+            "environment of Gymnasium", id_, gymnasium.registry, own, "`gymnasium.pprint_registry()`"
+        )
     entry = gymnasium.registry[id_].entry_point
     try:
         maker = gymnasium.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry

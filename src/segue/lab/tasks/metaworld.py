@@ -51,7 +51,7 @@ class MetaWorld:
 
     def __init__(self, task: str) -> None:
         if task not in TASKS:
-            raise UnknownNameError("MetaWorld task", task, TASKS)
+            raise UnknownNameError("MetaWorld task", task, TASKS, listed="`segue list`")
         self._env = mujoco_model.build(_environment(task))
         self._camera = mujoco_model.Camera(self._env, "corner2")
         self._env._set_task_called = True

@@ -45,7 +45,7 @@ def task(name: str) -> Task:
         return gymnasium_task.task(name)
     if name not in plugins.installed(GROUP) and ":" not in name:
         own = "my_module:TASK, in the current folder or installed, or gymnasium:ID"
-        raise UnknownNameError("task", name, names(), own)
+        raise UnknownNameError("task", name, names(), own, "`segue list`")
     what = f"the task {name!r}"
     found = plugins.named(GROUP, name, what)
     if not isinstance(found, Task):
