@@ -1,4 +1,4 @@
-"""What an update of a policy with a frozen encoder costs from pictures, and from what the encoder has said of them once.
+"""What an update of a policy with a frozen encoder costs: from pictures, and from what the encoder said of them once.
 
 `python benchmarks/frozen.py`: a ResNet-18 of random weights, which cost what trained ones do.
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from precision import FlowMatching, Recipe, TrainingConfig, episodes, policy_loss
 from transformers import ResNetConfig, ResNetModel
 
-from precision import FlowMatching, Recipe, TrainingConfig, episodes, policy_loss
 from segue.training.data import DemonstratedChunks
 from segue.training.fit import Descent
 
