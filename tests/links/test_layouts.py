@@ -31,7 +31,7 @@ def test_aloha_s_keys_are_maps_in_maps_and_its_channels_come_first() -> None:
     assert found.keys() == {"state", "images", "prompt"}
     assert found["state"].tolist() == list(range(14))
     assert {name: picture.shape for name, picture in found["images"].items()} == dict.fromkeys(
-        ("cam_high", "cam_low", "cam_left_wrist", "cam_right_wrist"), (3, 224, 224)
+        ("cam_high", "cam_left_wrist", "cam_right_wrist"), (3, 224, 224)
     )
     assert found["prompt"] == "fold the towel"
 
@@ -51,6 +51,52 @@ def test_libero_s_state_is_one_vector() -> None:
     found = sent(layout("libero"), layout("libero").example(20))
     assert found.keys() == {"observation/state", "observation/image", "observation/wrist_image"}
     assert found["observation/state"].shape == (8,)
+
+
+PICTURE = (224, 224, 3)
+READ = {  # by openpi's transforms at 15a9616: shapes of the numbers and pictures, then actions and rate of its examples
+    "aloha": (
+        {
+            ("state",): (14,),
+            **{("images", f"cam_{name}"): (3, 224, 224) for name in ("high", "left_wrist", "right_wrist")},
+        },
+        14,
+        50,
+    ),
+    "droid": (
+        {
+            ("observation/joint_position",): (7,),
+            ("observation/gripper_position",): (1,),
+            ("observation/exterior_image_1_left",): PICTURE,
+            ("observation/wrist_image_left",): PICTURE,
+        },
+        8,
+        15,
+    ),
+    "libero": (
+        {("observation/state",): (8,), ("observation/image",): PICTURE, ("observation/wrist_image",): PICTURE},
+        7,
+        20,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_sends_what_openpi_reads_and_nothing_else(name: str) -> None:
+    """Numbers as floats, in the robot's order over all keys; pictures as bytes, which openpi does not scale again."""
+    wanted, actions, rate = READ[name]
+    robot = replace(layout(name).example(rate), cameras=dict.fromkeys(layout(name).cameras.values(), (480, 640)))
+    found = sent(layout(name), robot, prompt="do something")
+    assert found.pop("prompt") == "do something"
+    flat = {}
+    for key, value in found.items():
+        flat |= {(key, inner): each for inner, each in value.items()} if isinstance(value, dict) else {(key,): value}
+    assert {key: value.shape for key, value in flat.items()} == wanted
+    assert {value.dtype.name for value in flat.values() if value.ndim == 3} == {"uint8"}
+    state = np.concatenate([value for value in flat.values() if value.ndim == 1])
+    assert state.dtype == np.float32
+    assert state.tolist() == list(range(len(robot.observation_names)))
+    assert (layout(name).actions, layout(name).rate) == (actions, rate)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -16,6 +16,7 @@ from typing_extensions import Self, override
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.errors import SpecError
 from segue.policies.autoencoder.autoencoder import Codec
+from segue.policies.encoders.pretrained import Pretrained
 from segue.policies.policy import Policy, PredictableUnits, Units
 from segue.strategies.hooks import Prefix, Strategy
 from segue.strategies.objective import TrainingPair
@@ -61,6 +62,11 @@ class LatentUnits(PredictableUnits):
     @override
     def augmented(self, observation: Any, generator: torch.Generator) -> Any:
         return self.inside.augmented(observation, generator)
+
+    @property
+    @override
+    def frozen(self) -> Pretrained | None:
+        return self.inside.frozen
 
     @override
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:

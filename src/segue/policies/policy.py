@@ -8,6 +8,7 @@ A chunk in policy units has ``positions`` positions of ``stride`` control steps 
 latent space of an autoencoder.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from segue.core.dimensions import LINEAR, Dimensions
 from segue.core.spec import PolicySpec
 from segue.errors import SpecError
+from segue.policies.encoders.pretrained import Pretrained
 from segue.strategies.flow import unguided
 from segue.strategies.hooks import Hooks, Prefix, Strategy, as_drawn
 from segue.strategies.objective import TrainingPair
@@ -63,6 +65,11 @@ class Units(ABC):
     def augmented(self, observation: Observed, generator: torch.Generator) -> Observed:
         """Draw what is trained on in place of an observation, such as pictures that are cut out anywhere."""
         return observation
+
+    @property
+    def frozen(self) -> Pretrained | None:
+        """Encoder that always says the same of a picture, so that it may be asked once; None where there is none."""
+        return None
 
     @abstractmethod
     def to_policy(self, actions: Tensor, observation: Observed) -> Tensor:
@@ -123,6 +130,16 @@ class Policy(nn.Module, ABC):
             SpecError: The strategy steers a velocity field that the family does not have, or the family cannot take so
                 many steps.
         """
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of all that a checkpoint of it holds: names, types, shapes and bytes of weights and statistics."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        found.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        found.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def mean_error(error: Tensor, mask: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from segue.errors import SpecError
 from segue.policies.config import FamilyConfig, Vision
 from segue.policies.encoders import settled
 from segue.policies.encoders.pictures import Sight
+from segue.policies.encoders.pretrained import Pretrained
 from segue.policies.normalizer import Normalizer
 from segue.policies.policy import PredictableUnits
 
@@ -99,6 +100,11 @@ class NormalizedUnits(nn.Module, PredictableUnits):
     @override
     def augmented(self, observation: Any, generator: torch.Generator) -> Any:
         return observation if self.sight is None else self.sight.cut_anywhere(observation, generator)
+
+    @property
+    @override
+    def frozen(self) -> Pretrained | None:
+        return None if self.sight is None else self.sight.frozen
 
     @override
     def to_policy(self, actions: Tensor, observation: Any) -> Tensor:

@@ -7,7 +7,6 @@ network that predicts has not. Errors are in standard deviations of each number 
 that nothing changes.
 """
 
-import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from rich.console import Console
 from segue.data.episodes import Episodes
 from segue.errors import CheckpointError
 from segue.policies.observation import on_device
-from segue.policies.policy import Policy
+from segue.policies.policy import Policy, fingerprint
 from segue.policies.predictors.context import ContextPredictor, context_names, predictable
 from segue.policies.predictors.state import StatePredictor
 from segue.training import checkpoint
@@ -27,16 +26,6 @@ from segue.training.predictor import PredictionError, PredictorTraining, learn, 
 FORMAT = "segue/context-predictor/1"
 BATCH = 256
 """Frames that are encoded at a time."""
-
-
-def fingerprint(policy: Policy) -> str:
-    """SHA-256 of all that a policy's checkpoint holds: names, types, shapes and bytes of weights and statistics."""
-    found = hashlib.sha256()
-    for name, tensor in sorted(policy.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        found.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        found.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
 
 
 @torch.no_grad()

@@ -3,11 +3,13 @@
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from segue.core.observation import seen
 from segue.data.episodes import Episodes
 from segue.data.windows import Windows
+from segue.policies.encoders.kept import seen_by
 from segue.policies.observation import on_device
 from segue.policies.policy import Policy
 from segue.policies.predictors.predictor import CommandedState
@@ -20,11 +22,11 @@ class DemonstratedChunks:
     """All windows of the demonstrations in policy units, and the policy's own chunks at the same observations.
 
     States and actions are kept on the policy's device, for they are small; pictures stay where they are, and are
-    gathered for each batch.
+    gathered for each batch. What a frozen encoder says of them takes their place.
     """
 
-    def __init__(self, episodes: Episodes, policy: Policy) -> None:
-        self.episodes = episodes
+    def __init__(self, episodes: Episodes, policy: Policy, console: Console | None = None) -> None:
+        self._pictures = seen_by(policy.units, episodes.pictures, console)
         windows, device = Windows(episodes, policy.spec.horizon), policy.units.device
         self.stride = policy.units.stride
         self.observation, self.action = (
@@ -44,7 +46,7 @@ class DemonstratedChunks:
     def seen(self, index: Tensor) -> Any:
         """Gather the observations of some frames."""
         state, frames = self.observation[index], index.cpu().numpy()
-        pictures = {name: each[frames] for name, each in self.episodes.pictures.items()}
+        pictures = {name: each[frames] for name, each in self._pictures.items()}
         return on_device(seen(state, pictures), state.device)
 
     def renew_own(self, policy: Policy, steps: int, generator: torch.Generator, candidates: int = 1) -> None:

@@ -89,7 +89,7 @@ def train(
     if objective.adapter_rank:
         torch.manual_seed(config.seed)  # of fresh adapters, however the policy came here
         adapt(policy.requires_grad_(False), objective.adapter_rank)
-    average, chunks = averaged(policy), DemonstratedChunks(episodes, policy)
+    average, chunks = averaged(policy), DemonstratedChunks(episodes, policy, console or Console())
 
     def batch_of(update: int, process: int, size: int) -> tuple[Any, ...]:
         # once per update: the parts of a batch are numbered on from each other

@@ -12,8 +12,11 @@ from segue.data.kept.decoded import Room, key_of
 from segue.data.lerobot import images, reader, writer
 from segue.errors import DataError
 
-CAMERAS = {"top": (4, 5), "wrist": (2, 2)}
 SIZE = 10 * (4 * 5 + 2 * 2) * 3
+
+
+def shapes(frames: int = 10) -> dict[str, tuple[int, ...]]:
+    return {"top": (frames, 4, 5, 3), "wrist": (frames, 2, 2, 3)}
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def filled(letter: str, value: int) -> Room:
-    room = Room(letter * 64, 10, CAMERAS)
+    room = Room(letter * 64, shapes())
     assert room.stores is not None
     if not room.whole:
         for store in room.stores.values():
@@ -37,18 +40,18 @@ def test_what_is_kept_is_found_and_what_is_not_leaves_nothing(cache: Path) -> No
     cache.mkdir(parents=True)
     (cache / ".writing-killed").mkdir()
     os.utime(cache / ".writing-killed", (1, 1))  # long ago
-    unfinished = Room("a" * 64, 10, CAMERAS)
+    unfinished = Room("a" * 64, shapes())
     assert not unfinished.whole
     del unfinished
     assert not list(cache.iterdir())
     filled("a", 7)
     assert [each.name for each in cache.iterdir()] == ["a" * 64]
-    again = Room("a" * 64, 10, CAMERAS)
+    again = Room("a" * 64, shapes())
     assert again.whole
     assert again.stores is not None
-    assert {name: store.shape for name, store in again.stores.items()} == {"top": (10, 4, 5, 3), "wrist": (10, 2, 2, 3)}
+    assert {name: store.shape for name, store in again.stores.items()} == shapes()
     assert all((store == 7).all() and not store.flags.writeable for store in again.stores.values())
-    assert not Room("a" * 64, 11, CAMERAS).whole  # fewer pictures there than are wanted
+    assert not Room("a" * 64, shapes(11)).whole  # fewer pictures there than are wanted
 
 
 def test_the_least_recently_used_give_way(cache: Path) -> None:
@@ -64,13 +67,13 @@ def test_the_least_recently_used_give_way(cache: Path) -> None:
 def test_beyond_the_bound_or_where_nothing_can_be_written_there_is_no_room(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Room("a" * 64, 30, CAMERAS).stores is None
+    assert Room("a" * 64, shapes(30)).stores is None
     cache.parent.mkdir(exist_ok=True)
     cache.write_text("no folder")
-    assert Room("a" * 64, 10, CAMERAS).stores is None
+    assert Room("a" * 64, shapes()).stores is None
     monkeypatch.setenv("SEGUE_PICTURES_GB", "much")
     with pytest.raises(DataError, match="SEGUE_PICTURES_GB"):
-        Room("a" * 64, 10, CAMERAS)
+        Room("a" * 64, shapes())
 
 
 def test_the_name_is_that_of_the_content(tmp_path: Path) -> None:

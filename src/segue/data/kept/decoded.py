@@ -1,5 +1,7 @@
 """Decoded pictures by content, kept in ``~/.cache/segue/pictures`` (``$SEGUE_CACHE/pictures``) up to a bound.
 
+Beside them what frozen encoders have made of pictures, in the same way.
+
     what decides them --> SHA-256 --> pictures/<key>/0.raw, a file per camera, mapped into memory
 
 They are written aside, and renamed when all of them are there; what a killed process leaves aside is removed a day
@@ -21,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from segue.core.observation import Cameras
 from segue.errors import DataError
 
 _WRITING, _DAY = ".writing-", 86_400
@@ -60,25 +61,25 @@ def key_of(files: Iterable[Path], **decides: Any) -> str:
 
 
 class Room:
-    """Room for the decoded pictures of some cameras, which may be full already.
+    """Room for arrays, such as the decoded pictures of some cameras, which may be full already.
 
     Args:
         key: Of `key_of`.
-        frames: Pictures of each camera.
-        cameras: Height and width of each camera's pictures.
+        shapes: Of each array, such as (frames, height, width, 3).
+        kind: Of their numbers.
 
     Attributes:
-        whole: Whether the pictures are there already.
-        stores: Shape (frames, height, width, 3) each; None where there is no room within the bound, or on the disc.
+        whole: Whether they are there already.
+        stores: The arrays by name; None where there is no room within the bound, or on the disc.
     """
 
-    def __init__(self, key: str, frames: int, cameras: Cameras) -> None:
-        self._place, shapes = folder() / key, {name: (frames, *size, 3) for name, size in cameras.items()}
+    def __init__(self, key: str, shapes: Mapping[str, tuple[int, ...]], kind: type[np.generic] = np.uint8) -> None:
+        self._place = folder() / key
         self.whole, self.stores, self._aside = False, None, None
-        needed = sum(int(np.prod(shape)) for shape in shapes.values())
+        needed = sum(int(np.prod(shape)) for shape in shapes.values()) * np.dtype(kind).itemsize
         try:
             self.stores = {
-                name: np.memmap(self._place / f"{n}.raw", np.uint8, "r", shape=shape)
+                name: np.memmap(self._place / f"{n}.raw", kind, "r", shape=shape)
                 for n, (name, shape) in enumerate(shapes.items())
             }
             self.whole = True
@@ -88,7 +89,7 @@ class Room:
                 self._aside = Path(tempfile.mkdtemp(prefix=_WRITING, dir=folder()))
                 weakref.finalize(self, shutil.rmtree, self._aside, ignore_errors=True)  # what is mapped by then stays
                 self.stores = {
-                    name: np.memmap(self._aside / f"{n}.raw", np.uint8, "w+", shape=shape)
+                    name: np.memmap(self._aside / f"{n}.raw", kind, "w+", shape=shape)
                     for n, (name, shape) in enumerate(shapes.items())
                 }
 

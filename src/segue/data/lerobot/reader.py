@@ -127,7 +127,8 @@ def _room(
     room = None
     if sizes:
         with suppress(OSError):  # files that cannot be read: decoding them says which
-            room = Room(key_of(sources, places=places, cameras=sizes), total, sizes)
+            shapes = {name: (total, *size, 3) for name, size in sizes.items()}
+            room = Room(key_of(sources, places=places, cameras=sizes), shapes)
     if room is None or room.stores is None:
         return images.scratch(total, sizes), tuple(sizes), lambda left_out: None
     kept = room

@@ -85,6 +85,9 @@ class Pretrained(nn.Module):
 
     Attributes:
         features: ``width`` per camera.
+        learned: Whether the backbone is trained too.
+        made_of: What, beside the backbone's weights, decides what it says of a picture; plain JSON.
+        width: Numbers that the backbone says of a picture.
     """
 
     mean: Tensor
@@ -103,14 +106,15 @@ class Pretrained(nn.Module):
     ) -> None:
         super().__init__()
         transformers = _transformers()
-        self._source, self._size, self._learned = backbone, size, learned
+        self._source, self._size, self.learned = backbone, size, learned
+        self.made_of = {"config": dict(config), "size": size, "mean": list(mean), "std": list(std)}
         self._config = transformers.AutoConfig.for_model(**config)
         self.backbone = _settled(transformers.AutoModel.from_config(self._config), learned)
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         with torch.no_grad():
-            pooled = self._pooled(torch.zeros(1, 3, size, size)).shape[1]
-        self.projections = nn.ModuleList(nn.Linear(pooled, width) for _ in cameras)
+            self.width = self._pooled(torch.zeros(1, 3, size, size)).shape[1]
+        self.projections = nn.ModuleList(nn.Linear(self.width, width) for _ in cameras)
         self.features = width * len(cameras)
 
     def start(self) -> None:
@@ -138,16 +142,24 @@ class Pretrained(nn.Module):
         return self
 
     def forward(self, pictures: Sequence[Tensor]) -> Tensor:
-        """Shape (batch, features). Pictures (batch, height, width, 3) of bytes, one tensor per camera."""
+        """Shape (batch, features).
+
+        Args:
+            pictures: One tensor per camera: bytes (batch, height, width, 3), or what `said` has made of them.
+        """
+        said = pictures if pictures[0].ndim == 2 else self.said(pictures)
+        return torch.cat([projection(part) for projection, part in zip(self.projections, said, strict=True)], dim=1)
+
+    def said(self, pictures: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Ask the backbone. (batch, height, width, 3) of bytes -> (batch, width), one tensor per camera."""
         shape = (self._size, self._size)
         resized = [
             F.interpolate(each.permute(0, 3, 1, 2).float() / 255, shape, mode="bilinear", antialias=True)
             for each in pictures
         ]
-        with torch.set_grad_enabled(self._learned and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(self.learned and torch.is_grad_enabled()):
             pooled = self._pooled((torch.cat(resized) - self.mean) / self.std)
-        parts = zip(self.projections, pooled.chunk(len(resized)), strict=True)
-        return torch.cat([projection(part) for projection, part in parts], dim=1)
+        return pooled.chunk(len(resized))
 
     def _pooled(self, pictures: Tensor) -> Tensor:
         """Pool the backbone's output over whole pictures: its own summary, or the mean of its tokens."""

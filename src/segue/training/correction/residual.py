@@ -24,11 +24,10 @@ from segue.data.episodes import Episodes
 from segue.errors import CheckpointError
 from segue.policies.networks.features import zero_linear
 from segue.policies.normalizer import Normalizer
-from segue.policies.policy import Policy
+from segue.policies.policy import Policy, fingerprint
 from segue.training import checkpoint
 from segue.training.bounded import built, check_described, refusing
 from segue.training.config import KeptSchedule
-from segue.training.context_predictor import fingerprint
 from segue.training.data import DemonstratedChunks
 from segue.training.fit import Run, averaged, fit, generator_of
 
