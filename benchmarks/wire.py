@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
@@ -45,6 +46,7 @@ SIZE = (224, 224)
 CAMERAS = {name: SIZE for name in ("head", "left wrist", "right wrist")}
 SPEC = PolicySpec(50, 0.02, tuple(f"joint {i}" for i in range(14)), tuple(f"target {i}" for i in range(14)))
 QUALITY = 90
+PLAIN, WATCHING = Card(SPEC), Card(replace(SPEC, cameras=CAMERAS))
 METHOD = "/benchmark/ask"
 
 
@@ -100,13 +102,21 @@ class Payload:
         return messages.encode_question(asked)
 
 
-def answered(frame: bytes) -> bytes:
-    """As Segue answers."""
+def understood(frame: bytes) -> Question:
+    """Read and check a question, as Segue does."""
     found = frames.entries(frame)
-    card = Card(replace(SPEC, cameras=CAMERAS if "head" in found else {}))
-    question = messages.decode_question(found, card)
-    jpeg.decoded(question.pictures, card.spec.cameras)
+    return messages.decode_question(found, WATCHING if "head" in found else PLAIN)
+
+
+def answer_to(question: Question) -> bytes:
+    """Answer it, as Segue does: after a look at its pictures."""
+    jpeg.decoded(question.pictures, CAMERAS)
     return messages.encode_answer(Silent.actions, question, SPEC, {"infer_ms": 0.1, "wait_ms": 0.1})
+
+
+def answered(frame: bytes) -> bytes:
+    """Both."""
+    return answer_to(understood(frame))
 
 
 def serve_all() -> None:
@@ -130,12 +140,44 @@ def serve_all() -> None:
             Thread(target=answer, daemon=True).start()
             return port
 
-        ports = {"zmq": listen(answered), "bytes": listen(lambda _: nothing)}
+        ports = {"zmq": listening(context), "single": listen(answered), "bytes": listen(lambda _: nothing)}
         addresses: dict[str, Any] = {"plain": plain.url, "watching": watching.url, **ports}
         if find_spec("grpc"):
             addresses["grpc"] = stack.enter_context(grpc_listening())
         print(json.dumps(addresses), flush=True)
         sys.stdin.read()
+
+
+def listening(context: Any) -> int:
+    """The port of a server of ZeroMQ with our two threads: one reads and checks and hears everybody, one answers."""
+    import zmq
+
+    clients, answers, jobs = context.socket(zmq.ROUTER), context.socket(zmq.PAIR), SimpleQueue[Any]()
+    port = clients.bind_to_random_port("tcp://127.0.0.1")
+    answers.bind("inproc://answers")
+
+    def answer() -> None:
+        back = context.socket(zmq.PAIR)
+        back.connect("inproc://answers")
+        while True:
+            whom, question = jobs.get()
+            back.send_multipart([*whom, answer_to(question)])
+
+    def read() -> None:
+        both = zmq.Poller()
+        both.register(clients, zmq.POLLIN)
+        both.register(answers, zmq.POLLIN)
+        while True:
+            for ready, _ in both.poll():
+                if ready is answers:
+                    clients.send_multipart(answers.recv_multipart())
+                else:
+                    *whom, frame = clients.recv_multipart()
+                    jobs.put((whom, understood(frame)))
+
+    for work in (answer, read):
+        Thread(target=work, daemon=True).start()
+    return port
 
 
 @contextmanager
@@ -179,8 +221,9 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
     }
     frames = {name: payload.question(name) for name in clients}
     context = zmq.Context()
-    sockets = {name: context.socket(zmq.REQ) for name in ("zmq", "bytes")}
+    sockets = {name: context.socket(zmq.REQ) for name in ("zmq", "single", "bytes")}
     for name, each in sockets.items():
+        each.setsockopt(zmq.RCVTIMEO, 2000)  # nobody waits for ever, as our client does not
         each.connect(f"tcp://127.0.0.1:{addresses[name]}")
     channel = None
     if "grpc" in addresses:
@@ -193,9 +236,9 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
         seen = payload.observation if name == "state" else Observation(payload.observation, payload.pictures)
         return clients[name].next_chunk(seen, payload.continuation)
 
-    def zeromq(name: str) -> object:
-        sockets["zmq"].send(payload.question(name))
-        return messages.decode_answer(sockets["zmq"].recv(), SPEC.chunk_shape)
+    def zeromq(server: str, name: str) -> object:
+        sockets[server].send(payload.question(name))
+        return messages.decode_answer(sockets[server].recv(), SPEC.chunk_shape)
 
     def unread(name: str) -> object:
         sockets["bytes"].send(frames[name])
@@ -204,7 +247,8 @@ def callers(addresses: Mapping[str, Any]) -> Iterator[dict[str, Callable[[], obj
     def remote_call(name: str) -> object:
         return messages.decode_answer(call(payload.question(name)), SPEC.chunk_shape)
 
-    kinds = {"Segue": segue, "ZeroMQ": zeromq, "gRPC": remote_call, "bytes over ZeroMQ": unread}
+    kinds = {"Segue": segue, "ZeroMQ": partial(zeromq, "zmq"), "ZeroMQ, one thread": partial(zeromq, "single"),
+             "gRPC": remote_call, "bytes over ZeroMQ": unread}  # fmt: skip
     if channel is None:
         del kinds["gRPC"]
     try:
@@ -259,13 +303,13 @@ def main() -> None:
     for name in ("what", "median", "fastest tenth", "99 of 100", "CPU", "over ZeroMQ", "middle half", "CPU over"):
         table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
     for name in work:
-        reference = np.median(times["ZeroMQ" + name[name.index(",") :]], axis=1)
+        reference = np.median(times["ZeroMQ" + name[name.rindex(",") :]], axis=1)
         low, middle, high = np.quantile(np.median(times[name], axis=1) / reference, (0.25, 0.5, 0.75))
         tenth, median, late = 1e3 * np.quantile(times[name], (0.1, 0.5, 0.99))
         table.add_row(
             name, f"{median:.2f} ms", f"{tenth:.2f} ms", f"{late:.2f} ms", f"{1e3 * times[name + ' CPU']:.2f} ms",
             f"{middle:.2f}", f"{low:.2f} to {high:.2f}",
-            f"{times[name + ' CPU'] / times['ZeroMQ' + name[name.index(',') :] + ' CPU']:.2f}",
+            f"{times[name + ' CPU'] / times['ZeroMQ' + name[name.rindex(',') :] + ' CPU']:.2f}",
         )  # fmt: skip
     Console(width=120).print(table)
     payload = Payload.example()

@@ -1,6 +1,8 @@
 """Messages are taken out of the stream whole or in pieces, and what is wrong ends as the package websockets ends it."""
 
+import sys
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -10,7 +12,17 @@ from websockets.sync.client import connect
 from fakes.served_policies import WAIT, Affine, openpi_frame
 from fakes.servers import STATE, served
 from segue.links import floods
-from segue.links.server import PolicyServer
+from segue.links.address import Address
+from segue.links.server import MOST_REFUSED, PolicyServer, running
+
+
+@pytest.fixture(params=["asyncio", "uvloop"], autouse=True)
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of both event loops that a server may run on, where both are installed."""
+    if request.param == "asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    else:
+        pytest.importorskip("uvloop")
 
 
 def question(padding: int) -> bytes:
@@ -83,3 +95,36 @@ def test_what_is_no_message_ends_its_connection_and_no_other(wrong: bytes) -> No
     with served(Affine()) as it:
         assert heard(it, wrong, 1, 1) == []
         assert len(heard(it, good, 1, 1)) == 1
+
+
+def test_the_first_of_those_that_come_at_once_is_heard_at_once_and_the_others_in_their_order() -> None:
+    """A task would have heard all of them after the bytes had been read."""
+    whole = Frame(Opcode.BINARY, question(5)).serialize(mask=True)
+    order: list[str] = []
+
+    class Told(floods.BoundedConnection):
+        def _hand_over(self, message: bytes) -> None:
+            super()._hand_over(message)
+            order.append("handed over")
+
+    class Listening(PolicyServer):
+        def _hear(self, client: Any, frame: bytes | str) -> str | None:
+            order.append("heard")
+            return super()._hear(client, frame)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segue.links.server.BoundedConnection", Told)
+        with running(Listening(Affine(), Address(port=0))) as it:
+            heard(it, 3 * whole, 1, 3)
+    assert order == ["heard", "handed over", "handed over", "handed over", "heard", "heard"]
+
+
+def test_who_is_refused_at_once_is_disconnected_after_as_many_as_ever() -> None:
+    with served(Affine()) as it, connect(it.url, compression=None, proxy=None, close_timeout=0.1) as connection:
+        connection.recv(timeout=WAIT)
+        for _ in range(MOST_REFUSED):
+            connection.send(b"\xc1" * 30)
+            with suppress(ConnectionClosed):
+                assert "malformed" in str(connection.recv(timeout=WAIT))
+        with pytest.raises(ConnectionClosed):
+            connection.recv(timeout=WAIT)

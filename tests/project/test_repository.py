@@ -67,6 +67,7 @@ OPTIONAL = (
     "wandb",
     "lerobot",
     "ray",
+    "uvloop",
     "action_lipo",
 )
 

@@ -57,7 +57,8 @@ class BoundedConnection(ServerConnection):
     read before anybody else has a turn.
 
     Whole binary messages, which is what clients send, are taken out of the stream here, each copied once: pictures are
-    large. Whatever else comes, and whatever is wrong, is left to the package websockets.
+    large. Whatever else comes, and whatever is wrong, is left to the package websockets. The first of those that
+    come together is heard at once; the others wait in the package's queue, until everybody else has had a turn.
     """
 
     def __init__(self, *arguments: Any, say: Sparing, largest: int, **settings: Any) -> None:
@@ -67,6 +68,7 @@ class BoundedConnection(ServerConnection):
         self._in_pieces = False
         self._parts: list[memoryview | bytearray] = []  # of a message that has not come whole
         self._missing, self._mask = 0, b""
+        self.hear: Callable[[bytes], object] | None = None  # once it has been greeted
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -108,8 +110,16 @@ class BoundedConnection(ServerConnection):
         if not self._missing:
             whole = b"".join(self._parts)
             self._parts.clear()
-            self.process_event(Frame(Opcode.BINARY, apply_mask(whole, self._mask) if any(self._mask) else whole))
+            self._hand_over(apply_mask(whole, self._mask) if any(self._mask) else whole)
         return rest
+
+    def _hand_over(self, message: bytes) -> None:
+        """Let a message be heard, without a task that wakes unless others came before it or an answer waits to go."""
+        behind = self._messages or len(self.recv_messages.frames) or self.transport.get_write_buffer_size()
+        if self.hear is None or behind:
+            return self.process_event(Frame(Opcode.BINARY, message))
+        self._messages = 1
+        self.hear(message)
 
     @property
     def in_a_row(self) -> bool:

@@ -51,6 +51,7 @@ from segue.links.address import Address
 from segue.links.card import Card, encode_card
 from segue.links.floods import BoundedConnection, Sparing
 from segue.links.messages import Question
+from segue.links.serving import loops
 from segue.links.serving.answers import Answers, Asked, Replied, together
 from segue.links.serving.capacity import Capacity
 from segue.links.serving.turns import Turns
@@ -82,6 +83,8 @@ class _Client:
     """Whether the policy is reset before its next answer."""
     told: bool = False
     """Whether it is told of that: it has asked for it."""
+    refused: int = 0
+    """Messages in a row that could not be accepted."""
     asked: float | None = None
     """When it asked last; None for one that never did, which counts for no robot."""
 
@@ -214,17 +217,14 @@ class PolicyServer:
     async def _client(self, connection: ServerConnection) -> None:
         """Serve one client, from its greeting until it is gone."""
         bounded = cast("BoundedConnection", connection)
-        client, refused = _Client(bounded, forget=not self.stateless), 0  # who was here before is forgotten
+        client = _Client(bounded, forget=not self.stateless)  # who was here before is forgotten
         try:
             await connection.send(encode_card(self.card))
+            bounded.hear = partial(self._hear, client)
             async for frame in connection:
-                accepted, reply = self._take(frame, client)
-                if reply is not None:
+                if (reply := self._hear(client, frame)) is not None:
                     await connection.send(reply)
-                refused = 0 if accepted else refused + 1
-                if refused == MOST_REFUSED:
-                    self._say.tell("closed a connection", f"{MOST_REFUSED} messages in a row were refused")
-                    connection.transport.abort()  # a farewell would be waited for, and more be read meanwhile
+                if client.refused >= MOST_REFUSED:
                     break
                 if bounded.in_a_row:
                     await asyncio.sleep(0)  # frames that are there already are handed over without a pause
@@ -233,6 +233,17 @@ class PolicyServer:
         finally:
             self._turns.forget(client)
             self._robots -= client.asked is not None
+
+    def _hear(self, client: _Client, frame: bytes | str) -> str | None:
+        """Take a message, and return the refusal that could not be sent at once, if any."""
+        accepted, reply = self._take(frame, client)
+        if reply is not None and client.connection.send_now(reply):
+            reply = None
+        client.refused = 0 if accepted else client.refused + 1
+        if client.refused == MOST_REFUSED:
+            self._say.tell("closed a connection", f"{MOST_REFUSED} messages in a row were refused")
+            client.connection.transport.abort()  # a farewell would be waited for, and more be read meanwhile
+        return reply
 
     def _take(self, frame: bytes | str, client: _Client) -> tuple[bool, str | None]:
         """Take a message; return whether it can be accepted, and the refusal to tell the client, if any."""
@@ -351,22 +362,22 @@ def serve_until(server: PolicyServer, signals: tuple[int, ...], ready: Callable[
             loop.add_signal_handler(number, end)
         await _serve(server, stop, ready)
 
-    asyncio.run(run())
+    loops.run(run())
 
 
 @contextlib.contextmanager
 def running(server: PolicyServer) -> Iterator[PolicyServer]:
     """Serve in a thread of this process as long as the block lasts: for notebooks, tests and simulation."""
     started, stop = threading.Event(), asyncio.Event()
-    problem, loops = list[BaseException](), list[asyncio.AbstractEventLoop]()
+    problem, served_on = list[BaseException](), list[asyncio.AbstractEventLoop]()
 
     async def main() -> None:
-        loops.append(asyncio.get_running_loop())
+        served_on.append(asyncio.get_running_loop())
         await _serve(server, stop, lambda _: started.set())
 
     def run() -> None:
         try:
-            asyncio.run(main())
+            loops.run(main())
         except BaseException as error:
             problem.append(error)
         finally:
@@ -381,5 +392,5 @@ def running(server: PolicyServer) -> Iterator[PolicyServer]:
     try:
         yield server
     finally:
-        loops[0].call_soon_threadsafe(stop.set)
+        served_on[0].call_soon_threadsafe(stop.set)
         thread.join()
