@@ -1,7 +1,10 @@
 """REMAC: pairs whose input and target lead to different chunks, and the adapters that learn them."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -9,7 +12,7 @@ from torch import Tensor
 
 from fakes.flow_oracles import prefix, randn
 from fakes.point_mass import demonstrations, policy, recipe
-from segue.errors import SpecError, UnknownNameError
+from segue.errors import CheckpointError, SpecError, UnknownNameError
 from segue.policies.families import adapt
 from segue.policies.networks import NETWORKS, build_network
 from segue.policies.networks.adapted import Adapted
@@ -66,6 +69,48 @@ def test_with_all_demonstrated_it_is_plain_flow_matching_behind_a_prefix_that_co
     assert lengths.unique().tolist() == [1, 2, 3]
     assert torch.equal(pair.w, (torch.arange(H) < lengths[:, None]).to(pair.w.dtype))
     assert torch.equal(pair.mask, pair.w == 0)
+
+
+@pytest.mark.parametrize("predicts", ["velocity", "action"])
+def test_the_loss_is_the_papers_three_terms(predicts: str) -> None:
+    """Squared error and Charbonnier where free, what changes where committed; the paper's sums, over their common A."""
+    made = policy(horizon=H, predicts=predicts)
+    adapt(made, 2)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    pair = REMACObjective(max_delay=3, charbonnier=0.1, keep=0.7).pair(single(batch(6)), torch.Generator())
+    assert (pair.charbonnier, pair.keep) == (0.1, 0.7)
+    context = made.units.encode(torch.randn(6, 4))
+    with torch.no_grad():
+        told, untold = (made.velocity(pair.x, pair.t, w, context).numpy() for w in (pair.w, torch.zeros_like(pair.w)))
+        found = float(made.loss(pair, context))
+    left = 1 - pair.t.numpy()[:, None, None]
+    scale = left / np.sqrt(left + 0.05) if predicts == "action" else np.ones_like(left)  # of the action's own error
+    error, change = scale * (told - pair.target.numpy()), scale * (told - untold)
+    m = pair.mask.numpy()[..., None]
+    flow = ((error**2 + np.sqrt(error**2 + 0.1**2)) * m).sum((1, 2)) / m.sum((1, 2))
+    keep = ((1 - m) * change**2).mean()
+    assert keep > 1e-3
+    assert found == pytest.approx((flow.mean() + 0.7 * keep) / A, rel=1e-4)
+
+
+def single(given: Demonstrated) -> Demonstrated:
+    """In single precision, as policies are."""
+    return replace(given, actions=given.actions.float(), own=given.own.float())
+
+
+def test_a_large_error_counts_once_more_by_its_size_and_fresh_adapters_change_nothing() -> None:
+    """Charbonnier's term is ``|error|`` far above c: without the keep term, ``e^2 + e`` of an error of e everywhere."""
+    made = policy(horizon=H, predicts="velocity")
+    pair = REMACObjective(max_delay=3).pair(single(batch(6)), torch.Generator())
+    context = made.units.encode(torch.randn(6, 4))
+    with torch.no_grad():
+        told = made.velocity(pair.x, pair.t, torch.zeros_like(pair.w), context)
+        adapt(made, 2)
+        loss = made.loss(replace(pair, target=told + 3, keep=1e6), context)
+        alone = made.loss(replace(pair, target=told + 3, charbonnier=0.0, keep=0.0), context)
+    assert float(loss) == pytest.approx(9 + 3, rel=1e-5)
+    assert float(alone) == pytest.approx(9, rel=1e-5)
 
 
 def test_noise_as_source_is_a_hard_prefix_and_the_previous_chunk_as_source_leaves_nothing_to_chance() -> None:
@@ -137,11 +182,24 @@ def test_a_stage_learns_the_adapters_alone_and_can_be_loaded_and_resumed(tmp_pat
     assert all(torch.equal(again.weights[name], value) for name, value in saved.weights.items())
 
 
+def test_adapters_of_before_the_two_terms_load_and_are_not_trained_on_by_another_loss(tmp_path: Path) -> None:
+    train_policy(demonstrations(), recipe(12), "remac", REMACObjective(3), run=tmp_path, console=QUIET)
+    said = json.loads((tmp_path / "remac" / "last" / "config.json").read_text())
+    del said["objective"]["charbonnier"], said["objective"]["keep"]
+    (tmp_path / "remac" / "last" / "config.json").write_text(json.dumps(said))
+    checkpoint.load(tmp_path / "remac").policy()
+    with pytest.raises(CheckpointError, match=r"(?s)started with objective settings.*charbonnier"):
+        train_policy(demonstrations(), recipe(12), "remac", REMACObjective(3), run=tmp_path, console=QUIET, resume=True)
+
+
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'time'"):
         REMACObjective(mix="tme")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="did you mean 'noise'"):
         REMAC("nois")  # type: ignore[arg-type]
+    for charbonnier, keep in ((-1.0, 1.0), (0.0, float("nan"))):
+        with pytest.raises(SpecError, match="at least 0"):
+            REMACObjective(charbonnier=charbonnier, keep=keep)
     how = REMACObjective()
     with pytest.raises(SpecError, match="two stages"):
         train_policy(demonstrations(), recipe(stages=1), "remac", how, run=tmp_path, console=QUIET)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -49,8 +50,18 @@ class FlowPolicy(Policy):
 
     @override
     def loss(self, pair: TrainingPair, context: Tensor) -> Tensor:
-        output = self.network(pair.x, pair.t, pair.w, context)
-        return mean_error(self._prediction.error(output, pair.x, pair.t[:, None, None], pair.target), pair.mask)
+        output, t = self.network(pair.x, pair.t, pair.w, context), pair.t[:, None, None]
+        error = self._prediction.error(output, pair.x, t, pair.target)
+        if pair.charbonnier:
+            error = error + (error + pair.charbonnier**2).sqrt()
+        loss = mean_error(error, pair.mask)
+        if not pair.keep:
+            return loss
+        with torch.no_grad():
+            untold = self.velocity(pair.x, pair.t, torch.zeros_like(pair.w), context)
+        changed = self._prediction.error(output, pair.x, t, untold)
+        # the mean over positions and dimensions, where the first term is the sum over dimensions in its paper
+        return loss + pair.keep * (pair.w[..., None] * changed).mean() / changed.shape[2]
 
     @override
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:

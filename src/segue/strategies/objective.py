@@ -56,6 +56,9 @@ class TrainingPair:
         target: What the network should say, shape (batch, positions, dimension): the velocity for a flow policy, the
             noise for a diffusion policy, the chunk itself for a regression policy.
         mask: Shape (batch, positions): positions that count.
+        charbonnier: c, for ``sqrt(error + c^2)`` beside each squared error; 0 for the squared error alone. Of flow
+            policies, as ``keep`` is.
+        keep: Weight of what the network changes at committed positions, against what it says with w = 0.
     """
 
     x: Tensor
@@ -63,6 +66,8 @@ class TrainingPair:
     w: Tensor
     target: Tensor
     mask: Tensor
+    charbonnier: float = 0.0
+    keep: float = 0.0
 
 
 class Objective(Protocol):

@@ -2,6 +2,7 @@
 
     input    x = (1 - t) noise + t A~      A~ the demonstration A, or the policy's own chunk of the same observation
     target   A - noise                     always towards the demonstration
+    loss     squared error and Charbonnier of the free positions, and what changes at the committed ones
 
 The end of the path that the network is shown is thus another than the one that it is to find, as under a committed part
 that it has not chosen. Only adapters learn, which work where something is committed
@@ -64,18 +65,24 @@ class REMACObjective(Objective):
             paper's falls during training.
         mix: What decides: the flow time, ``t < p``, as the public code does, or a ``coin`` of its own.
         rank: Of the adapters.
+        charbonnier: c of the term ``sqrt(error + c^2)`` beside the squared error; 0 for the squared error alone.
+        keep: Weight of what the adapters change at committed positions, beside 1 of the error; 0 leaves it to them.
     """
 
     max_delay: int = 12
     demonstrated: float = 0.45
     mix: Mix = "time"
     rank: int = 4
+    charbonnier: float = 1e-3
+    keep: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mix not in get_args(Mix):
             raise UnknownNameError("mix", self.mix, get_args(Mix))
         if self.max_delay < 1 or self.rank < 1:
             raise SpecError(f"max_delay {self.max_delay}, rank {self.rank}", "both at least 1", "raise them")
+        if not (self.charbonnier >= 0 and self.keep >= 0):
+            raise SpecError(f"charbonnier {self.charbonnier}, keep {self.keep}", "both at least 0", "use 0 for none")
 
     @property
     @override
@@ -99,4 +106,5 @@ class REMACObjective(Objective):
         coin = t if self.mix == "time" else torch.rand(len(t), generator=generator).to(t.device)
         shown = torch.where((coin < self.demonstrated)[:, None, None], batch.actions, batch.own)
         w = per_position(schedule(batch.horizon, d, torch.zeros_like(d), "step", dtype=t.dtype), batch.stride)
-        return TrainingPair(interpolant(shown, noise, t), t, w, batch.actions - noise, batch.valid & (w < 1))
+        x, mask = interpolant(shown, noise, t), batch.valid & (w < 1)
+        return TrainingPair(x, t, w, batch.actions - noise, mask, self.charbonnier, self.keep)
