@@ -79,6 +79,26 @@ def predicting() -> Predicting:
     return Predicting()
 
 
+class Unfolding(Echo):
+    """Says two actions first, and the others when a file is there, the last one only if nothing is to be missing."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self.mark = Path(mark)
+
+    def parts(self, observation: Array, continuation: Continuation) -> Iterator[Array]:
+        chunk = self.next_chunk(observation, continuation)
+        yield chunk[:2]
+        if observation[1]:  # no warm-up, which nobody waits for
+            while not self.mark.exists():
+                time.sleep(0.002)
+        yield chunk[: -1 if observation[2] else None]
+
+
+def unfolding(mark: str) -> Unfolding:
+    return Unfolding(mark)
+
+
 class Looking(Echo):
     """Says what it sees: the first pixel of one camera, and one pixel of the other."""
 

@@ -52,6 +52,42 @@ def test_what_is_asked_is_answered_and_episodes_are_told_apart() -> None:
         assert link.poll() is None
 
 
+def test_first_actions_come_before_the_others_and_what_is_missing_at_the_end_is_an_error(tmp_path: Path) -> None:
+    mark = tmp_path / "on"
+    with running("unfolding", arguments={"mark": str(mark)}) as link:
+        link.hello(PATIENCE)
+        for number, missing in ((1, 0), (2, 1)):
+            mark.unlink(missing_ok=True)
+            link.send(request(number), np.array([0, 0.125, missing], np.float32))
+            part = until(link.poll)
+            assert (part.number, part.more, part.error) == (number, True, "")
+            assert part.actions.tolist() == [[40 + number, 2], [0.125, 1]]
+            assert link.poll() is None
+            mark.touch()
+            while (last := until(link.poll)).more:  # five actions are a part of six
+                assert missing
+            assert last.number == number
+            if missing:
+                assert last.actions is None
+                assert "a chunk of shape (5, 2)" in last.error
+            else:
+                assert last.actions.shape == (6, 2)
+                assert last.actions[:2].tolist() == part.actions.tolist()
+        assert link.poll() is None
+
+
+def test_who_says_first_actions_and_dies_owes_the_others(tmp_path: Path) -> None:
+    with running("unfolding", arguments={"mark": str(tmp_path / "never")}) as link:
+        link.hello(PATIENCE)
+        link.send(request(1), np.array([0, 0.125, 0], np.float32))
+        assert until(link.poll).more
+        assert link.pid is not None
+        os.kill(link.pid, signal.SIGKILL)
+        last = until(link.poll)
+        assert (last.number, last.actions, last.more) == (1, None, False)
+        assert "signal 9" in last.error
+
+
 def test_what_led_to_a_request_is_told_and_how_surprising_it_was_comes_back() -> None:
     executed = np.linspace(0, 1.5, 8, dtype=np.float32).reshape(4, 2)
     past = Past(np.array([9, 8, 7], np.float32), executed)

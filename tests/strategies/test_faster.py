@@ -1,14 +1,22 @@
 """FASTER: its clock against the published one, what is finished when, and the limits in which it is another method."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from fakes.flow_oracles import Gaussian, prefix, randn
+from fakes.point_mass import policy
+from segue.core.chunk import Continuation
 from segue.errors import SpecError
+from segue.plan.arriving import Parts
+from segue.policies.chunk_policy import ContinuingPolicy
 from segue.strategies.faster import FASTER, FASTERObjective, told
 from segue.strategies.flow import integrate
 from segue.strategies.hooks import Hooks, Strategy
+from segue.strategies.naive import Naive
 from segue.strategies.objective import Demonstrated
 from segue.strategies.training_time_rtc import TrainingTimeRTC
 
@@ -64,6 +72,42 @@ def test_finished_positions_do_not_change_any_more() -> None:
     made = integrate(velocity, randn(2, H, A), hooks.weights, reference, steps=N, guide=hooks.guide)
     for x, finished in zip([*seen[1:], made], FASTER().finished(before, N), strict=True):
         assert torch.equal(x[:, : finished[0]], made[:, : finished[0]])
+
+
+def test_parts_are_the_leading_actions_of_the_chunk_to_the_bit_as_soon_as_they_are_finished() -> None:
+    """In robot units, from a policy; the first part comes after the first solver step."""
+    made, seen = policy(horizon=H, relative=True), np.array([0.1, -0.2, 0.3, 0.4], np.float32)
+    what = Continuation(7, np.full((9, 2), 0.5, np.float32), 3, 6, np.ones(9, np.int64))
+    calls: list[int] = []
+    made.network.register_forward_hook(lambda *_: calls.append(1))
+    whole = ContinuingPolicy(made, FASTER(), seed=3).next_chunk(seen, what)
+    assert len(calls) == N
+    after = [(len(part), part, len(calls) - N) for part in ContinuingPolicy(made, FASTER(), seed=3).parts(seen, what)]
+    finished = FASTER().finished(prefix(randn(1, H, A), 9, 3), N)[:, 0].tolist()
+    assert [(count, call) for count, _, call in after] == [(c, finished.index(c) + 1) for c in sorted({*finished})]
+    assert (after[0][0], after[-1][0]) == (4, H)
+    for count, part, _ in after:
+        assert np.array_equal(part, whole[:count])
+    plain = ContinuingPolicy(made, Naive(), seed=3)
+    parts = list(ContinuingPolicy(made, Naive(), seed=3).parts(seen, what))
+    assert len(parts) == 1
+    assert np.array_equal(parts[0], plain.next_chunk(seen, what))
+
+
+@pytest.mark.parametrize(("takes", "needed"), [(5, 1), (10, 3)])
+def test_the_robot_reacts_long_before_the_last_action_is_finished(takes: int, needed: int) -> None:
+    """Chunks of 48, whose inference takes so many control steps. The delay of their parts is the published clock's.
+
+    After k of 5 solver steps ``1 + floor((H - 1 - d) ((k / 5 - 0.2) / 0.8)^(1 / 0.6))`` free positions are finished: 1,
+    then 5 with H - 1 - d = 44. So the second solver step has to be over one control step after the first free action.
+    """
+    finished = FASTER().finished(prefix(randn(1, 48, A), 48, needed), N)[:, 0].tolist()
+    free = [1 + math.floor((47 - needed) * ((k / N - 0.2) / 0.8) ** (1 / 0.6) + 1e-9) for k in range(1, N + 1)]
+    assert finished == [needed + each for each in free]
+    parts = Parts(delay=needed)
+    for k, count in enumerate(finished, start=1):
+        parts = parts.after(k * takes // N, count)
+    assert parts.needed == needed == max(takes // N, 2 * takes // N - 1)
 
 
 @pytest.mark.parametrize("delay", [0, 3, 12])

@@ -289,11 +289,12 @@ def sink_for(path: Path, driven: Driven, plan: Plan, about: Mapping[str, Any], s
     }
     ticks = ceil((seconds + 10) * about["rate"])
     often = max(plan.execution_horizon // 2, 1) if plan.trigger == FIXED_HORIZON else 1
+    parts = ticks * plan.delay.estimate() // plan.execution_horizon  # at most one in each step of an inference
     views = [RerunSink(spec.action_names, [state.value for state in STATES])] if view else []
     writer = TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
         pose=0 if driven.pose is None else len(spec.pose_names),
-        cameras=0 if driven.task else len(spec.cameras), ticks=ticks, chunks=ticks // often,
+        cameras=0 if driven.task else len(spec.cameras), ticks=ticks, chunks=ticks // often + parts,
     )  # fmt: skip
     return Sinks(writer, *views)
 

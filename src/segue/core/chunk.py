@@ -8,7 +8,7 @@ A chunk knows its ``start``; the action of step k is ``actions[k - start]``, so 
 a slice and the real inference delay a difference of two integers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -180,6 +180,20 @@ class Gathering(Protocol):
         Args:
             observations: One for each robot, as `ChunkPolicy.next_chunk` is shown; of cameras, with the same prompt.
             continuations: One for each robot.
+        """
+        ...
+
+
+@runtime_checkable
+class Unfolding(Protocol):
+    """A chunk policy that may say the first actions of a chunk before the last ones are made."""
+
+    def parts(self, observation: Any, continuation: Continuation) -> Iterator[Array]:
+        """Yield the leading actions whenever more are finished, shape (finished, action), last what `next_chunk` is.
+
+        Args:
+            observation: As `ChunkPolicy.next_chunk` is shown.
+            continuation: As there.
         """
         ...
 

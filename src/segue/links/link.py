@@ -5,7 +5,8 @@
     poll() -> Answer | None     <-- newest wins --  actions, or what went wrong
 
 Every request that is not overtaken by a newer one is answered exactly once: by the policy, with actions or with an
-error; or by the link, with an error, when the policy died, hung or was never there.
+error; or by the link, with an error, when the policy died, hung or was never there. First actions that are
+finished before the others may come ahead of the answer.
 """
 
 import random
@@ -76,6 +77,8 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
         error: Error in one line; empty where there are actions.
         surprise: How far the robot was from what was predicted of it, 1 being the bound of what is usual; above it the
             chunk was made of the observation as it was. NaN where there was nothing to compare.
+        more: These are the first actions alone, shape (finished, action); the request will be answered again, with more
+            of them, and last with the whole chunk or an error.
     """
 
     epoch: int
@@ -84,6 +87,7 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
     seconds: float
     error: str = ""
     surprise: float = nan
+    more: bool = False
 
 
 class PolicyLink(Protocol):

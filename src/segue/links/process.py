@@ -169,7 +169,9 @@ class ProcessLink(PolicyLink):
             if child is None or child.channel is None or (message := child.channel.answers.read()) is None:
                 return self._lost.popleft() if self._lost else None
             answer = unpack_answer(message, child.channel.spec)
-            child.answered, child.waiting_since = True, None
+            child.answered, child.waiting_since = True, time.monotonic() if answer.more else None
+            if answer.more:
+                return answer
             if child.asked is not None and child.asked[0].number == answer.number:
                 child.asked = None
             elif child.asked is not None:

@@ -35,7 +35,7 @@ _HEAD: Final = struct.Struct("<QII")  # generation, checksum, length
 REQUEST: Final = struct.Struct("<qqqqd iiii i4x")
 """Epoch, number, step, episode, captured; delay, s, known, whether previous is known; steps of the past, -1: none."""
 ANSWER: Final = struct.Struct("<qqddd q")
-"""Epoch, number, captured, finished, surprise; whether there are actions."""
+"""Epoch, number, captured, finished, surprise; how many actions, fewer than the horizon where more follow."""
 LONGEST_ERROR: Final = 240  # bytes
 _FLOAT: Final = np.dtype("<f4")
 
@@ -205,18 +205,21 @@ def pack_answer(
     request: Request, actions: Array | None, error: str, *, captured: float, finished: float, surprise: float = nan
 ) -> bytes:
     """Write an answer; see `segue.links.link.Answer`."""
-    head = ANSWER.pack(request.epoch, request.number, captured, finished, surprise, actions is not None)
+    head = ANSWER.pack(
+        request.epoch, request.number, captured, finished, surprise, 0 if actions is None else len(actions)
+    )
     return head + (error.encode()[:LONGEST_ERROR] if actions is None else actions.astype("<f4").tobytes())
 
 
 def unpack_answer(message: bytes, spec: PolicySpec) -> Answer:
     """Read what `pack_answer` wrote."""
-    epoch, number, captured, finished, surprise, good = ANSWER.unpack_from(message)
+    epoch, number, captured, finished, surprise, count = ANSWER.unpack_from(message)
     seconds = max(finished - captured, 0.0)
-    if not good:
+    if not count:
         return Answer(epoch, number, None, seconds, message[ANSWER.size :].decode(errors="replace"))
-    actions = np.ndarray(spec.chunk_shape, _FLOAT, message, ANSWER.size)
-    return Answer(epoch, number, actions, seconds, surprise=surprise)
+    horizon, action = spec.chunk_shape
+    actions = np.ndarray((count, action), _FLOAT, message, ANSWER.size)
+    return Answer(epoch, number, actions, seconds, surprise=surprise, more=count < horizon)
 
 
 def anonymous_file() -> int:

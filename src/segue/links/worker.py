@@ -21,11 +21,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from segue.core.chunk import Array, ChunkPolicy, Continuation, Past, are_real, nothing_to_continue, surprise_of
+from segue.core.chunk import (
+    Array,
+    ChunkPolicy,
+    Continuation,
+    Past,
+    Unfolding,
+    are_real,
+    nothing_to_continue,
+    surprise_of,
+)
 from segue.core.observation import blank, state_of
 from segue.errors import SegueError, SpecError
 from segue.links.shared_memory import Channel, pack_answer, unpack_request
-from segue.plan.plan import Handover
+from segue.plan.plan import Handover, Request
 
 WAKE: Final = 0
 """Descriptor on which bytes say that there is a request: standard input."""
@@ -105,11 +114,16 @@ def serve(policy: ChunkPolicy, channel: Channel) -> None:
             continue
         request, observation, captured = unpack_request(message, channel.spec)
         actions, error, surprise = None, "", nan
+
+        def say(part: Array, request: Request = request, captured: float = captured) -> None:
+            now = time.monotonic()
+            channel.answers.write(pack_answer(request, part, "", captured=captured, finished=now))
+
         try:
             if request.epoch != epoch:
                 policy.reset()
                 epoch = request.epoch
-            actions = _checked(policy.next_chunk(observation, request.continuation), size)
+            actions = _made(policy, observation, request.continuation, size, say)
             surprise = surprise_of(policy)
         except Exception as caught:
             error = line(caught)
@@ -120,6 +134,20 @@ def serve(policy: ChunkPolicy, channel: Channel) -> None:
         channel.answers.write(
             pack_answer(request, actions, error, captured=captured, finished=finished, surprise=surprise)
         )
+
+
+def _made(
+    policy: ChunkPolicy, observation: Any, continuation: Continuation, size: tuple[int, int],
+    say: Callable[[Array], None],
+) -> Array:  # fmt: skip
+    """Let a policy make a chunk, and say its first actions as soon as they are finished."""
+    if not isinstance(policy, Unfolding):
+        return _checked(policy.next_chunk(observation, continuation), size)
+    part = np.zeros((0, size[1]), np.float32)
+    for part in policy.parts(observation, continuation):
+        if 0 < len(part) < size[0]:
+            say(_checked(part, (len(part), size[1])))
+    return _checked(part, size)
 
 
 def _checked(actions: Array, size: tuple[int, int]) -> Array:

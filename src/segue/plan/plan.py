@@ -10,6 +10,9 @@ object:
 A chunk that takes less than a step (d = 0) is delivered between request and tick. Asking before delivering would make
 every chunk one step longer where d = s, and with d = s = H / 2 leave the robot without an action.
 
+A chunk whose first actions are there before its last may come in parts (`deliver_part`, then `deliver`). What is not
+finished is not there: a robot that has come to the end of it holds.
+
 There is no thread, clock, lock or log here. Delay is counted in steps in which the robot executed an action between
 request and delivery, so that a pause (a hold) does not make a chunk older than it is.
 
@@ -22,7 +25,7 @@ and `sent` where limits have made another command of the action.
                  request     delivered             next request
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import msgspec
@@ -31,6 +34,7 @@ from numpy.typing import NDArray
 
 from segue.core.chunk import Array, Chunk, Continuation, Past, are_real, check_whole
 from segue.errors import SpecError
+from segue.plan.arriving import Parts, copied, finite
 from segue.plan.delay import WindowQuantile
 from segue.plan.handover import Handover
 from segue.plan.trigger import FIXED_HORIZON, Progress, Trigger
@@ -94,18 +98,10 @@ class Tick(msgspec.Struct, frozen=True, eq=False):  # made in every control step
     delay: int | None = None
 
 
-def _copied(actions: NDArray) -> Array:
-    """Copy actions in single precision: the caller may receive the next chunk in the same memory."""
-    if actions.dtype == np.float32:
-        return actions.copy()
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite
-        return actions.astype(np.float32)
-
-
 def not_finite(actions: Array, request: Request) -> SpecError:
     """Make the error of an evaluation whose chunk was refused: unlike a robot, it does not go on."""
     given = np.asarray(actions)
-    numbers = np.count_nonzero(~np.isfinite(_copied(given))) if are_real(given) else given.size
+    numbers = np.count_nonzero(~np.isfinite(copied(given))) if are_real(given) else given.size
     return SpecError(
         got=f"a chunk with {numbers} numbers that are not finite, asked for in step {request.step}",
         expected="finite actions",
@@ -201,6 +197,7 @@ class Plan:
         self._pending: Request | None = None
         self._executed = 0
         self._executed_at_request = 0
+        self._parts = Parts()
         self._asked_at: int | None = None
         """Step of the last request; None where the next one is due at once."""
         self._starts: list[int] = []
@@ -292,23 +289,62 @@ class Plan:
                 expected=f"(horizon, action) = {(self._horizon, self._action)}",
                 change="run the policy with the horizon and action dimensions that the plan was made for",
             )
-        self._pending = None
-        numbers = _copied(given) if are_real(given) else None
-        if numbers is None or np.count_nonzero(np.isfinite(numbers)) < numbers.size:
+        self._pending, parts, self._parts = None, self._parts, Parts()
+        if (numbers := finite(given)) is None:
             self._asked_at = None
             return Delivery.REFUSED
         executed = self._executed - self._executed_at_request
         first = self.chunk is None
-        start = self._handover.start(self.step, executed)
+        if parts.finished and self.chunk is not None:
+            self.chunk = Chunk(numbers, self.chunk.start)
+            self.delay.observe(parts.after(executed, self._horizon).needed)
+            return Delivery.TAKEN
         if not first:
             self.delay.observe(executed)
-        chunk = Chunk(numbers, start)
+        chunk = Chunk(numbers, self._handover.start(self.step, executed))
         if not chunk.covers(self.step):
             return Delivery.EXPIRED
+        self._switch(request, chunk, executed)
+        return Delivery.TAKEN
+
+    def deliver_part(self, request: Request, actions: Array) -> bool:
+        """Take the leading actions of a chunk whose others are still being made; tell whether they were taken.
+
+        The chunk is joined at the first part that has the action of this step, if the robot is on its way then; one
+        that has no action now waits for the whole chunk, which `deliver` takes. Nothing changes where a part is stale,
+        says no more than the one before, or is not finite: what becomes of such a chunk is said by the whole.
+
+        Args:
+            request: The one that is under way.
+            actions: Shape (finished, action), fewer than the horizon, robot units.
+        """
+        numbers, executing, executed = finite(actions), self.chunk, self._executed - self._executed_at_request
+        if request is not self._pending or executing is None or not self._handover.joins:
+            return False
+        if numbers is None or numbers.ndim != 2 or numbers.shape[1] != self._action:
+            return False
+        if not self._parts.finished < len(numbers) < self._horizon:
+            return False
+        if self._parts.finished:
+            self.chunk = Chunk(numbers, executing.start)
+        else:
+            chunk = Chunk(numbers, self._handover.start(self.step, executed))
+            if not (executing.covers(self.step) and chunk.covers(self.step)):
+                return False
+            self._parts = Parts(request.continuation.delay)
+            self._switch(request, chunk, executed)
+        self._parts = self._parts.after(executed, len(numbers))
+        return True
+
+    def _switch(self, request: Request, chunk: Chunk, executed: int) -> None:
         self.chunk = chunk
         self._chunk_number, self._chunk_delay, self._switched = request.number, executed, True
-        self._starts = [s for s in self._starts if s + self._horizon > self.step] + [start]
-        return Delivery.TAKEN
+        self._starts = [s for s in self._starts if s + self._horizon > self.step] + [chunk.start]
+
+    def _shift(self, chunk: Chunk) -> None:
+        """Let the chunk's next action wait for the next step."""
+        self.chunk = Chunk(chunk.actions, chunk.start + 1)
+        self._starts = [start + 1 for start in self._starts]
 
     def abandon(self, request: Request) -> None:
         """Give up an inference that will not be answered; the next one is asked for at once.
@@ -316,8 +352,7 @@ class Plan:
         A chunk that arrives for it after all is to be dropped, not delivered. One from before a reset is gone already.
         """
         if self._pending is request:
-            self._pending = None
-            self._asked_at = None
+            self._pending, self._asked_at, self._parts = None, None, Parts()
 
     def stand(self) -> Tick:
         """Take the place of `tick` in a step in which the robot does not follow the plan.
@@ -325,10 +360,9 @@ class Plan:
         The action waits for the next step; a plan that has none now holds, as in `tick`.
         """
         tick = self._tick_now()
-        if tick.action is not None and self.chunk is not None:
-            tick = Tick(self.step, None, Event.STOOD)
-            self.chunk = Chunk(self.chunk.actions, self.chunk.start + 1)
-            self._starts = [start + 1 for start in self._starts]
+        if self.chunk is not None and (tick.action is not None or self._parts.finished):
+            tick = tick if tick.action is None else Tick(self.step, None, Event.STOOD)
+            self._shift(self.chunk)
         self._seen = None
         self.step += 1
         return tick
@@ -343,6 +377,9 @@ class Plan:
         self._switched = False
         if tick.action is None:
             self._seen = None  # what a hold does is no action of the plan
+            if self._parts.finished and self.chunk is not None:
+                self._parts = replace(self._parts, held=self._parts.held + 1)
+                self._shift(self.chunk)
         else:
             self._executed += 1
             self._last = tick.action

@@ -1,6 +1,6 @@
 """Chunk policies: what a runtime asks, answered by a policy with a strategy, and policies around other ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ from segue.core.chunk import (
     Gathering,
     Predicting,
     Remembering,
+    Unfolding,
     hold_last,
     is_stateless,
 )
@@ -92,7 +93,7 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
     return _prefix(units.to_policy(reference, observation), continuations, horizon, **said)
 
 
-class ContinuingPolicy(ServingPolicy):
+class ContinuingPolicy(ServingPolicy, Unfolding):
     """A policy and a strategy, as a chunk policy.
 
     Args:
@@ -135,21 +136,38 @@ class ContinuingPolicy(ServingPolicy):
     def next_chunks(
         self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
     ) -> Array:
-        units = self.policy.units
-        draws = self.strategy.draws if isinstance(self.strategy, Choosing) else 1
-        noise = torch.cat([self._noise(i, continuations, generators) for i in range(draws)])
         # Guidance may differentiate through the network, which tensors of inference mode do not allow.
         with torch.inference_mode(False), torch.no_grad():
-            observation = on_device(observations, units.device)
-            asked = repeated(observation, draws)
-            prefix = replace(prefix_of(self.policy, asked, [*continuations] * draws), draws=draws)
-            chunk = self.policy.continue_chunk(
-                self.strategy, asked, prefix, noise.to(units.device), self.denoising_steps
-            )
-            actions = units.to_robot(chunk, observation)
-            if self.finishing is not None:
-                actions = finished(self.finishing, actions, continuations, self.spec.action_kinds)
-            return actions.cpu().numpy()
+            observation, asked = self._asked(observations, continuations, generators)
+            chunk = self.policy.continue_chunk(self.strategy, *asked, self.denoising_steps)
+            return self._actions(chunk, observation, continuations)
+
+    @override
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def parts(self, observation: Seen, continuation: Continuation) -> Iterator[Array]:
+        observed, asked = self._asked(of_one(observation), [continuation], [self._generator])
+        for finished, chunk in self.policy.unfold(self.strategy, *asked, self.denoising_steps):
+            if self.finishing is None or finished == chunk.shape[1]:
+                yield self._actions(chunk, observed, [continuation])[0, : finished * self.policy.units.stride]
+
+    def _asked(
+        self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> tuple[Observed, tuple[Observed, Prefix, Tensor]]:
+        """What is seen, and what the policy is asked with: the same, prefixes and noise, once for each draw."""
+        draws, device = self.strategy.draws if isinstance(self.strategy, Choosing) else 1, self.policy.units.device
+        noise = torch.cat([self._noise(i, continuations, generators) for i in range(draws)])
+        observation = on_device(observations, device)
+        seen = repeated(observation, draws)
+        prefix = replace(prefix_of(self.policy, seen, [*continuations] * draws), draws=draws)
+        return observation, (seen, prefix, noise.to(device))
+
+    def _actions(self, chunk: Tensor, observation: Observed, continuations: Sequence[Continuation]) -> Array:
+        """What a chunk is for the robot. Shape (batch, horizon, action)."""
+        actions = self.policy.units.to_robot(chunk, observation)
+        if self.finishing is not None:
+            actions = finished(self.finishing, actions, continuations, self.spec.action_kinds)
+        return actions.cpu().numpy()
 
     def _noise(self, draw: int, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]) -> Tensor:
         """Draw noise for the chunks of one draw; what is carried through an episode is another for each."""

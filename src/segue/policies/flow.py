@@ -1,5 +1,6 @@
 """Flow policies: an observation is encoded once, then the velocity of the noisy chunk is asked for step by step."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,8 +12,7 @@ from segue.policies.config import FamilyConfig
 from segue.policies.policy import Policy, mean_error
 from segue.policies.prediction import prediction
 from segue.policies.processor import NormalizedUnits
-from segue.strategies.flow import integrate
-from segue.strategies.hooks import Prefix, Strategy
+from segue.strategies.hooks import Prefix, Strategy, unfolded
 from segue.strategies.objective import TrainingPair
 
 
@@ -65,12 +65,17 @@ class FlowPolicy(Policy):
 
     @override
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
+        *_, (_, chunk) = self.unfold(strategy, observation, prefix, noise, steps)
+        return chunk
+
+    @override
+    def unfold(
+        self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int
+    ) -> Iterator[tuple[int, Tensor]]:
         hooks = strategy.hooks(prefix)
         context = self.units.encode(observation)
 
         def field(x: Tensor, t: float) -> Tensor:
             return self.velocity(x, x.new_full((len(x),), t), hooks.told(t), context)
 
-        start = hooks.start(field, noise, steps)
-        chunk = integrate(field, start, hooks.weights, prefix.reference, steps=steps, guide=hooks.guide)
-        return hooks.finish(chunk)
+        yield from unfolded(field, hooks, noise, prefix.reference, steps)

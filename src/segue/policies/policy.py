@@ -10,6 +10,7 @@ latent space of an autoencoder.
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import torch
@@ -130,6 +131,17 @@ class Policy(nn.Module, ABC):
             SpecError: The strategy steers a velocity field that the family does not have, or the family cannot take so
                 many steps.
         """
+
+    def unfold(
+        self, strategy: Strategy, observation: Observed, prefix: Prefix, noise: Tensor, steps: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Do what `continue_chunk` does, and yield the chunks before whenever more leading positions are finished.
+
+        Yields:
+            How many positions are finished, and the chunks; all of them at last.
+        """
+        chunk = self.continue_chunk(strategy, observation, prefix, noise, steps)
+        yield chunk.shape[1], chunk
 
 
 def fingerprint(module: nn.Module) -> str:

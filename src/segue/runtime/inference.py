@@ -1,7 +1,8 @@
 """The conversation of a plan with a policy behind a link: requests out, answers in, and nothing that is not due.
 
 plan.request(state) -> link.send        one request under way at most
-link.poll() -> plan.deliver            its answer, once; what else comes was asked before a reset, or is dropped
+link.poll() -> plan.deliver_part       its first actions, ahead of the others
+            -> plan.deliver            its answer, once; what else comes was asked before a reset, or is dropped
             -> plan.abandon            there is none; the next request waits, longer after every failure
 
 A chunk that the plan refuses, or that comes too late to be of use, is a failure like no answer: a policy that has
@@ -101,7 +102,10 @@ class Conversation:
             answer = self._link.poll()
             if answer is None:
                 return
-            self._take(answer, now, after_request)
+            if answer.more:
+                self._take_part(answer, after_request)
+            else:
+                self._take(answer, now, after_request)
 
     def _take(self, answer: Answer, now: float, after_request: bool) -> None:
         request, outcome = self._answered(answer), None
@@ -133,6 +137,16 @@ class Conversation:
         self._sink.chunk(
             ChunkRecord(request, outcome, actions, self.plan.step, after_request, answer.seconds, answer.surprise)
         )
+
+    def _take_part(self, answer: Answer, after_request: bool) -> None:
+        """Take the first actions of the chunk that is waited for; the trace has them with NaN for what is to come."""
+        request, part = self._asked, answer.actions
+        if request is None or (answer.epoch, answer.number) != (request.epoch, request.number) or part is None:
+            return
+        if self.plan.deliver_part(request, part):
+            known = np.full((self.plan.horizon, self.plan.action), np.nan, np.float32)
+            known[: len(part)] = part
+            self._sink.chunk(ChunkRecord(request, Delivery.TAKEN, known, self.plan.step, after_request, answer.seconds))
 
     def _answered(self, answer: Answer) -> Request | None:
         """Return the request that an answer is for, which waits for it no longer."""

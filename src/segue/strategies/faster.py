@@ -74,7 +74,10 @@ class FASTER(Clocked, Strategy):
             share = torch.where(now < 1, (then - now) / torch.where(now < 1, 1 - now, 1), 0)
             return share[..., None] * (1 - step.t) * field(x, step.t) / step.h
 
-        return Hooks(told(*self._at(0.0, prefix)), guide=guide, clock=lambda t: told(*self._at(t, prefix)))
+        return Hooks(
+            told(*self._at(0.0, prefix)), guide=guide, clock=lambda t: told(*self._at(t, prefix)),
+            finished=lambda steps: self.finished(prefix, steps),
+        )  # fmt: skip
 
     def finished(self, prefix: Prefix, steps: int) -> Tensor:
         """Leading positions that no longer change after each of N solver steps. Integers (steps, batch)."""

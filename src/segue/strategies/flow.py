@@ -9,7 +9,7 @@ A chunk starts from a source and flows straight to the actions. Per position, wi
 Every flow method is this sampler with its own weights and its own guide (`docs/derivations.md`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,6 +79,14 @@ def integrate(field: Field, noise: Tensor, weights: Tensor, reference: Tensor, *
     Returns:
         Actions in policy units, shape (batch, horizon, action).
     """
+    *_, x = solved(field, noise, weights, reference, steps=steps, guide=guide)
+    return x
+
+
+def solved(
+    field: Field, noise: Tensor, weights: Tensor, reference: Tensor, *, steps: int, guide: Guide
+) -> Iterator[Tensor]:
+    """Do what `integrate` does, and yield the noisy actions after each solver step, the actions last."""
     if steps < 1:
         raise SpecError(got=f"{steps} denoising steps", expected="at least 1", change="raise the number of steps")
     kept = weights[..., None] >= 1
@@ -86,4 +94,4 @@ def integrate(field: Field, noise: Tensor, weights: Tensor, reference: Tensor, *
     for k in range(steps):
         step = Step(t=k / steps, h=1 / steps, last=k == steps - 1)
         x = torch.where(kept, reference, x + step.h * guide(field, x, step))
-    return x
+        yield x

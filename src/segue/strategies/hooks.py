@@ -7,10 +7,11 @@ Prefix -> strategy -> Hooks(weights, guide, finish)
            one paper
 
 Two decisions more have a default that few change: another noise to start from (`start`), and weights that change on the
-way (`clock`). A strategy that chooses among several chunks is `Choosing`.
+way (`clock`), with which positions may be finished before the last solver step (`finished`). A strategy that chooses
+among several chunks is `Choosing`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from segue.core.dimensions import LINEAR, Dimensions
-from segue.strategies.flow import Field, Guide, unguided
+from segue.strategies.flow import Field, Guide, solved, unguided
 from segue.strategies.weights import Shape, per_position, schedule
 
 
@@ -101,6 +102,8 @@ class Hooks:
         finish: Changes the finished chunk, policy units, shape (batch, positions, dimension).
         start: Makes of the noise, given the field and the number of solver steps, what the source is mixed from.
         clock: Weights that the network is told at a flow time, shape (batch, positions); None for the same at any.
+        finished: Given the number of solver steps, the leading positions that change no more after each of them,
+            integers (steps, batch); None where all are finished by the last. Only where ``finish`` keeps them.
     """
 
     weights: Tensor
@@ -108,10 +111,27 @@ class Hooks:
     finish: Callable[[Tensor], Tensor] = keep
     start: Callable[[Field, Tensor, int], Tensor] = as_drawn
     clock: Callable[[float], Tensor] | None = None
+    finished: Callable[[int], Tensor] | None = None
 
     def told(self, t: float) -> Tensor:
         """Weights that the network is told at a flow time. Shape (batch, positions)."""
         return self.weights if self.clock is None else self.clock(t)
+
+
+def unfolded(field: Field, hooks: Hooks, noise: Tensor, reference: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
+    """Sample chunks as a strategy has decided, and yield them whenever more leading positions are finished in all.
+
+    Yields:
+        How many positions are finished, and the chunks, shape (batch, positions, dimension); all of them at last.
+    """
+    counts = [0] * steps if hooks.finished is None else hooks.finished(steps).amin(1).tolist()
+    start, said, x = hooks.start(field, noise, steps), 0, noise
+    steps_of = solved(field, start, hooks.weights, reference, steps=steps, guide=hooks.guide)
+    for count, x in zip(counts, steps_of, strict=True):
+        if said < count < x.shape[1]:
+            said = count
+            yield count, x
+    yield x.shape[1], hooks.finish(x)
 
 
 class Strategy(Protocol):

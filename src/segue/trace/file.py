@@ -25,7 +25,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ from typing_extensions import override
 
 from segue.core import foreign
 from segue.errors import DataError, SpecError
-from segue.plan.plan import Plan
+from segue.plan.plan import Delivery, Plan
 from segue.trace.records import CHUNK, DELIVERIES, EVENTS, NAMES, TICK, ChunkRecord, TickRecord, record_types
 from segue.trace.sink import Sink
 
@@ -193,12 +193,14 @@ class Trace:
         ticks: One record per tick, fields as in `segue.trace.records`.
         chunks: One record per answered request, fields likewise.
         dropped: Ticks and chunks that there was no room for.
+        parts: First actions of chunks that were taken ahead of the others, which are NaN.
     """
 
     header: Mapping[str, Any]
     ticks: NDArray[np.void]
     chunks: NDArray[np.void]
     dropped: tuple[int, int]
+    parts: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, np.void))
 
 
 def is_trace(path: Path) -> bool:
@@ -239,7 +241,9 @@ def read(path: Path | str) -> Trace:
     counts = [word & _WORD for word in words]
     if len(words) != 2 or [checked(count) for count in counts] != words:
         raise _damaged(path / DROPPED, "counters that contradict themselves")
-    return Trace(header, ticks, chunks, (counts[0], counts[1]))
+    # A chunk that was taken has no NaN: what ends with one is a part
+    part = (chunks["outcome"] == DELIVERIES.index(Delivery.TAKEN)) & np.isnan(chunks["actions"][:, -1:]).any((1, 2))
+    return Trace(header, ticks, chunks[~part], (counts[0], counts[1]), chunks[part])
 
 
 def _whole(file: Path, kind: np.dtype, seed: int) -> NDArray[np.void]:

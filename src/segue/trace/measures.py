@@ -93,12 +93,15 @@ def delays(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     That is, of chunks that were asked for while one was executed, and were taken or came too late; not of those that
     were refused, given up or from before a reset. Two arrays of shape (chunks,).
     """
+    # A chunk that came in parts took over at its first one
+    first = {int(part["number"]): int(part["arrived"]) for part in trace.parts[::-1]}
     executed, planned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for ticks, chunks in epochs(trace):
         steps = np.sort(ticks["step"][ticks["index"] >= 0])
         arrived = chunks[np.isin(chunks["outcome"], (TAKEN, DELIVERIES.index(Delivery.EXPIRED)))]
         before = np.searchsorted(steps, arrived["requested"])
-        executed.append((np.searchsorted(steps, arrived["arrived"]) - before)[before > 0])
+        came = [first.get(int(chunk["number"]), int(chunk["arrived"])) for chunk in arrived]
+        executed.append((np.searchsorted(steps, came) - before)[before > 0])
         planned.append(arrived["planned"][before > 0].astype(np.int64))
     return np.concatenate(executed), np.concatenate(planned)
 

@@ -72,7 +72,9 @@ class _Driver:
         self.due: dict[tuple[int, int, bool], list[Any]] = defaultdict(list)
         for chunk in trace.chunks[trace.chunks["outcome"] != DELIVERIES.index(Delivery.STALE)]:
             # (A stale one changes nothing, and arrived in an epoch that its record does not name.)
-            self.due[int(chunk["epoch"]), int(chunk["arrived"]), bool(chunk["after_request"])].append(chunk)
+            self.due[_place(chunk)].append(chunk)
+        for part in trace.parts[::-1]:  # before what else came in the step
+            self.due[_place(part)].insert(0, part)
 
     def compare(self, what: str, recorded: object, replayed: object) -> None:
         if recorded != replayed:
@@ -85,6 +87,12 @@ class _Driver:
             if request is None:
                 raise _Parted(Difference(self.place, f"an answer to request {number}", "did not ask for it"))
             self.compare(f"chunk {number}, asked for at step", int(chunk["requested"]), request.step)
+            if np.isnan(chunk["actions"][-1]).any() and outcome is Delivery.TAKEN:
+                there = np.isfinite(chunk["actions"]).all(1).cumprod().sum()
+                self.compare(
+                    f"part of chunk {number} taken", True, self.plan.deliver_part(request, chunk["actions"][:there])
+                )
+                continue
             if outcome is None:
                 self.plan.abandon(request)
             else:
@@ -118,6 +126,11 @@ class _Driver:
         self.compare("event", EVENTS[int(recorded["event"])].value, replayed.event.value)
         for name in ("chunk", "index", "delay"):
             self.compare(name, _number(recorded[name]), getattr(replayed, name))
+
+
+def _place(chunk: Any) -> tuple[int, int, bool]:
+    """Read when a chunk came."""
+    return int(chunk["epoch"]), int(chunk["arrived"]), bool(chunk["after_request"])
 
 
 def _number(recorded: Any) -> int | None:
