@@ -121,9 +121,7 @@ def source_of_lerobot(
     prefix, _, folder = policy.partition(":")
     if prefix != "lerobot" or not folder or run is not None or server is not None:
         raise SpecError(
-            f"--policy {policy}"
-            + ("" if run is None else f" and {run}")
-            + ("" if server is None else f" and {server}"),
+            " and ".join([f"--policy {policy}", *(str(each) for each in (run, server) if each is not None)]),
             "lerobot:PATH alone, with the pretrained_model folder of a checkpoint",
             "leave out run folder and server, or --policy",
         )
