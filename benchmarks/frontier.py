@@ -20,7 +20,7 @@ from choice import TASKS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from rich.console import Console
 
 from segue.core.metrics import METRICS, mean_of_defined
@@ -103,7 +103,7 @@ def draw(columns: Mapping[str, tuple[str, Points]]) -> Figure:
             axes.set_ylabel(METRICS[success].label.lower())
         panels[0, place].set(title=title, xscale="log")
         jerk = panels[0, place].xaxis
-        jerk.set(major_locator=MaxNLocator(4), major_formatter=ScalarFormatter())
+        jerk.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=ScalarFormatter())
         jerk.set_minor_formatter(NullFormatter())
     handles = [Line2D([], [], color=look.colour, marker=look.marker, ms=4, lw=1.2) for look in of_curves.values()]
     said = [f"{curve.label}: {curve.knob.replace('_', ' ')}" if curve.knob else curve.label for curve in every]
