@@ -181,6 +181,25 @@ def test_every_method_is_described(name: str) -> None:
     cost, whose = [line for line in page.read_text().splitlines() if line.startswith(row)]
     assert f"`{METHODS[name].policy}`" in cost
     assert whose.count("|") == 4
+    section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert section is not None
+    assert "cost" in section[1], "what it costs"
+    assert len(re.findall(r"[.:](?=\s|$)", section[1])) >= 3, "three sentences"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_derived_tested_and_listed(name: str) -> None:
+    """By the class of its strategy and by its paper; what works on latents stands on their page."""
+    found = METHODS[name]
+    derivations, latent = ((ROOT / "docs" / page).read_text() for page in ("derivations.md", "latent.md"))
+    strategy = type(found.strategy).__name__
+    assert f"`{strategy}" in derivations
+    for paper in re.findall(r"arXiv (\d{4}\.\d{5})", found.citation):
+        assert paper in derivations + latent
+    tests = "".join(file.read_text() for file in (ROOT / "tests" / "strategies").glob("*.py"))
+    assert re.search(rf"\b{strategy}\b", tests)
+    listed = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["list"]).stdout
+    assert len(re.findall(rf"^\W*{name}\s.*\b{re.escape(found.policy)}\b", listed, re.MULTILINE)) == 1
 
 
 DOORS = {"segue", "segue.robot", "segue.learn", "segue.lab"}

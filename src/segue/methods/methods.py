@@ -243,7 +243,7 @@ _ALL = (
     Method("training-time-rtc", "Training-time RTC", "training-time-rtc", TrainingTimeRTC(), "arXiv 2512.05964"),
     Method("soft-rtc", "Soft RTC", "soft-rtc", SoftRTC(), "arXiv 2605.25537"),
     Method("literal-soft-rtc", "Soft RTC as published", "soft-rtc", LiteralSoftRTC(), "arXiv 2605.25537"),
-    Method("faster", "FASTER", "faster", FASTER(), "arXiv 2603.19199"),
+    Method("faster", "FASTER, first actions first", "faster", FASTER(), "arXiv 2603.19199"),
     Method("vlash", "VLASH", "vlash", Naive(), "arXiv 2512.01031", predictor="commanded"),
     Method("future-rtc", "FutureRTC", "plain", Naive(), "arXiv 2607.24008", predictor="learned"),
     Method("remac", "REMAC", "remac", REMAC(), "arXiv 2601.20130"),
