@@ -20,6 +20,8 @@ SEAM_METHODS := naive,rtc,legato,rtr,latent-naive,latent-rtc,latent-rtc-identity
 # A second thread per process does not help networks of this size, and processes are run side by side.
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Tests start hundreds of processes: each would compile anew what is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # LeRobot needs Python 3.12 and a torch of its own, and so an environment of its own (about 6 GB).
 LEROBOT_BIN := .venv-lerobot/bin
