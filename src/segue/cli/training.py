@@ -267,7 +267,7 @@ def push(
     from segue.data.kept.card import card
 
     made_of = settings.read(run / "config.toml") if (run / "config.toml").exists() else {}
-    data = str(made_of.get("task") or made_of.get("data") or "")
+    data = str(made_of.get("data") or made_of.get("task") or "")
     text = card(run, target, licence=licence, data=data, results=results)
     console.print(f"uploaded: {hub.push(run, target, text, private=private)}", highlight=False, soft_wrap=True)
 

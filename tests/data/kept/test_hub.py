@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fakes.hub_server import run_of
 from segue.data.kept import hub
 from segue.data.kept.card import card
 from segue.errors import CheckpointError, DataError, MissingExtraError
@@ -26,7 +27,6 @@ class Client:
 
     def __init__(self, folder: Path) -> None:
         self.repositories, self.cache = folder / "there", folder / "cache"
-        self.errors = SimpleNamespace(HfHubHTTPError=self.HttpError)
         self.online, self.asked = True, list[Any]()
 
     def snapshot_download(
@@ -63,26 +63,6 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     made = Client(tmp_path)
     monkeypatch.setattr(hub, "_huggingface_hub", lambda: made)
     return made
-
-
-def run_of(folder: Path) -> Path:
-    """A run as it looks from outside: a stage that is shared, and a policy with two checkpoints."""
-    for stage in ("first-stage", "plain"):
-        for update in ("000500", "001000"):
-            there = folder / stage / update
-            there.mkdir(parents=True)
-            info = {
-                "task": "door | hand",
-                "seed": 3,
-                "update": int(update),
-                "recipe": {"updates": 2000, "network": "mlp"},
-            }
-            (there / "config.json").write_text(json.dumps({**info, "policy": {"spec": {"dt": 0.1, "horizon": 8}}}))
-            (there / "policy.safetensors").write_bytes(update.encode())
-            (there / "resume.safetensors").write_bytes(b"moments")
-        (folder / stage / "last").symlink_to("001000")
-    (folder / "plain" / "curve.csv").write_text("update\n")
-    return folder
 
 
 def test_what_is_pushed_is_found_again_with_its_commit(client: Client, tmp_path: Path) -> None:
