@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -193,6 +194,26 @@ def test_a_dry_run_says_what_is_missing_and_computes_nothing(tmp_path: Path) -> 
     assert policies.endswith(" on 2 workers), seed-0/legato")
     assert rows.startswith("2 of 6 cells are there, 4 to roll out (about 0.")
     assert said(Shard(1, 3)) == ["0 policies to train", "2 of 2 cells are there, 0 to roll out"]
+
+
+def test_rows_without_cells_are_not_written_over_unsaid_and_cells_of_other_sources_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = comparison("naive", seeds=1)
+
+    def said() -> list[str]:
+        return list(forecast(asked, runs=tmp_path / "runs", out=tmp_path / "out", workers=2, shard=Shard()))[1:]
+
+    bench(tmp_path, "out", asked)
+    assert len(said()) == 1
+    monkeypatch.setattr(cells, "numerics", lambda: {"segue": "another"})
+    rows, other = said()
+    assert rows.startswith("0 of 2 cells are there")
+    assert other.startswith("2 of those have a cell of other policies")
+    shutil.rmtree(tmp_path / "out" / "cells")
+    _, alone = said()
+    assert alone.startswith("2 of 2 rows of")
+    assert "segue merge" in alone
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "/", "a/b", "-1/2", "1/0"])

@@ -117,7 +117,7 @@ def load_test(
     table = Table(title=f"{url}: from asking to the answer", title_justify="left")
     for name in ("robots", "answers per s", "median", "99 of 100", "missed", "refused"):
         table.add_column(name, justify="right", no_wrap=True)
-    problem, cause = None, ""
+    problem, cause, starved = None, "", list[str]()
     for number in curve(robots):
         try:
             found = asyncio.run(loaded(load, number, seconds))
@@ -125,6 +125,9 @@ def load_test(
             problem = error
             break
         cause = found.cause or cause
+        if found.starved:
+            first, more = ", ".join(map(str, found.starved[:8])), len(found.starved) - 8
+            starved.append(f"of {number}, robot {first}{f' and {more} more' if more > 0 else ''}")
         median, late = 1e3 * found.quantile(0.5), 1e3 * found.quantile(0.99)
         refused = "; ".join(f"{count} {word}" for word, count in found.refused.most_common(2))
         table.add_row(
@@ -133,6 +136,8 @@ def load_test(
         )  # fmt: skip
     if table.row_count:
         console.print(table)
+    if starved:
+        console.print(f"without any answer in time: {'; '.join(starved)}", highlight=False, soft_wrap=True)
     if cause:
         console.print(f"refused: {cause}", markup=False, soft_wrap=True)
     if problem is not None:

@@ -54,6 +54,12 @@ def test_who_is_turned_away_is_counted_with_the_reason() -> None:
         found = asyncio.run(loaded(Load(it.url), 2, 0.3))
         assert found.refused["busy"] == found.missed > 0
         assert "carries 1 robot at 50 Hz" in found.cause
+        assert 2 in found.starved
+
+
+def test_who_is_answered_in_time_is_not_starved() -> None:
+    with served(Affine()) as it:  # seven seconds are left of each chunk
+        assert asyncio.run(loaded(Load(it.url, rate=1.0, steps=1), 3, 1.0)).starved == []
 
 
 def test_a_server_that_is_not_there_and_steps_that_a_chunk_has_not_are_errors() -> None:

@@ -43,12 +43,14 @@ class Delays:
         missed: Answers that came too late, and questions without one.
         refused: By the word of the server.
         cause: What the server said when it refused last.
+        starved: Numbers of the robots, from 1 on, that had no answer in time.
     """
 
     asked: int = 0
     missed: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     cause: str = ""
+    starved: Sequence[int] = ()
     _counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
 
     @property
@@ -114,13 +116,13 @@ async def loaded(load: Load, robots: int, seconds: float) -> Delays:
             )
         dt = 1 / load.rate if load.rate else spec.dt
         begin = time.monotonic() + 0.05
-        asking = [
-            _Robot(each, _question(spec, steps), steps * dt, (spec.horizon - steps) * dt, delays).run(
-                begin + number / robots * steps * dt, begin + seconds
-            )
-            for number, each in enumerate(connections)
+        everyone = [
+            _Robot(each, _question(spec, steps), steps * dt, (spec.horizon - steps) * dt, delays)
+            for each in connections
         ]
-        await asyncio.gather(*asking)
+        begins = [begin + number / robots * steps * dt for number in range(robots)]
+        await asyncio.gather(*(each.run(at, begin + seconds) for each, at in zip(everyone, begins, strict=True)))
+        delays.starved = [number for number, each in enumerate(everyone, 1) if each.asked and not each.in_time]
     return delays
 
 
@@ -156,6 +158,8 @@ class _Robot:
     left: float
     delays: Delays
     open: dict[int, float] = field(default_factory=dict)
+    asked: int = 0
+    in_time: int = 0
 
     async def run(self, begin: float, end: float) -> None:
         listening = asyncio.create_task(self._listen())
@@ -164,7 +168,7 @@ class _Robot:
             while due < end:
                 await asyncio.sleep(max(due - time.monotonic(), 0.0))
                 self.open[number] = due
-                self.delays.asked += 1
+                self.delays.asked, self.asked = self.delays.asked + 1, self.asked + 1
                 await self.connection.send(messages.encode_question(replace(self.question, id=number)))
                 number, due = number + 1, due + self.period
             while self.open and time.monotonic() < due + self.left:
@@ -186,6 +190,7 @@ class _Robot:
                     delay = time.monotonic() - due
                     self.delays.add(delay)
                     self.delays.missed += delay > self.left
+                    self.in_time += delay <= self.left
 
 
 def curve(most: int) -> Sequence[int]:
