@@ -172,8 +172,8 @@ def lines_of(*parts: str) -> int:
 
 def test_the_house_does_not_grow_unseen() -> None:
     """Bounds a little above what there is: whoever needs more raises them, and says for what."""
-    assert lines_of("") <= 39_600
-    assert lines_of("errors.py", "robot.py", *(f"{floor}/" for floor in ROBOT_WING)) <= 10_500
+    assert lines_of("") <= 39_800
+    assert lines_of("errors.py", "robot.py", *(f"{floor}/" for floor in ROBOT_WING)) <= 10_650
     for folder in {file.parent for file in MODULES}:
         assert len(list(folder.glob("*.py"))) <= 16, folder
 
