@@ -2,12 +2,13 @@
 
 The decisions are those of `segue.plan.plan.Plan`, the same object that the wall clock drives: what is measured here
 is what runs there. Inference takes no virtual time by itself; its chunk is handed over as many steps later as the delay
-model says.
+model says; what a policy finishes earlier (`UnfoldingBatch`), after that share of the steps.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from segue.lab.scales import action_scale, cruise_speed, observation_scale
 from segue.plan.delay import WindowQuantile
 from segue.plan.plan import Delivery, Event, Handover, Plan, Request, Tick, not_finite
 from segue.plan.trigger import FIXED_HORIZON, Trigger
-from segue.policies.chunk_policy import BatchChunkPolicy
+from segue.policies.chunk_policy import BatchChunkPolicy, UnfoldingBatch
 from segue.policies.predictors.predictor import Foreseeing
 
 
@@ -88,6 +89,7 @@ class _Episode:
     noise: torch.Generator
     correction: Correction | None = None
     under_way: tuple[int, Request, Array] | None = None
+    parts: list[tuple[int, int]] = field(default_factory=list)
     commands: list[Array] = field(default_factory=list)
     measured: list[Real] = field(default_factory=list)
     seams: list[Seam] = field(default_factory=list)
@@ -110,7 +112,9 @@ class _Episode:
             )
 
     def deliver_if_due(self) -> None:
-        """Hand over the chunk that arrives in this step."""
+        """Hand over the chunk that arrives in this step, or what is finished of it."""
+        while self.under_way is not None and self.parts and self.parts[0][0] <= self.plan.step < self.under_way[0]:
+            self.plan.deliver_part(self.under_way[1], self.under_way[2][: self.parts.pop(0)[1]])
         if self.under_way is not None and self.under_way[0] <= self.plan.step:
             _, request, actions = self.under_way
             self.under_way = None
@@ -149,8 +153,10 @@ class _Episode:
         now, before = self.plan.chunk, self.executing
         assert now is not None
         if tick.event is Event.SWITCHED and before is not None:
-            old = before.actions[max(self.reached - tick.index, 0) :]
-            self.seams.append(Seam(tick.step, now.start, old, now.actions))
+            old, new = before.actions[max(self.reached - tick.index, 0) :], now.actions
+            if self.under_way is not None and self.under_way[1].number == tick.chunk:  # of which this is a part
+                new = self.under_way[2]
+            self.seams.append(Seam(tick.step, now.start, old, new))
         self.executing, self.reached = now, tick.index + 1
 
     def _held(self) -> Array:
@@ -237,14 +243,22 @@ def _infer(policy: BatchChunkPolicy, running: Sequence[_Episode], timing: Timing
     if not asking:
         return
     started = time.perf_counter()
-    chunks = policy.next_chunks(
+    asked = (
         stacked([observed for _, _, observed in asking]),
         [request.continuation for _, request, _ in asking],
         [episode.noise for episode, _, _ in asking],
     )
+    parts = []
+    if isinstance(policy, UnfoldingBatch):
+        *parts, (_, _, chunks) = policy.next_parts(*asked)
+    else:
+        chunks = policy.next_chunks(*asked)
     seconds = (time.perf_counter() - started) / len(asking)
-    for (episode, request, _), actions in zip(asking, chunks, strict=True):
-        episode.under_way = (request.step + timing.delay.draw(episode.delays), request, actions)
+    for robot, ((episode, request, _), actions) in enumerate(zip(asking, chunks, strict=True)):
+        delay = timing.delay.draw(episode.delays)
+        episode.under_way = (request.step + delay, request, actions)
+        # What is finished in a solver step comes when that share of the inference's time has passed
+        episode.parts = [(request.step + ceil(share * delay - 1e-9), int(counts[robot])) for share, counts, _ in parts]
         episode.calls += 1
         episode.seconds += seconds
     _note_predictions(policy, [(episode, request) for episode, request, _ in asking])

@@ -46,6 +46,22 @@ class BatchChunkPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class UnfoldingBatch(Protocol):
+    """A chunk policy for many robots that may say the first actions of chunks before the last ones are made."""
+
+    def next_parts(
+        self, observations: Any, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> Iterator[tuple[float, NDArray[np.int64], Array]]:
+        """Yield chunks whenever more of their actions are finished, and last what `BatchChunkPolicy.next_chunks` is.
+
+        Yields:
+            The share of the inference that is done; the leading actions of each chunk that are finished, (batch,); the
+            actions, (batch, horizon, action).
+        """
+        ...
+
+
 class ServingPolicy(ChunkPolicy, BatchChunkPolicy, Protocol):
     """A chunk policy for one robot or many, such as `ContinuingPolicy`."""
 
@@ -93,7 +109,7 @@ def prefix_of(policy: Policy, observation: Observed, continuations: Sequence[Con
     return _prefix(units.to_policy(reference, observation), continuations, horizon, **said)
 
 
-class ContinuingPolicy(ServingPolicy, Unfolding):
+class ContinuingPolicy(ServingPolicy, Unfolding, UnfoldingBatch):
     """A policy and a strategy, as a chunk policy.
 
     Args:
@@ -143,13 +159,21 @@ class ContinuingPolicy(ServingPolicy, Unfolding):
             return self._actions(chunk, observation, continuations)
 
     @override
+    def parts(self, observation: Seen, continuation: Continuation) -> Iterator[Array]:
+        for _, counts, actions in self.next_parts(of_one(observation), [continuation], [self._generator]):
+            yield actions[0, : counts[0]]
+
+    @override
     @torch.inference_mode(False)
     @torch.no_grad()
-    def parts(self, observation: Seen, continuation: Continuation) -> Iterator[Array]:
-        observed, asked = self._asked(of_one(observation), [continuation], [self._generator])
-        for finished, chunk in self.policy.unfold(self.strategy, *asked, self.denoising_steps):
-            if self.finishing is None or finished == chunk.shape[1]:
-                yield self._actions(chunk, observed, [continuation])[0, : finished * self.policy.units.stride]
+    def next_parts(
+        self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]
+    ) -> Iterator[tuple[float, NDArray[np.int64], Array]]:
+        observation, asked = self._asked(observations, continuations, generators)
+        for share, counts, chunk in self.policy.unfold(self.strategy, *asked, self.denoising_steps):
+            if self.finishing is None or share == 1:
+                actions = self._actions(chunk, observation, continuations)
+                yield share, counts.cpu().numpy() * self.policy.units.stride, actions
 
     def _asked(
         self, observations: Seen, continuations: Sequence[Continuation], generators: Sequence[torch.Generator]

@@ -1,6 +1,5 @@
 """Flow policies: an observation is encoded once, then the velocity of the noisy chunk is asked for step by step."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from segue.policies.config import FamilyConfig
 from segue.policies.policy import Policy, mean_error
 from segue.policies.prediction import prediction
 from segue.policies.processor import NormalizedUnits
-from segue.strategies.hooks import Prefix, Strategy, unfolded
+from segue.strategies.hooks import Prefix, Strategy, Unfolded, unfolded
 from segue.strategies.objective import TrainingPair
 
 
@@ -65,13 +64,11 @@ class FlowPolicy(Policy):
 
     @override
     def continue_chunk(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Tensor:
-        *_, (_, chunk) = self.unfold(strategy, observation, prefix, noise, steps)
+        *_, (_, _, chunk) = self.unfold(strategy, observation, prefix, noise, steps)
         return chunk
 
     @override
-    def unfold(
-        self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int
-    ) -> Iterator[tuple[int, Tensor]]:
+    def unfold(self, strategy: Strategy, observation: Any, prefix: Prefix, noise: Tensor, steps: int) -> Unfolded:
         hooks = strategy.hooks(prefix)
         context = self.units.encode(observation)
 

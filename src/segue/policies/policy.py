@@ -10,7 +10,6 @@ latent space of an autoencoder.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import torch
@@ -21,7 +20,7 @@ from segue.core.spec import PolicySpec
 from segue.errors import SpecError
 from segue.policies.encoders.pretrained import Pretrained
 from segue.strategies.flow import unguided
-from segue.strategies.hooks import Hooks, Prefix, Strategy, as_drawn
+from segue.strategies.hooks import Hooks, Prefix, Strategy, Unfolded, all_finished, as_drawn
 from segue.strategies.objective import TrainingPair
 
 Observed: TypeAlias = Any
@@ -132,16 +131,9 @@ class Policy(nn.Module, ABC):
                 many steps.
         """
 
-    def unfold(
-        self, strategy: Strategy, observation: Observed, prefix: Prefix, noise: Tensor, steps: int
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Do what `continue_chunk` does, and yield the chunks before whenever more leading positions are finished.
-
-        Yields:
-            How many positions are finished, and the chunks; all of them at last.
-        """
-        chunk = self.continue_chunk(strategy, observation, prefix, noise, steps)
-        yield chunk.shape[1], chunk
+    def unfold(self, strategy: Strategy, observation: Observed, prefix: Prefix, noise: Tensor, steps: int) -> Unfolded:
+        """Do what `continue_chunk` does, and yield the chunks before, whenever more leading positions are finished."""
+        yield 1.0, *all_finished(self.continue_chunk(strategy, observation, prefix, noise, steps))
 
 
 def fingerprint(module: nn.Module) -> str:

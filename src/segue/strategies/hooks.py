@@ -13,7 +13,7 @@ among several chunks is `Choosing`.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -118,20 +118,26 @@ class Hooks:
         return self.weights if self.clock is None else self.clock(t)
 
 
-def unfolded(field: Field, hooks: Hooks, noise: Tensor, reference: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
-    """Sample chunks as a strategy has decided, and yield them whenever more leading positions are finished in all.
+Unfolded: TypeAlias = Iterator[tuple[float, Tensor, Tensor]]
+"""Chunks in the making, at last as they are finished: share of the solver steps that are done; positions of each chunk
+that are finished, integers (batch,); the chunks, shape (batch, positions, dimension)."""
 
-    Yields:
-        How many positions are finished, and the chunks, shape (batch, positions, dimension); all of them at last.
-    """
-    counts = [0] * steps if hooks.finished is None else hooks.finished(steps).amin(1).tolist()
-    start, said, x = hooks.start(field, noise, steps), 0, noise
-    steps_of = solved(field, start, hooks.weights, reference, steps=steps, guide=hooks.guide)
-    for count, x in zip(counts, steps_of, strict=True):
-        if said < count < x.shape[1]:
-            said = count
-            yield count, x
-    yield x.shape[1], hooks.finish(x)
+
+def unfolded(field: Field, hooks: Hooks, noise: Tensor, reference: Tensor, steps: int) -> Unfolded:
+    """Sample chunks as a strategy has decided, and yield them whenever more leading positions are finished."""
+    counts = None if hooks.finished is None else hooks.finished(steps)
+    start, said, x = hooks.start(field, noise, steps), torch.zeros(1, device=noise.device), noise
+    solver = solved(field, start, hooks.weights, reference, steps=steps, guide=hooks.guide)
+    for k, x in enumerate(solver, start=1):
+        if counts is not None and k < steps and bool((counts[k - 1] > said).any()):
+            said = counts[k - 1]
+            yield k / steps, said, x
+    yield 1.0, *all_finished(hooks.finish(x))
+
+
+def all_finished(chunk: Tensor) -> tuple[Tensor, Tensor]:
+    """Put beside chunks that all of their positions are finished."""
+    return torch.full((len(chunk),), chunk.shape[1], device=chunk.device), chunk
 
 
 class Strategy(Protocol):
