@@ -103,12 +103,22 @@ def _link(text: str, target: str, source: str) -> str:
 
 
 def notebook(path: Path) -> str:
-    """A notebook's cells as Markdown."""
+    """A notebook's cells as Markdown, each with what came out of it."""
     content: dict[str, Any] = json.loads(path.read_text())
-    cells = [("".join(cell["source"]), cell["cell_type"]) for cell in content["cells"]]
-    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in cells]
+    parts: list[str] = []
+    for cell in content["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        parts += map(_output, cell.get("outputs", []))
     title, *rest = parts
     return "\n\n".join([title, f"*The notebook itself: `docs/notebooks/{path.name}`.*", *rest])
+
+
+def _output(output: dict[str, Any]) -> str:
+    if "data" in output:
+        return f'<p><img alt="What the cell above draws" src="data:image/png;base64,{output["data"]["image/png"]}"></p>'
+    text = "".join(output["text"]).strip("\n")
+    return f"```{{ .text .output }}\n{text}\n```"
 
 
 def modules(floor: str) -> list[str]:

@@ -115,9 +115,17 @@ def test_code_in_a_sentence_may_be_folded_between_settings_and_a_block_may_not(h
 
 def test_a_notebook_becomes_a_page(hooks: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "one.ipynb"
-    cells = [{"cell_type": "markdown", "source": ["# One\n", "\n", "text"]}, {"cell_type": "code", "source": ["x = 1"]}]
+    said = {"output_type": "stream", "text": ["one\n", "  two\n"]}
+    drawn = {"output_type": "display_data", "data": {"image/png": "AAAA"}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# One\n", "\n", "text"]},
+        {"cell_type": "code", "source": ["x = 1"], "outputs": [said, drawn]},
+    ]
     path.write_text(json.dumps({"cells": cells}))
     page = hooks["notebook"](path)
     assert page.startswith("# One")
     assert "```python\nx = 1\n```" in page
     assert "one.ipynb" in page
+    shown = page.partition("x = 1\n```")[2]
+    assert "\none\n  two\n```" in shown
+    assert 'src="data:image/png;base64,AAAA"' in shown
