@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segue.errors import DataError
 
@@ -75,7 +76,8 @@ class Room:
 
     def __init__(self, key: str, shapes: Mapping[str, tuple[int, ...]], kind: type[np.generic] = np.uint8) -> None:
         self._place = folder() / key
-        self.whole, self.stores, self._aside = False, None, None
+        self.whole, self._aside = False, None
+        self.stores: dict[str, NDArray[Any]] | None = None
         needed = sum(int(np.prod(shape)) for shape in shapes.values()) * np.dtype(kind).itemsize
         try:
             self.stores = {

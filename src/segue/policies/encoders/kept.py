@@ -67,7 +67,7 @@ def _said(
 ) -> Said | None:
     store, content = Pictures.of(pictures.store), hashlib.sha256()
     for part in store.parts():
-        content.update(np.ascontiguousarray(part))
+        content.update(part.tobytes())
     shape = len(store), encoder.width
     room = Room(key_of([], **decides, pictures=content.hexdigest(), shape=store.store.shape), {"": shape}, np.float32)
     if room.stores is None:
