@@ -128,31 +128,34 @@ def learning_to_predict(episodes: Episodes) -> Callable[[], object]:
     return update
 
 
+def updates(
+    policy: Policy, episodes: Episodes, config: TrainingConfig, objective: Objective, generator: torch.Generator
+) -> Callable[[], object]:
+    """One update as in `segue.training.loop`."""
+    chunks = DemonstratedChunks(episodes, policy)
+    optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
+    if objective.own_chunks:
+        own = policy.units.to_robot(chunks.chunks, chunks.observation)
+        chunks.own = own.expand(objective.own_chunks, *own.shape)
+
+    def update() -> None:
+        index = torch.randint(0, len(chunks), (config.batch,), generator=generator)
+        pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
+        optimizer.zero_grad()
+        policy.loss(pair, policy.units.encode(chunks.observation[index])).backward()
+        optimizer.step()
+
+    return update
+
+
 def training(policy: Policy, episodes: Episodes, config: TrainingConfig) -> dict[str, Callable[[], object]]:
-    """One update per objective as in `segue.training.loop`, and one renewal of the policy's own chunks."""
+    """One update per objective, and one renewal of the policy's own chunks."""
     generator = torch.Generator().manual_seed(0)
-
-    def updates(objective: Objective) -> Callable[[], object]:
-        chunks = DemonstratedChunks(episodes, policy)
-        optimizer = torch.optim.AdamW(policy.parameters(), 0.0, fused=True)
-        if objective.own_chunks:
-            own = policy.units.to_robot(chunks.chunks, chunks.observation)
-            chunks.own = own.expand(objective.own_chunks, *own.shape)
-
-        def update() -> None:
-            index = torch.randint(0, len(chunks), (config.batch,), generator=generator)
-            pair = objective.pair(chunks.batch(index, policy, config.own_elapsed, generator), generator)
-            optimizer.zero_grad()
-            policy.loss(pair, policy.units.encode(chunks.observation[index])).backward()
-            optimizer.step()
-
-        return update
-
-    renewed = DemonstratedChunks(episodes, policy)
+    renewed, each = DemonstratedChunks(episodes, policy), partial(updates, policy, episodes, config)
     return {
-        "plain": updates(FlowMatching()),
-        "legato, demonstrated references": updates(LegatoObjective(own_share=0)),
-        "legato, own chunks": updates(LegatoObjective()),
+        "plain": each(FlowMatching(), generator),
+        "legato, demonstrated references": each(LegatoObjective(own_share=0), generator),
+        "legato, own chunks": each(LegatoObjective(), generator),
         "predictor": learning_to_predict(episodes),
         "renewal": lambda: renewed.renew_own(policy, config.own_steps, generator, LegatoObjective().own_chunks),
     }
