@@ -25,7 +25,8 @@ from segue.lab.report.table import Summary
 
 TASKS = ("adroit-door", "push-t", "metaworld/peg-insert-side", "metaworld/pick-place")
 """Those on which every method is measured."""
-ASIDE = ("adroit-pen", "push-t-pixels")
+PEN = "adroit-pen"
+ASIDE = (PEN, "push-t-pixels")
 """On which some are; they have pages of their own, and are not counted among the settings."""
 ANSWERS = ("naive", "rtc", "predictive", "predictive-legato")
 CASES = (
@@ -34,12 +35,12 @@ CASES = (
     ("inference is slow: 12 steps", "predictive-legato", 12, TASKS),
     ("the task is [precise](results/peg-insert-side.md): a peg", "predictive-legato", 8, TASKS[2:3]),
     ("there are [several ways](results/push-t.md) of doing it: Push-T", "predictive", 8, TASKS[1:2]),
-    ("things move on their own: a [pen](results/pen.md) in a hand; only less delay helps", "predictive", 8, ASIDE[:1]),
+    ("things move on their own: a [pen](results/pen.md) in a hand", "predictive", 8, ASIDE[:1]),
     ("the policy sees [pictures](vision.md): Push-T from pixels", "predictive", 8, ASIDE[1:]),
 )
 """What somebody has, what to take then, and the delay and tasks that say so."""
 FIELD = (4, 8)
-"""Delays at which every method of the field is measured [steps]."""
+"""Delays at which every method of the field is measured [steps], on the pen too."""
 WINNERS = ("success", "jerk_measured", "mode_switches")
 KIND = "choice"
 
@@ -110,7 +111,7 @@ def standings(every: Sequence[Setting]) -> str:
 
 def field(every: Sequence[Setting]) -> str:
     """The standings where every method of the field is measured."""
-    return standings([at for at in every if at.delay in FIELD])
+    return standings([at for at in every if at.delay in FIELD and at.task in (*TASKS, PEN)])
 
 
 def winners(every: Sequence[Setting]) -> str:
@@ -144,7 +145,7 @@ TABLES = {"answers": answers, "standings": standings, "field": field, "winners":
 
 def filled(page: str, every: Sequence[Setting], aside: Sequence[Setting] = ()) -> str:
     """The page with every marked table written again."""
-    settings_of = {"answers": [*every, *aside]}
+    settings_of = dict.fromkeys(("answers", "field"), [*every, *aside])
     return marked.filled(page, KIND, lambda name: TABLES[name](settings_of.get(name, every)))
 
 

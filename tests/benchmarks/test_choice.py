@@ -51,7 +51,9 @@ def test_standings_of_methods_whose_values_are_known() -> None:
 
 def test_the_field_is_counted_where_all_of_it_is_measured() -> None:
     known = summary({"ours": BASE, "other": (1.0, 2.0, 10.0, 0.1, 2.0)}, "ours")
-    text = SCRIPT["field"]([SCRIPT["Setting"]("synthetic", delay, 0.01 * delay, known) for delay in (4, 12)])
+    text = SCRIPT["field"](
+        [SCRIPT["Setting"](task, delay, 0.01 * delay, known) for task in ("push-t", "other") for delay in (4, 12)]
+    )
     assert "in how many of 1 settings" in text
     assert "| [other](methods.md#other) | 1 | 1 | 1 | 1 | 0 | 0 |" in text
 
