@@ -145,7 +145,7 @@ TABLES = {"answers": answers, "standings": standings, "field": field, "winners":
 
 def filled(page: str, every: Sequence[Setting], aside: Sequence[Setting] = ()) -> str:
     """The page with every marked table written again."""
-    settings_of = dict.fromkeys(("answers", "field"), [*every, *aside])
+    settings_of = {name: [*every, *aside] for name in ("answers", "field")}
     return marked.filled(page, KIND, lambda name: TABLES[name](settings_of.get(name, every)))
 
 
