@@ -38,9 +38,11 @@ class Link:
         self.asked += 1
         actions = None if self.error else np.zeros((8, 2), np.float32)
         self.answer = Answer(request.epoch, request.number, actions, 0.0, self.error)
+        part = Answer(request.epoch, request.number, np.zeros((1, 2), np.float32), 0.0, more=True)
+        self.parts = [] if self.error else [part, part]
 
     def poll(self) -> Answer | None:
-        return self.answer
+        return self.parts.pop() if self.parts else self.answer
 
 
 def short(seconds: float) -> bool:

@@ -9,12 +9,14 @@ import pytest
 from msgspec import structs
 
 from fakes.clock_robot_link import DT, HORIZON, Cell, FakeLink, cell, check_safe, states, wave
+from fakes.point_mass import SPEC
 from segue.core.chunk import Array
 from segue.plan.plan import Event, Request
 from segue.runtime.run import Tolerance
 from segue.trace.file import TraceWriter, plan_header, read
-from segue.trace.measures import delays
+from segue.trace.measures import delays, robot_header
 from segue.trace.replay import replay
+from segue.trace.summary import summarise_run
 
 TAKES = 5 * DT
 """Time of an inference of five solver steps."""
@@ -126,6 +128,19 @@ def test_a_part_that_is_not_finite_never_reaches_the_robot() -> None:
     executed = {tick.chunk for _, tick, _ in made.log.ticks if tick.chunk is not None}
     assert not {chunk for chunk in executed if chunk % 3 == 0}
     assert made.executor.conversation.said.last_error == "a chunk that is not finite"
+
+
+def test_a_gap_that_a_part_ends_is_the_slowness_of_its_chunk(tmp_path: Path) -> None:
+    """d = 3: four actions are there after one step, six more after six, when the robot has held for two."""
+    made = streaming(schedule=lambda d: [(1, d + 1), (6, d + 7), (8, HORIZON)])
+    header = {"plan": plan_header(made.executor.plan), "robot": robot_header(SPEC), "rate": 1 / DT}
+    writer = TraceWriter(tmp_path / "t", header, action=2, observation=3, horizon=16, ticks=999, chunks=900)
+    made.executor._sink = made.executor.conversation._sink = writer
+    made.executor.run(seconds=1.0)
+    writer.close()
+    gaps = [gap for gap in summarise_run(read(tmp_path / "t")).gaps if gap.time < 0.9]  # the last is the run's end
+    assert [(gap.ticks, gap.why) for gap in gaps] == [(2, "the answer took longer than the actions lasted")]
+    assert {request.continuation.delay for request in made.link.requests[2:]} == {5}
 
 
 @pytest.mark.parametrize("lost", [(), (9,)])

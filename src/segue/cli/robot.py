@@ -244,7 +244,8 @@ class _Asked(ChunkPolicy):
     def next_chunk(self, observation: Observed, continuation: Continuation) -> Array:
         self._number += 1
         self._link.send(Request(self._epoch, self._number, continuation.start, continuation), observation)
-        while (answer := self._link.poll()) is None or (answer.epoch, answer.number) != (self._epoch, self._number):
+        asked = self._epoch, self._number
+        while (answer := self._link.poll()) is None or answer.more or (answer.epoch, answer.number) != asked:
             time.sleep(0.0005)
         if answer.actions is None:
             raise PolicyError(f"a policy that does not answer: {answer.error}", *ADVICE)
@@ -286,13 +287,12 @@ def sink_for(path: Path, driven: Driven, plan: Plan, about: Mapping[str, Any], s
         "causes": [cause.value for cause in CAUSES],
     }
     ticks = ceil((seconds + 10) * about["rate"])
-    often = max(plan.execution_horizon // 2, 1) if plan.trigger == FIXED_HORIZON else 1
-    parts = ticks * plan.delay.estimate() // plan.execution_horizon  # at most one in each step of an inference
+    often = max(plan.execution_horizon // (2 + plan.delay.estimate()), 1) if plan.trigger == FIXED_HORIZON else 1
     views = [RerunSink(spec.action_names, [state.value for state in STATES])] if view else []
     writer = TraceWriter(
         path, header, action=plan.action, observation=len(spec.observation_names), horizon=plan.horizon,
         pose=0 if driven.pose is None else len(spec.pose_names),
-        cameras=0 if driven.task else len(spec.cameras), ticks=ticks, chunks=ticks // often + parts,
+        cameras=0 if driven.task else len(spec.cameras), ticks=ticks, chunks=ticks // often,
     )  # fmt: skip
     return Sinks(writer, *views)
 

@@ -242,9 +242,10 @@ def _rate(ticks: NDArray[np.void]) -> float:
 def _gaps(trace: Trace, time: Array) -> tuple[int, list[Gap]]:
     """Count ticks without an action before each episode's first one, and find the gaps after it."""
     waiting, gaps = 0, list[Gap]()
+    answers = np.concatenate([trace.chunks, trace.parts]) if len(trace.parts) else trace.chunks
     for epoch in np.unique(trace.ticks["epoch"]):
         places = np.flatnonzero(trace.ticks["epoch"] == epoch)
-        ticks, chunks = trace.ticks[places], trace.chunks[trace.chunks["epoch"] == epoch]
+        ticks, chunks = trace.ticks[places], answers[answers["epoch"] == epoch]
         held = (ticks["index"] < 0) & (ticks["event"] != STOOD)
         first = int(np.argmin(held)) if not held.all() else len(held)
         waiting += first
