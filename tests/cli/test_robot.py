@@ -57,10 +57,11 @@ def task_of(max_steps: int) -> Task:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., int]:
-    """segue run for a second."""
+    """segue run for half a second, 25 steps."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(tasks, "task", lambda name: task_of(20))
+    monkeypatch.setattr("gc.collect", lambda: 0)  # of all that the tests have loaded takes as long as a run
 
     def command(task: str | None = "point-mass", speed: float = 1.0, **changes: Any) -> int:
         monkeypatch.setattr(
@@ -68,7 +69,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
             "local",
             lambda *_, **__: policy_process.imported("fakes.towards_policy:towards", speed=speed),
         )
-        settings: dict[str, Any] = {"method": "legato", "seconds": 1.0, "seed": 0, "trace": tmp_path / "trace"}
+        settings: dict[str, Any] = {"method": "legato", "seconds": 0.5, "seed": 0, "trace": tmp_path / "trace"}
         try:
             with pytest.raises(typer.Exit) as ended:
                 run_(task, **{**settings, **changes})
@@ -135,7 +136,7 @@ def test_a_run_can_be_looked_at(run: Callable[..., int], tmp_path: Path, monkeyp
 
 
 def test_limits_are_kept(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run(velocity=0.5, acceleration=20.0, jerk=2000.0) == 0
+    assert run(seconds=1.0, velocity=0.5, acceleration=20.0, jerk=2000.0) == 0
     trace = read(tmp_path / "trace")
     for epoch in np.unique(trace.ticks["epoch"]):
         commands = trace.ticks[trace.ticks["epoch"] == epoch]["action"]

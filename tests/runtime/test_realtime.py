@@ -17,6 +17,14 @@ from segue.runtime.signals import on_signals
 from segue.runtime.watchdog import Watchdog
 
 
+@pytest.fixture(autouse=True)
+def collected(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the collector was on at each full collection, which does nothing: of all tests' objects it takes long."""
+    calls: list[bool] = []
+    monkeypatch.setattr(gc, "collect", lambda: calls.append(gc.isenabled()))
+    return calls
+
+
 @pytest.mark.parametrize("spin", [0.0, 0.0005, 0.01])
 def test_a_wait_is_never_too_short(spin: float) -> None:
     clock = MonotonicClock(spin)
@@ -31,10 +39,11 @@ def test_the_clock_is_that_of_all_processes() -> None:
     assert before <= MonotonicClock().now() <= time.monotonic()
 
 
-def test_whatever_was_granted_is_put_back() -> None:
+def test_whatever_was_granted_is_put_back(collected: list[bool]) -> None:
     assert gc.isenabled()
     policy = os.sched_getscheduler(0) if sys.platform.startswith("linux") else 0
     with realtime() as grants:
+        assert collected == [True]
         assert not gc.isenabled()
         assert gc.get_freeze_count() > 0
         assert {grant.name for grant in grants} == {

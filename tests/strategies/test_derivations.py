@@ -68,14 +68,12 @@ def test_from_no_noise_at_all_the_middle_of_two_plans_may_come() -> None:
 @pytest.mark.parametrize("spread", [0.2, 1.0])
 def test_gentle_guidance_of_a_gaussian_damps_the_noise_by_the_closed_form(clip: float, spread: float) -> None:
     noise, reference = randn(3, H, A, seed=1), randn(3, H, A, seed=2)
-    before = prefix(reference, H, H)  # all committed: the mask is 1 everywhere
+    before = prefix(reference.repeat(2, 1, 1), H, H)  # all committed: the mask is 1 everywhere
     guide = RTC(vjp, clip=clip).hooks(before).guide
-    made, other = (
-        integrate(gaussian(0.3, spread), each, ZERO, before.reference, steps=4000, guide=guide)
-        for each in (noise, 0 * noise)
-    )
+    both, known = torch.cat((noise, 0 * noise)), ZERO.repeat(2, 1)
+    made, other = integrate(gaussian(0.3, spread), both, known, before.reference, steps=4000, guide=guide).chunk(2)
     torch.testing.assert_close(made - other, spread * math.exp(-math.pi * clip * spread / 4) * noise, rtol=0, atol=5e-3)
-    share = (other - 0.3) / (before.reference - 0.3)
+    share = (other - 0.3) / (reference - 0.3)
     angle = np.linspace(0, np.pi / 2, 20001)
     left = (np.pi / 2 - angle) / 2 + np.sin(2 * angle) / 4  # integral of sin^2 from the angle to pi / 2
     wanted = float(clip * spread * np.trapezoid(np.sin(angle) * np.exp(-clip * spread * left), angle))
