@@ -45,8 +45,8 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # What docs/runtime.md reads is a trace, of which tests/trace/test_file.py makes one; what docs/doors/openpi.md has is a
-# server, which tests/project/test_tutorials.py starts beside its commands.
-ELSEWHERE = ("runtime.md", "openpi.md")
+# server, which tests/project/test_tutorials.py starts beside its commands; the files of docs/compare.md run there too.
+ELSEWHERE = ("runtime.md", "openpi.md", "compare.md")
 WITH_CODE = [page for page in PAGES if page not in TUTORIALS and page.name not in ELSEWHERE and blocks(page, "python")]
 
 

@@ -31,6 +31,7 @@ from segue.robot import Wish
 from segue.trace.file import read
 
 OWN_ROBOT, OWN_METHOD, OPENPI = (DOCS / "doors" / f"{name}.md" for name in ("own-robot", "own-method", "openpi"))
+COMPARE = DOCS / "compare.md"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 RUNNER = runpy.run_path(str(DOCS / "_site" / "notebooks.py"))
 NOT_RUN = "not run by the tests: "
@@ -119,7 +120,7 @@ def follow(block: Block, folder: Folder) -> None:
 
 
 @pytest.mark.pages
-@pytest.mark.parametrize("page", [*TUTORIALS, OWN_METHOD], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*TUTORIALS, OWN_METHOD, COMPARE], ids=lambda page: page.stem)
 def test_a_tutorial_runs_from_top_to_bottom(page: Path, folder: Folder) -> None:
     for block in fenced(page):
         follow(block, folder)

@@ -178,7 +178,7 @@ class Processes(Executor):
         return Done(job.key, None, WorkerError(
             got=f"work whose process ended twice before it was done (exit status {process.exitcode})",
             expected="a process that lives until it is done; -9 is what a system does that runs out of memory",
-            change="fewer --workers, or fewer --episodes",
+            change="fewer --workers, or fewer --episodes; in a script, call it under `if __name__ == '__main__':`",
         ))  # fmt: skip
 
 
