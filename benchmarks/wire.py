@@ -1,10 +1,12 @@
 """What it costs to ask a policy in another process: round trips without any inference, as ratios in one run.
 
 Three pictures of 224 x 224 and 14 joint angles go there, 50 x 14 actions come back, over the loopback interface. The
-same messages are written, read and checked over ZeroMQ and gRPC; and as many bytes are sent over ZeroMQ that nobody
-looks at. Everybody takes a turn in each round, so that whatever else the machine does hits all alike.
+same messages are written, read and checked over ZeroMQ and gRPC, and as many bytes are sent over ZeroMQ that nobody
+looks at. A server of ZeroMQ does our server's work: one thread reads and checks, and hears everybody while another one
+answers. The one in one thread hands nothing over, and hears nobody meanwhile. Everybody takes a turn in each round, so
+that whatever else the machine does hits all alike.
 
-    pip install pyzmq grpcio '.[images]'
+    pip install pyzmq grpcio '.[images,fast]'
     python benchmarks/wire.py [--rounds 40] [--calls 25]
 
 Wall-clock time depends on what else runs; CPU time (client and server together) less so. Without pyzmq there is nothing
@@ -312,6 +314,7 @@ def main() -> None:
             f"{times[name + ' CPU'] / times['ZeroMQ' + name[name.rindex(',') :] + ' CPU']:.2f}",
         )  # fmt: skip
     Console(width=120).print(table)
+    print(f"our server's event loop is that of {'uvloop' if find_spec('uvloop') else 'asyncio'}")
     payload = Payload.example()
     print(
         "bytes of a question:", ", ".join(f"{kind} {len(payload.question(kind))}" for kind in ("state", "raw", "JPEG"))

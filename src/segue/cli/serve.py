@@ -116,7 +116,7 @@ def load_test(
     load = Load(url, rate, steps, {"Authorization": f"Api-Key {token}"} if token else {})
     table = Table(title=f"{url}: from asking to the answer", title_justify="left")
     for name in ("robots", "answers per s", "median", "99 of 100", "missed", "refused"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name != "refused")
     problem, cause, starved = None, "", list[str]()
     for number in curve(robots):
         try:
