@@ -41,6 +41,7 @@ def point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(PredictorTraining, "cost", 4)
     for module in (sweep, compare):
         monkeypatch.setattr(module, "task", lambda _: POINT)
+    monkeypatch.setattr(compare, "write_report", lambda *_: None)  # pages have tests of their own
     original = sweep.run_cell
 
     def run_cell(cell: Cell) -> CellResult:

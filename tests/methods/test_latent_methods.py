@@ -58,6 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (sweep, compare):
             patch.setattr(module, "task", lambda _: POINT)
+        patch.setattr(compare, "write_report", lambda *_: None)  # pages have tests of their own
         compare.train(comparison(), folder, 1, QUIET)
         yield folder
 

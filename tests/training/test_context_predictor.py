@@ -179,6 +179,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Task("seen", "a point mass", 0.1, 12, HORIZON, 3, SeenPointMass, sighted.demonstrations)
     for module in (sweep, compare):
         monkeypatch.setattr(module, "task", lambda _: seen)
+    monkeypatch.setattr(compare, "write_report", lambda *_: None)  # pages have tests of their own
 
 
 def comparison(delays: tuple[int, ...], *names: str) -> compare.Comparison:

@@ -224,7 +224,7 @@ def test_the_benchmark_rolls_out_every_row_under_every_disturbance(tmp_path: Pat
         method=method("naive:noise=carried"),
         timing=Timing(8, 3, Fixed(2), method("naive").handover, 24),
         scales=Scales.of(demonstrations(), SPEC),
-        seeds=(1, 2, 3),
+        seeds=(1, 2),
         size=1.0,
         kinds=("none", *KINDS),
     )
@@ -236,7 +236,7 @@ def test_the_benchmark_rolls_out_every_row_under_every_disturbance(tmp_path: Pat
         compared = [value is not None for value in row["episodes"]["prediction_error"]]
         assert not any(compared) if row["row"] == "none" else any(compared)
         assert (row["disturbed"] > 0) == (row["disturbance"] != "none")
-        assert len(row["seed"]) == len(row["episodes"]["success"]) == 6
+        assert len(row["seed"]) == len(row["episodes"]["success"]) == 4
     assert BENCHMARK["table"](BENCHMARK["kept"](rows)).count("\n") == 1 + len(rows)
     path = tmp_path / "numbers.json"
     BENCHMARK["write"](BENCHMARK["content"](setting, [tmp_path], tmp_path / "predictor", rows), path)
