@@ -74,6 +74,8 @@ class RemoteError(SegueError):
 MANY = 20
 """Beyond so many names, an error shows those that are close, or a few that are nearest."""
 NEAREST = 5
+PART = 3
+"""Letters from which on a name may be a part of what was meant: ``pick-place`` is metaworld/pick-place."""
 CLOSE = 0.7
 """Likeness from which on a name may have been meant: ``legatoo`` is legato, ``lean`` is not blend."""
 
@@ -92,6 +94,7 @@ class UnknownNameError(SegueError):
     def __init__(self, kind: str, name: str, known: Iterable[str], own: str = "", listed: str = "") -> None:
         known = sorted(known)
         close = difflib.get_close_matches(name, known, n=3, cutoff=CLOSE)
+        close = close or [each for each in known if len(name) >= PART and name in each][:NEAREST]
         few = known
         if len(known) > MANY:
             few = close or difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0)

@@ -356,6 +356,8 @@ def test_of_many_names_an_error_shows_those_that_are_close_or_nearest() -> None:
     error = UnknownNameError("task", "pik-place", known, listed="`segue list`")
     assert "one of pick-place (30 more: `segue list`)" in str(error)
     assert "did you mean 'pick-place'?" in str(error)
+    assert "did you mean 'pick-place'?" in str(UnknownNameError("task", "place", known))
+    assert "did you mean" not in str(UnknownNameError("task", "pl", known))
     error = UnknownNameError("task", "nothing like it", known)
     assert error.expected.count(", ") == 4
     assert error.expected.endswith(" (26 more)")

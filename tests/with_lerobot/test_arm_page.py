@@ -82,6 +82,8 @@ def test_their_policy_drives_the_arm_from_both_sides(
     assert "time is up" in said
     sent = json.loads(log.read_text())["sent"]
     assert len(sent) > ENOUGH
+    ran = read(trace).header["method"]
+    assert ran == ("cross-fade" if made is act else "rtc-identity")
     ticks = read(trace).ticks
     assert ticks["ages"].shape[1] == 2
     assert np.nanmax(ticks["ages"]) <= 0.25
