@@ -25,6 +25,7 @@ from rich.console import Console
 
 from segue.core.chunk import nothing_to_continue
 from segue.core.observation import stacked
+from segue.core.robot import Simulator
 from segue.data.episodes import Episodes
 from segue.errors import MissingExtraError
 from segue.lab.delays import Fixed
@@ -83,8 +84,8 @@ def theirs(policy: Policy, episodes: Episodes, batch: int) -> tuple[torch.nn.Mod
     return them, update
 
 
-def evaluating(policy: Policy) -> Work:
-    """Episodes without delay, of as many steps and chunks, by a plain loop and by ours."""
+def evaluating(policy: Policy) -> tuple[Work, list[Simulator]]:
+    """Episodes without delay, of as many steps and chunks, by a plain loop and by ours; and their robots."""
     chosen, bound = task(TASK), method("naive").bound(policy)
     robots, scales = (
         [chosen.simulator() for _ in range(EPISODES)],
@@ -103,7 +104,7 @@ def evaluating(policy: Policy) -> Work:
                     [chunk] = bound.next_chunks(stacked([robot.observe()]), [known], [noise])
                 robot.send(robot.spec.clip(chunk[step % every]))
 
-    return {"plain loop": plain, "rollout": lambda: rollout(bound, robots, range(EPISODES), timing, scales)}
+    return {"plain loop": plain, "rollout": lambda: rollout(bound, robots, range(EPISODES), timing, scales)}, robots
 
 
 def main() -> None:
@@ -135,7 +136,7 @@ def main() -> None:
         row(table, f"LeRobot's, {weights(them):,} weights", times["LeRobot"], times["LeRobot"])
         console.print(table)
     try:
-        work = evaluating(ours("flow").eval())
+        work, _ = evaluating(ours("flow").eval())
     except MissingExtraError as error:
         return console.print(f"not measured: a rollout beside a plain loop; {error.got}", highlight=False)
     times = measure(work, chosen.rounds, repeats=1)

@@ -20,7 +20,7 @@ def test_everything_that_is_timed_answers() -> None:
             if name.startswith("Segue"):
                 assert reply.shape == (50, 14)
         times = WIRE["measure"](work, pid, 2, 3)
-    assert len(work) == 12
+    assert len(work) == 15
     for name in work:
         assert times[name].shape == (2, 3)
         assert np.all(times[name] > 0)
