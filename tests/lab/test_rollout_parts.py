@@ -35,7 +35,7 @@ class Numbered:
     ) -> Array:
         self.asked.append(continuations)
         one = np.stack([np.full(HORIZON, len(self.asked)), np.arange(HORIZON)], 1).astype(np.float32) / 100
-        return np.repeat(one[None], len(continuations), axis=0)
+        return np.repeat(one[None].astype(np.float32), len(continuations), axis=0)
 
 
 class InParts(Numbered):
