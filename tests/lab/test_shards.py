@@ -210,11 +210,13 @@ def test_rows_without_cells_are_not_written_over_unsaid_and_cells_of_other_sourc
     monkeypatch.setattr(cells, "numerics", lambda: {"segue": "another"})
     rows, other = said()
     assert rows.startswith("0 of 2 cells are there")
-    assert other.startswith("2 of those have a cell of other policies")
+    assert other.startswith("2 of those have a cell of other settings")
     shutil.rmtree(tmp_path / "out" / "cells")
     _, alone = said()
     assert alone.startswith("2 of 2 rows of")
     assert "segue merge" in alone
+    (tmp_path / "out" / "results.json").write_text("damaged")
+    assert len(said()) == 1
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "/", "a/b", "-1/2", "1/0"])

@@ -41,7 +41,7 @@ def forecast(comparison: Comparison, *, runs: Path, out: Path, workers: int, sha
     yield f"{len(missing)} policies to train{_time(missing, stages, workers)}{names}"
     yield f"{len(there)} of {len(plan)} cells are there, {len(left)} to roll out{_time(left, episodes, workers)}"
     if other := sum(place in others and place not in there for place in plan):
-        yield f"{other} of those have a cell of other policies, other packages or another Segue, which is not taken"
+        yield f"{other} of those have a cell of other settings, policies, packages or sources, which is not taken"
     if alone := len(rows - others):
         yield (
             f"{alone} of {len(rows)} rows of {out / 'results.json'} have no cell beside them, and a bench would write "
@@ -50,12 +50,11 @@ def forecast(comparison: Comparison, *, runs: Path, out: Path, workers: int, sha
 
 
 def _rows(file: Path) -> set[Place]:
-    """Rows of results that are there already; none where there are no results."""
-    return (
-        {Place(each.method, each.delay, each.training_seed) for each in results.read(file).cells}
-        if file.exists()
-        else set()
-    )
+    """Rows of results that are there already; none where there are no results, or none that can be read."""
+    try:
+        return {Place(each.method, each.delay, each.training_seed) for each in results.read(file).cells}
+    except SegueError:
+        return set()
 
 
 def _row(kept: Kept) -> tuple[Place, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed (`segue[fast]`), on which a message costs less, and else on asyncio's own."""
+    """Run on uvloop where it is installed (`segue[fast]`), whose turns cost less, and else on asyncio's own."""
     try:
         loops: Any = import_module("uvloop")
     except ImportError:
