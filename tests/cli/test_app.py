@@ -231,7 +231,7 @@ def complaint(result: tuple[int, str, str]) -> str:
     [
         (["train", "adroit-dor"], "did you mean 'adroit-door'?"),
         (["eval", "pusht"], "did you mean 'push-t'?"),
-        (["bench", "nothing-like-it"], "push-t"),
+        (["bench", "nothing-like-it"], "segue list"),
         (["eval", "adroit-door", "--methods", "naive,legatto"], "did you mean 'legato'?"),
         (["train", "adroit-door", "--objective", "plane"], "did you mean 'plain'?"),
         (["train", "adroit-door", "--network", "unnet"], "did you mean 'unet'?"),

@@ -214,7 +214,8 @@ def list_() -> None:
 
     segue list
     """
-    from rich.table import Table
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
 
     from segue.core import plugins
     from segue.lab.tasks import tasks
@@ -223,7 +224,9 @@ def list_() -> None:
     from segue.policies.networks import NETWORKS
     from segue.policies.noise import NOISES
 
-    shown = Table("method", "what", "needs a policy trained with", "paper")
+    whole = [Column(head, no_wrap=True) for head in ("method", "trained with")]  # names that are typed
+    what = Column("what", overflow="fold")
+    shown = Table(whole[0], what, whole[1], "paper", box=SIMPLE_HEAD, pad_edge=False)
     for each in METHODS.values():
         shown.add_row(each.name, each.label, each.policy, each.citation)
     console.print(shown)

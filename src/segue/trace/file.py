@@ -243,7 +243,12 @@ def read(path: Path | str) -> Trace:
         raise _damaged(path / DROPPED, "counters that contradict themselves")
     # A chunk that was taken has no NaN: what ends with one is a part
     part = (chunks["outcome"] == DELIVERIES.index(Delivery.TAKEN)) & np.isnan(chunks["actions"][:, -1:]).any((1, 2))
-    return Trace(header, ticks, chunks[~part], (counts[0], counts[1]), chunks[part])
+    return Trace(header, ticks, _those(chunks, ~part), (counts[0], counts[1]), _those(chunks, part))
+
+
+def _those(records: NDArray[np.void], which: NDArray[np.bool_]) -> NDArray[np.void]:
+    """Choose records, with what is between their fields, which NumPy leaves out."""
+    return records.view(np.uint8).reshape(len(records), records.itemsize)[which].view(records.dtype)[:, 0]
 
 
 def _whole(file: Path, kind: np.dtype, seed: int) -> NDArray[np.void]:
