@@ -11,7 +11,7 @@ CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door adroit-pen push-t metaworld/peg-insert-side metaworld/pick-place
 METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4,predictive:ramp_seconds=2.4:scale=0.5
 CORRECTED := a2c2,rtc:correction=learned
-FIELD := soft-rtc,literal-soft-rtc,faster,vlash,future-rtc,remac,remac:source=previous,bid,official-bid,paint,bid:predictor=learned,paint:predictor=learned,$(CORRECTED)
+FIELD := soft-rtc,literal-soft-rtc,faster,future-rtc,remac,remac:source=previous,bid,official-bid,paint,bid:predictor=learned,paint:predictor=learned,$(CORRECTED)
 JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side metaworld/pick-place
 JITTER_METHODS := naive,rtc,naive:predictor=learned,predictive,predictive-legato
 SEAM_TASK := adroit-door
@@ -109,7 +109,7 @@ results: $(READY)
 	  $$(test $$task = adroit-pen && echo --delays 2,4,8); done
 	@set -e; for task in $(TASKS); do for seed in 0 1 2; do \
 	  $(BIN)/segue train-correction $$task --run runs/$$task/seed-$$seed --seed $$seed; done; \
-	  $(BIN)/segue bench $$task --methods $(FIELD) --delays $$(test $$task = adroit-pen && echo 2,)4,8 --out build/field/$$task; \
+	  $(BIN)/segue bench $$task --methods $(FIELD)$$(test $$task = push-t && echo ,vlash) --delays $$(test $$task = adroit-pen && echo 2,)4,8 --out build/field/$$task; \
 	  $(BIN)/segue merge results/$$task build/field/$$task --out results/$$task; done
 	@set -e; for task in $(JITTER_TASKS); do for kind in jitter heavy-tail; do \
 	  $(BIN)/segue bench $$task --methods $(JITTER_METHODS) --delays 8 --delay-model $$kind; done; done

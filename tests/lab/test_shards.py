@@ -270,6 +270,12 @@ def test_a_budget_that_a_predictor_uses_up_is_refused_before_anything_is_trained
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_objective_that_no_policy_here_can_learn_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="'vlash' for a policy of absolute actions"):
+        bench(tmp_path, "out", comparison("naive", "vlash", seeds=1))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_who_wants_a_policy_that_is_not_there_is_said_once(tmp_path: Path) -> None:
     asked, runs = comparison("naive", "sync", seeds=1), [tmp_path / "seed-0"]
     with pytest.raises(SegueError, match=r"which these methods run: naive, sync\n"):

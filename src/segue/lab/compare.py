@@ -29,7 +29,7 @@ from segue.training.autoencoder import AutoencoderTraining, train_autoencoder
 from segue.training.context_predictor import train_context_predictor
 from segue.training.correction.residual import CorrectionTraining, train_correction
 from segue.training.predictor import PredictorTraining, train_predictor
-from segue.training.recipe import FIRST_STAGE, Recipe, train_policy
+from segue.training.recipe import FIRST_STAGE, Recipe, check_objective, train_policy
 
 CELLS = "cells"
 """Folder of the cells that are done, in that of the results."""
@@ -99,8 +99,8 @@ def run(
     wanted = part_of(comparison, shard)
     with executor_on(on, workers):  # what cannot be reached should be known before hours of training
         pass
-    for each in comparison.methods:
-        _recipe(comparison, policy_name(each), runs)  # what cannot be is refused before anything is trained
+    for name in map(policy_name, comparison.methods):  # what cannot be is refused before anything is trained
+        check_objective(objective(name), name, _recipe(comparison, name, runs))
     train(comparison, runs, workers, console, wanted)
     return evaluate(
         comparison,

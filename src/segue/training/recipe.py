@@ -108,6 +108,33 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in ("segue", "torch", "numpy")}}
 
 
+def check_objective(objective: Objective, name: str, recipe: Recipe) -> None:
+    """Refuse an objective that a policy of a recipe cannot be trained under, before anything is trained.
+
+    Raises:
+        SpecError: It is one of another family, tells commanded states to a policy of absolute actions, or learns
+            adapters without a first stage.
+    """
+    if family_of(objective) != recipe.family:
+        raise SpecError(
+            got=f"objective {name!r} for a {recipe.family} policy",
+            expected=f"an objective of that family; this one trains {family_of(objective)} policies",
+            change=f"train with --family {family_of(objective)}, or with another objective",
+        )
+    if objective.max_offset and not recipe.relative:
+        raise SpecError(
+            got=f"objective {name!r} for a policy of absolute actions, which does not say what they command",
+            expected="actions relative to the observed state",
+            change="train with --relative, or under another objective",
+        )
+    if objective.adapter_rank and not recipe.first_stage_updates:
+        raise SpecError(
+            got=f"objective {name!r}, which learns adapters alone, in one stage",
+            expected="a plain policy before it, which they are put into",
+            change="train with two stages",
+        )
+
+
 def train_policy(
     episodes: Episodes,
     recipe: Recipe,
@@ -145,24 +172,7 @@ def train_policy(
             learns adapters without a first stage.
         TrainingError: The loss is not finite.
     """
-    if family_of(objective) != recipe.family:
-        raise SpecError(
-            got=f"objective {name!r} for a {recipe.family} policy",
-            expected=f"an objective of that family; this one trains {family_of(objective)} policies",
-            change=f"train with --family {family_of(objective)}, or with another objective",
-        )
-    if objective.max_offset and not recipe.relative:
-        raise SpecError(
-            got=f"objective {name!r} for a policy of absolute actions, which does not say what they command",
-            expected="actions relative to the observed state",
-            change="train with --relative, or under another objective",
-        )
-    if objective.adapter_rank and not recipe.first_stage_updates:
-        raise SpecError(
-            got=f"objective {name!r}, which learns adapters alone, in one stage",
-            expected="a plain policy before it, which they are put into",
-            change="train with two stages",
-        )
+    check_objective(objective, name, recipe)
     stage = 1 if name == FIRST_STAGE else 2
     learned, unseen = episodes.split(conduct.held_out, seed) if conduct.held_out else (episodes, None)
     if stage == 2 and recipe.first_stage_updates:
