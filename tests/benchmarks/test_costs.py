@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from fakes.summaries import cell, comparison
 from segue.data.bundled import adroit_door
 from segue.methods.methods import method
 from segue.policies.families import config_for, policy_for
@@ -28,11 +29,15 @@ def test_an_inference_is_a_whole_chunk(name: str) -> None:
 
 
 def test_the_file_has_a_ratio_for_every_method_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "costs.json"
-    monkeypatch.chdir(SCRIPT.parents[1])
-    monkeypatch.setattr(sys, "argv", ["costs.py", "--rounds", "1", "--task", "adroit-pen", "--out", str(out)])
+    labels = {"naive": "", "rtc": "", "remac": ""}
+    columns = {"success": [1.0, 0.0]}
+    content = comparison(labels, [cell(name, 4, columns) for name in labels])
+    (folder := tmp_path / "results" / "adroit-door").mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["costs.py", "--rounds", "1"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    ratios = json.loads(out.read_text())["ratios"]
+    ratios = json.loads((tmp_path / "results" / "costs.json").read_text())["ratios"]
+    assert set(ratios) == set(labels)
     assert ratios["naive"] == [1.0, 1.0, 1.0]
-    measured = json.loads(Path("results/adroit-pen/results.json").read_text())["methods"]
-    assert set(ratios) == {each["name"] for each in measured}
+    assert all(low <= middle <= high for low, middle, high in ratios.values())

@@ -26,6 +26,7 @@ def test_each_is_one_place_and_what_is_said_is_left_alone() -> None:
     assert sorted(texts) == sorted([*conditions, *numbers, "pass", "pass", "max(a - 1, -2)", "(a + 1)", "(2)"])
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("floor", MUTANTS["FLOORS"])
 def test_all_of_them_are_python(floor: str) -> None:
     for file in sorted((ROOT / "src" / "segue" / floor).glob("*.py")):

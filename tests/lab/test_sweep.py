@@ -55,6 +55,7 @@ def without_time(row: CellResult) -> CellResult:
     return structs.replace(row, episodes=columns)
 
 
+@pytest.mark.faults
 def test_one_and_two_processes_give_the_same_numbers(tmp_path: Path) -> None:
     door = task("adroit-door")
     small = recipe(updates=4, horizon=16)

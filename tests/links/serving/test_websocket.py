@@ -91,6 +91,7 @@ def test_what_was_said_before_the_end_is_heard_and_then_the_end(code: int) -> No
             assert ended.value.rcvd.code == code
         with pytest.raises(ConnectionClosed):
             there.send(b"too late", WAIT)
+        there.abort()  # or the server waits for it
 
 
 def test_a_message_beyond_the_bound_is_not_read() -> None:
@@ -104,6 +105,7 @@ def test_a_message_beyond_the_bound_is_not_read() -> None:
             there.recv(WAIT)
         assert ended.value.sent is not None
         assert ended.value.sent.code == 1009
+        there.abort()
 
 
 def test_who_turns_us_away_may_say_why() -> None:
