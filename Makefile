@@ -61,8 +61,9 @@ setup: $(READY)
 demo: $(READY)
 	@$(BIN)/segue demo
 
+# Three processes for two cores: some tests wait for others' processes.
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-pages: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m pages tests/project

@@ -62,7 +62,7 @@ STRATEGIES: dict[str, Strategy] = {
     "literal-legato": LiteralLegato(STEPS_OF_SOLVER),
     "reuse-then-refine": ReuseThenRefine(smoothed, Reused(4), (Anchor(),)),
 }
-QUICK = ("naive", "rtc", "legato")
+QUICK = ("rtc", "legato")
 """Of these every delay is looked at in `make test`, of all in `make test-faults`."""
 
 

@@ -212,6 +212,7 @@ def test_a_thousand_random_schedules_of_a_thousand_ticks(block: int) -> None:
     check_many(50, 1000 - CALM, 1000 + block)
 
 
+@pytest.mark.faults
 def test_the_schedules_meet_every_kind_of_fault() -> None:
     """Otherwise the tests above would say little."""
     runs: list[tuple[Schedule, Ending]] = []
