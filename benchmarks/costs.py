@@ -1,6 +1,6 @@
 """What an inference costs under every method of the tables, over one under `naive`, into results/costs.json.
 
-    python benchmarks/costs.py [--task adroit-door] [--rounds 15] [--out results/costs.json]
+    python benchmarks/costs.py [--task push-t] [--rounds 15] [--out results/costs.json]
 
 Networks of the task's sizes with fresh weights: time does not depend on what they have learned. A whole inference is
 timed, with prediction, guidance and every drawn chunk, for one robot on one thread; all methods take their turn in each
@@ -26,6 +26,7 @@ from segue.lab import results
 from segue.lab.recipes import recipe_for
 from segue.lab.tasks.tasks import task
 from segue.methods.methods import Method, method, objective
+from segue.methods.parts import predictor_of
 from segue.policies.families import adapt
 from segue.policies.policy import Policy
 from segue.training.predictor import predictor_for
@@ -36,7 +37,8 @@ DELAY = 4
 def inference(each: Method, policy: Policy, episodes: Episodes, steps: int) -> Callable[[], object]:
     """One whole inference: a chunk that goes on where another one has been executed for some steps."""
     shown, horizon = episodes.episode(0), policy.spec.horizon
-    predictor = predictor_for(episodes).eval().requires_grad_(False) if each.predictor == "learned" else None
+    fresh = each.predictor == "learned"
+    predictor = predictor_for(episodes).eval() if fresh else predictor_of(each.predictor, policy, None)
     actions = shown.action[:horizon]
     continuation = Continuation(
         start=steps,
@@ -53,7 +55,7 @@ def inference(each: Method, policy: Policy, episodes: Episodes, steps: int) -> C
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="adroit-door", help="whose sizes and recipe are used, and whose results")
+    parser.add_argument("--task", default="push-t", help="whose sizes and recipe are used, and whose results")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("results/costs.json"))
     chosen = parser.parse_args()

@@ -32,7 +32,7 @@ def test_the_file_has_a_ratio_for_every_method_of_the_results(tmp_path: Path, mo
     labels = {"naive": "", "rtc": "", "remac": ""}
     columns = {"success": [1.0, 0.0]}
     content = comparison(labels, [cell(name, 4, columns) for name in labels])
-    (folder := tmp_path / "results" / "adroit-door").mkdir(parents=True)
+    (folder := tmp_path / "results" / "push-t").mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(content))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["costs.py", "--rounds", "1"])
