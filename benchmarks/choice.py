@@ -40,7 +40,7 @@ CASES = (
 )
 """What somebody has, what to take then, and the delay and tasks that say so."""
 FIELD = (4, 8)
-"""Delays at which every method of the field is measured [steps], on the pen too."""
+"""Delays at which the methods of the field are measured [steps], on the pen too."""
 WINNERS = ("success", "jerk_measured", "mode_switches")
 KIND = "choice"
 
