@@ -119,6 +119,13 @@ def test_seeds_that_count_on_are_kept_as_the_first_of_them() -> None:
     assert merge([whole, short]).cells == whole.cells, "the same cell, in both forms"
 
 
+def test_slimmer_than_slim_there_is_none() -> None:
+    slim = results.slim(content(cell(0, seam_jump=[24_661.7, 0.123456])))
+    assert slim.cells[0].episodes["seam_jump"] == [24_660, 0.1235]
+    assert type(slim.cells[0].episodes["seam_jump"][0]) is int
+    assert results.slim(slim) == slim
+
+
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: str(path.parent.relative_to(ROOT)))
 def test_every_file_that_is_kept_is_read_and_written_as_it_was(path: Path, tmp_path: Path) -> None:
     found = results.read(path)

@@ -322,12 +322,10 @@ def slim(results: Results, kept: Sequence[str] = KEPT) -> Results:
     def short(cell: CellResult) -> CellResult:
         columns = {name: column for name, column in cell.episodes.items() if name in kept}
         episodes = {name: [_short(each) for each in column] for name, column in columns.items()}
-        if cell.seeds == [*range(cell.seeds[0], cell.seeds[0] + len(cell.seeds))]:
-            return replace(
-                cell,
-                first_seed=cell.seeds[0],
-                episodes={name: column for name, column in episodes.items() if name != "seed"},
-            )
+        first, count = cell.seeds[0], len(cell.seeds)
+        if cell.seeds == [*range(first, first + count)]:
+            episodes.pop("seed", None)
+            return replace(cell, first_seed=first, episodes=episodes)
         return replace(cell, episodes=episodes)
 
     return replace(results, cells=[short(cell) for cell in results.cells], traces=UNSET)
@@ -335,7 +333,10 @@ def slim(results: Results, kept: Sequence[str] = KEPT) -> Results:
 
 def _short(value: Number) -> Number:
     """Four significant digits, whole numbers as they are."""
-    return None if value is None else int(value) if value == int(value) else float(f"{value:.4g}")
+    if value is None:
+        return None
+    rounded = value if value == int(value) else float(f"{value:.4g}")
+    return int(rounded) if rounded == int(rounded) else rounded
 
 
 def commit() -> str:
