@@ -85,7 +85,7 @@ test-ray: $(RAY_READY)
 	@$(RAY_BIN)/python -m pytest tests/with_ray
 
 test-openpi: $(READY) $(OPENPI)/ready
-	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/links/test_server_openpi.py
+	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python SEGUE_OPENPI_SOURCE=$(SEGUE_OPENPI_SOURCE) $(BIN)/python -m pytest tests/links/test_server_openpi.py
 
 test-install: $(READY)
 	@$(BIN)/python tests/project/installations.py
@@ -178,6 +178,9 @@ $(RAY_READY): pyproject.toml constraints.txt
 	  echo "  not run: tests/with_ray (cells on a cluster, what is lost on the way, Ctrl-C)"; \
 	  echo "  change:  check the network, or name another: make test-ray PYTHON=python3.12"; exit 1; }
 	@touch $@
+
+# A checkout of openpi, whose own server is on no package index: make test-openpi SEGUE_OPENPI_SOURCE=/somewhere/openpi
+SEGUE_OPENPI_SOURCE ?=
 
 # openpi's client needs NumPy 1, so that it cannot stand beside Segue; typing_extensions it imports without saying so.
 $(OPENPI)/ready:
