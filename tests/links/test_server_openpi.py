@@ -4,8 +4,8 @@
     make test-openpi SEGUE_OPENPI_SOURCE=/somewhere/openpi
     SEGUE_OPENPI_PYTHON=/somewhere/bin/python pytest tests/links/test_server_openpi.py
 
-It cannot be installed beside Segue: it needs NumPy 1. openpi's own server is not on the package index at all: it is run from a
-checkout of openpi, where one is named.
+The client cannot be installed beside Segue: it needs NumPy 1. The server is not on the package index at all: it is run
+from a checkout of openpi, where one is named.
 """
 
 import json
