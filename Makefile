@@ -12,6 +12,9 @@ TASKS := adroit-door adroit-pen push-t metaworld/peg-insert-side metaworld/pick-
 METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4,predictive:ramp_seconds=2.4:scale=0.5
 CORRECTED := a2c2,rtc:correction=learned
 FIELD := soft-rtc,literal-soft-rtc,faster,future-rtc,remac,remac:source=previous,bid,official-bid,paint,bid:predictor=learned,paint:predictor=learned,$(CORRECTED)
+# On equal hardware: what an inference takes over a naive one, of results/costs.json.
+HARDWARE := naive,soft-rtc,rtc,bid,paint,naive:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive
+SLOWER := rtc=2.3,bid=2.1,paint=2.8,naive:predictor=learned=1.4,naive:predictor=learned:noise=carried:share=0.5:scale=0.7=1.4,predictive=2.6
 JITTER_TASKS := push-t adroit-door metaworld/peg-insert-side metaworld/pick-place
 JITTER_METHODS := naive,rtc,naive:predictor=learned,predictive,predictive-legato
 SEAM_TASK := adroit-door
@@ -34,7 +37,7 @@ LEROBOT_PYTHON ?= $(firstword $(shell for python in python3.12 $$HOME/.pyenv/ver
 RAY_BIN := .venv-ray/bin
 RAY_READY := .venv-ray/ready
 
-.PHONY: help setup demo test test-pages test-faults test-lerobot test-ray test-openpi test-install mutants lint bench results seams rates tables docs clean
+.PHONY: help setup demo test test-pages test-faults test-lerobot test-ray test-openpi test-install mutants lint bench results equal-hardware seams rates tables docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +55,7 @@ help:
 	@echo "make results      train and evaluate everything in the README's tables (hours), then write the tables"
 	@echo "make seams        train and compare chunks of actions with latent ones at the seams (an hour)"
 	@echo "make rates        train and compare policies of a high with those of a low action rate (hours)"
+	@echo "make equal-hardware  compare methods with the delay that each has on the same computer; after make results"
 	@echo "make tables       write the tables of the README and of docs/, and the pictures of the trade, from results/"
 	@echo "make docs         build the documentation into build/site, strictly: read build/site/index.html"
 	@echo "make clean        remove .venv and caches; runs/ and results/ stay"
@@ -117,6 +121,12 @@ results: $(READY)
 	@$(BIN)/python benchmarks/costs.py
 	@$(BIN)/python benchmarks/slim.py
 	@$(MAKE) tables
+
+equal-hardware: $(READY)
+	@set -e; for task in $(TASKS); do runs=runs/$$task; \
+	  $(BIN)/segue eval $$task $$runs/seed-0 $$runs/seed-1 $$runs/seed-2 --methods $(HARDWARE) --delays 4 --slower $(SLOWER) \
+	    --out results/equal-hardware/$$task; $(BIN)/python benchmarks/slim.py results/equal-hardware/$$task; done
+	@$(BIN)/python benchmarks/tables.py
 
 seams: $(READY)
 	@$(BIN)/segue bench $(SEAM_TASK) --methods $(SEAM_METHODS) --delays 8 --out results/seams/$(SEAM_TASK)

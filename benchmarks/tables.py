@@ -6,7 +6,8 @@
 The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->``. Those of
 results/seams/TASK compare chunks of actions with latent ones at the seams, and those of results/contact/TASK are of
 contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate, and
-those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary. What benchmarks/disturbances.py measured
+those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary, and those of results/equal-hardware/TASK
+a delay per method. What benchmarks/disturbances.py measured
 of a task goes between ``<!-- disturbances:TASK -->`` markers.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import disturbances
 import marked
-from choice import TASKS
+from choice import PEN, TASKS
 from rich.console import Console
 
 from segue.lab import results
@@ -24,11 +25,11 @@ from segue.lab.rates import report
 from segue.lab.report import table, verdict
 from segue.lab.report.frontier import TRADE, frontier_lines
 
-RESULTS = ("adroit-door", "pen", "push-t", "peg-insert-side", "pick-place", "seams", "rates")
+RESULTS = ("adroit-door", "pen", "push-t", "peg-insert-side", "pick-place", "equal-hardware", "seams", "rates")
 PAGES = tuple(
     f"docs/{name}.md" for name in (*(f"results/{each}" for each in RESULTS), "latent", "vision", "choose", "tuning")
 )
-SEAMS, CONTACT, RATES = "seams/", "contact/", "rates/"
+SEAMS, CONTACT, RATES, HARDWARE = "seams/", "contact/", "rates/", "equal-hardware/"
 VARYING = ("jitter", "heavy-tail")
 COLUMNS = ("score", *TRADE)
 IN_CONTACT = ("score", "success", "seam_jump", "jerk_measured", "stall_time")
@@ -51,7 +52,7 @@ def block(path: Path, name: str) -> str:
         return origin + report.markdown(content, summary)
     lines = "".join(f"- {line}\n" for line in frontier_lines(summary))
     columns = AT_SEAMS if name.startswith(SEAMS) else IN_CONTACT if name.startswith(CONTACT) else COLUMNS
-    costs = inference_costs(path.parents[name.count("/") + 1]) if name in TASKS else {}
+    costs = inference_costs(path.parents[name.count("/") + 1]) if name.removeprefix(HARDWARE) in (*TASKS, PEN) else {}
     shown = table.markdown(summary, [metric for metric in columns if metric in summary.metrics], costs)
     return f"{origin}{verdict.verdict(summary)}\n\n{lines}\n{shown}"
 
@@ -71,7 +72,9 @@ def missing(name: str) -> str:
     kind, _, task = name.partition("/")
     if kind in VARYING:
         return f"segue bench {task} --delays 8 --delay-model {kind}"
-    return "make seams" if name.startswith(SEAMS) else f"segue bench {name}"
+    if name.startswith((SEAMS, HARDWARE)):
+        return f"make {kind}"
+    return f"segue bench {name}"
 
 
 def filled(page: str, folder: Path) -> str:

@@ -38,7 +38,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/results/adroit-door.md", "docs/results/rates.md", "docs/latent.md", "docs/choose.md"]
+    "page",
+    [
+        f"docs/{name}.md"
+        for name in ("results/adroit-door", "results/equal-hardware", "results/rates", "latent", "choose")
+    ],
 )
 def test_a_page_is_what_the_results_say(page: str) -> None:
     script = runpy.run_path(str(SCRIPT))
@@ -65,7 +69,8 @@ def test_what_an_inference_costs_stands_beside_the_measures_of_tasks(place: Path
     assert script["inference_costs"](folder) == {}
     (folder / "costs.json").write_text(json.dumps({"ratios": {"naive": [1, 1, 1], "rtc": [2.1, 2.24, 2.5]}}))
     assert script["inference_costs"](folder) == {"Inference [x naive]": {"naive": "1.0", "rtc": "2.2"}}
-    for name, shown in (("metaworld/pick-place", True), ("some/task", False)):
+    measured = {"metaworld/pick-place": True, "adroit-pen": True, "equal-hardware/push-t": True, "some/task": False}
+    for name, shown in measured.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "results.json").write_text(json.dumps(results([0.0, 1.0])))
         written = script["block"](folder / name / "results.json", name)
