@@ -39,11 +39,9 @@ def report(
     """
     from segue.trace.file import is_trace
 
-    if is_trace(results):
-        return _show_trace(results, out or results.with_suffix(".html"))
-    if (inside := results / "results.json").is_file():
-        results = inside
-    show(results, out, None if film is None else Film(film, delay, methods, task))
+    if is_trace(held := _held(results, "results.json", "trace")):
+        return _show_trace(held, out or held.with_suffix(".html"))
+    show(held, out, None if film is None else Film(film, delay, methods, task))
 
 
 @commands.command()
@@ -55,7 +53,7 @@ def replay(trace: Annotated[Path, typer.Argument(help="trace of a run")]) -> Non
     from segue.trace.file import read
     from segue.trace.replay import replay as replayed
 
-    found = replayed(read(trace))
+    found = replayed(read(_held(trace, "trace")))
     if found.difference is not None:
         where = found.difference
         raise DataError(
@@ -67,6 +65,28 @@ def replay(trace: Annotated[Path, typer.Argument(help="trace of a run")]) -> Non
         f"{trace}: {found.ticks:,} ticks, {found.requests:,} requests and {found.deliveries:,} deliveries, "
         "and the plan decides the same in each of them",
         soft_wrap=True,
+    )
+
+
+def _held(path: Path, *names: str) -> Path:
+    """What a folder holds under one of these names; anything but a folder, and a trace, is what it is.
+
+    Raises:
+        DataError: The folder holds none; it says which lies below, of several the latest.
+    """
+    from segue.trace.file import is_trace
+
+    if not path.is_dir() or is_trace(path):
+        return path
+    for name in names:
+        if (held := path / name).exists():
+            return held
+    found = [each for name in names for above in ("*", "*/*", "*/*/*") for each in path.glob(f"{above}/{name}")]
+    latest = max(found, key=lambda each: each.stat().st_mtime, default=None)
+    raise DataError(
+        got=f"the folder {path}, which holds no {' and no '.join(names)}",
+        expected=f"{' or '.join(names)}, or the folder that it is in",
+        change="check the path" if latest is None else f"the latest below it is {latest}",
     )
 
 
