@@ -44,7 +44,7 @@ def test_of_a_folder_of_runs_the_latest_is_named(segue: Segue, tmp_path: Path) -
 
 
 def test_results_go_before_a_trace_and_anything_else_is_left_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no results.json and no trace") as caught:
+    with pytest.raises(DataError, match=r"holds no results\.json and no trace") as caught:
         _held(tmp_path, "results.json", "trace")
     assert "check the path" in str(caught.value)
     (tmp_path / "trace").mkdir()
