@@ -11,7 +11,7 @@ through at a desk, and a change of the plan can be tried on yesterday's run.
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from segue.plan.plan import Delivery, Event, Handover, Plan, Request
 from segue.plan.trigger import trigger
 from segue.trace.file import Trace
 from segue.trace.records import DELIVERIES, EVENTS
+
+_Came: TypeAlias = defaultdict[tuple[int, int, bool], list[Any]]
+"""Records by epoch, step, and whether they came after a request of that step."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +72,25 @@ class _Driver:
         self.place = "before the first tick"
         self.asked: dict[int, Request] = {}
         self.requests = self.deliveries = 0
-        self.due: dict[tuple[int, int, bool], list[Any]] = defaultdict(list)
+        self.parts, self.due = _Came(list), _Came(list)
         for chunk in trace.chunks[trace.chunks["outcome"] != DELIVERIES.index(Delivery.STALE)]:
             # (A stale one changes nothing, and arrived in an epoch that its record does not name.)
             self.due[_place(chunk)].append(chunk)
-        for part in trace.parts[::-1]:  # before what else came in the step
-            self.due[_place(part)].insert(0, part)
+        for part in trace.parts:
+            self.parts[_place(part)].append(part)
 
     def compare(self, what: str, recorded: object, replayed: object) -> None:
         if recorded != replayed:
             raise _Parted(Difference(self.place, f"{what} {recorded}", f"{what} {replayed}"))
 
     def deliver(self, *, after_request: bool) -> None:
-        for chunk in self.due.pop((self.plan.epoch, self.plan.step, after_request), ()):
-            number, outcome = int(chunk["number"]), DELIVERIES[int(chunk["outcome"])]
-            request = self.asked.get(number)
-            if request is None:
-                raise _Parted(Difference(self.place, f"an answer to request {number}", "did not ask for it"))
-            self.compare(f"chunk {number}, asked for at step", int(chunk["requested"]), request.step)
-            if np.isnan(chunk["actions"][-1]).any() and outcome is Delivery.TAKEN:
-                there = np.isfinite(chunk["actions"]).all(1).cumprod().sum()
-                self.compare(
-                    f"part of chunk {number} taken", True, self.plan.deliver_part(request, chunk["actions"][:there])
-                )
-                continue
+        place = self.plan.epoch, self.plan.step, after_request
+        for part in self.parts.pop(place, ()):  # before what else came in the step
+            there = np.isfinite(part["actions"]).all(1).cumprod().sum()
+            taken = self.plan.deliver_part(self._answered(part), part["actions"][:there])
+            self.compare(f"part of chunk {part['number']} taken", True, taken)
+        for chunk in self.due.pop(place, ()):
+            request, outcome = self._answered(chunk), DELIVERIES[int(chunk["outcome"])]
             if outcome is None:
                 self.plan.abandon(request)
             else:
@@ -100,9 +98,16 @@ class _Driver:
                     replayed = self.plan.deliver(request, np.array(chunk["actions"], np.float32)).value
                 except SpecError as error:
                     replayed = f"refused: {error.got}"
-                self.compare(f"chunk {number} is", outcome.value, replayed)
-            del self.asked[number]
+                self.compare(f"chunk {request.number} is", outcome.value, replayed)
+            del self.asked[request.number]
             self.deliveries += 1
+
+    def _answered(self, chunk: Any) -> Request:
+        number = int(chunk["number"])
+        if (request := self.asked.get(number)) is None:
+            raise _Parted(Difference(self.place, f"an answer to request {number}", "did not ask for it"))
+        self.compare(f"chunk {number}, asked for at step", int(chunk["requested"]), request.step)
+        return request
 
     def request(self, recorded: int | None) -> None:
         request = self.plan.request()
