@@ -317,7 +317,7 @@ def understood(path: Path) -> Iterator[None]:
 
 
 def slim(results: Results, kept: Sequence[str] = KEPT) -> Results:
-    """The part of results that is kept with the source: the measures that pages show, four digits, no traces."""
+    """The part of results that is kept with the source: the measures that pages show, three digits, no traces."""
 
     def short(cell: CellResult) -> CellResult:
         columns = {name: column for name, column in cell.episodes.items() if name in kept}
@@ -332,10 +332,10 @@ def slim(results: Results, kept: Sequence[str] = KEPT) -> Results:
 
 
 def _short(value: Number) -> Number:
-    """Four significant digits, whole numbers as they are."""
+    """Three significant digits, whole numbers as they are."""
     if value is None:
         return None
-    rounded = value if value == int(value) else float(f"{value:.4g}")
+    rounded = value if value == int(value) else float(f"{value:.3g}")
     return int(rounded) if rounded == int(rounded) else rounded
 
 
