@@ -41,6 +41,15 @@ CASES = (
 """What somebody has, what to take then, and the delay and tasks that say so."""
 FIELD = (4, 8)
 """Delays at which the methods of the field are measured [steps], on the pen too."""
+OVERVIEW = 8
+"""Delay at which all methods are shown side by side [steps]."""
+SHORT = {
+    "adroit-door": "door",
+    "push-t": "Push-T",
+    "metaworld/peg-insert-side": "peg",
+    "metaworld/pick-place": "pick and place",
+    PEN: "pen",
+}
 WINNERS = ("success", "jerk_measured", "mode_switches")
 KIND = "choice"
 
@@ -114,6 +123,25 @@ def field(every: Sequence[Setting]) -> str:
     return standings([at for at in every if at.delay in FIELD and at.task in (*TASKS, PEN)])
 
 
+def overview(every: Sequence[Setting]) -> str:
+    """Success of every method on each task (on Push-T the score) at 8 steps, by its mean over those that all have."""
+    those = [at for at in every if at.delay == OVERVIEW and at.task in (*TASKS, PEN)]
+    labels = {
+        name: label for at in those for name, label in at.summary.labels.items() if name in at.summary.at(OVERVIEW)
+    }
+    means = {name: achieved([at for at in those if at.task in TASKS], name) for name in labels}
+    header = [
+        "method",
+        *(f"[{SHORT[at.task]}](results/{page_of(at.task)}.md)" for at in those),
+        "mean of four",
+    ]
+    body = [
+        [f"[{labels[name]}](methods.md#{name.partition(':')[0]})", *(achieved([at], name) for at in those), means[name]]
+        for name in sorted(labels, key=lambda name: means[name] or "0", reverse=True)
+    ]
+    return rows(header, body)
+
+
 def winners(every: Sequence[Setting]) -> str:
     """The best mean of each setting, and, folded, who cannot be told from it."""
     header = ["task", "delay", *(METRICS[metric].label.lower() for metric in WINNERS)]
@@ -140,12 +168,12 @@ def winner(summary: Summary, delay: int, metric: str) -> str:
     return f"**`{standing.best}`**{others if names else ''}"
 
 
-TABLES = {"answers": answers, "standings": standings, "field": field, "winners": winners}
+TABLES = {"answers": answers, "standings": standings, "field": field, "overview": overview, "winners": winners}
 
 
 def filled(page: str, every: Sequence[Setting], aside: Sequence[Setting] = ()) -> str:
     """The page with every marked table written again."""
-    settings_of = {name: [*every, *aside] for name in ("answers", "field")}
+    settings_of = {name: [*every, *aside] for name in ("answers", "field", "overview")}
     return marked.filled(page, KIND, lambda name: TABLES[name](settings_of.get(name, every)))
 
 

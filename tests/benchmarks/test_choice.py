@@ -22,7 +22,7 @@ def every() -> list[Any]:
 
 
 def test_the_page_is_what_the_results_say(every: list[Any]) -> None:
-    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["answers", "standings", "field", "winners"]
+    assert marked.names(PAGE.read_text(), SCRIPT["KIND"]) == ["answers", "standings", "overview", "field", "winners"]
     aside = SCRIPT["settings"](ROOT / "results", SCRIPT["ASIDE"])
     assert SCRIPT["filled"](PAGE.read_text(), every, aside) == PAGE.read_text()
 
@@ -56,6 +56,29 @@ def test_the_field_is_counted_where_all_of_it_is_measured() -> None:
     )
     assert "in how many of 1 settings" in text
     assert "| [other](methods.md#other) | 1 | 1 | 1 | 1 | 0 | 0 |" in text
+
+
+def test_of_every_method_success_stands_per_task_and_the_best_mean_is_first() -> None:
+    """Three of four, and all of them; of Push-T the score; a method that one task lacks is last."""
+    labels = {"naive": "Naive", "predictive": "Predictive", "vlash": "VLASH"}
+    every = []
+    for task, names in (
+        ("adroit-door", ("naive", "predictive")),
+        ("push-t", tuple(labels)),
+        ("adroit-pen", ("naive",)),
+    ):
+        columns = {name: {"success": [1, 1, 1, int(name == "predictive")], "score": [0.5] * 4} for name in names}
+        found = summarise(decoded(comparison(labels, [cell(name, 8, each) for name, each in columns.items()])))
+        every.append(SCRIPT["Setting"](task, 8, 0.08, found))
+    header, _, *rows = SCRIPT["overview"](every).splitlines()
+    assert header.startswith(
+        "| method | [door](results/adroit-door.md) | [Push-T](results/push-t.md) | [pen](results/pen.md) |"
+    )
+    assert rows == [
+        "| [Predictive](methods.md#predictive) | 1.00 | 0.50 |  | 0.75 |",
+        "| [Naive](methods.md#naive) | 0.75 | 0.50 | 0.75 | 0.62 |",
+        "| [VLASH](methods.md#vlash) |  | 0.50 |  |  |",
+    ]
 
 
 def test_the_best_comes_first_and_those_beside_it_after() -> None:
