@@ -86,8 +86,10 @@ def test_recorded_episodes_are_measured(segue: Segue, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["serve", "run"], ["doctor", "--seconds", "0.1", "--run", "run"], ["list"], ["train", "still"], ["eval", "still"],
-     ["bench", "still"], ["rates", "still"], ["record", "still", "run", "--out", "new"]],
+    [["serve", "run"], ["list"], ["train", "still"], *(pytest.param(words, marks=pytest.mark.faults) for words in (
+        ["doctor", "--seconds", "0.1", "--run", "run"], ["eval", "still"], ["bench", "still"], ["rates", "still"],
+        ["record", "still", "run", "--out", "new"],
+    ))],
     ids=lambda words: words[0],
 )  # fmt: skip
 def test_what_needs_more_says_what_to_install(segue: Segue, arguments: list[str]) -> None:

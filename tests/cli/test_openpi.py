@@ -95,6 +95,7 @@ def test_without_torch_chunks_are_taken_as_they_are(url: str, arranged: str, tmp
     assert ".[learn]" in built("cross-fade").stderr
 
 
+@pytest.mark.faults
 def test_a_robot_is_driven_by_a_server_of_openpi(
     url: str, arranged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

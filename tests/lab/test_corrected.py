@@ -26,6 +26,7 @@ def point(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "task", lambda name: POINT if name == "point" else task(name))
 
 
+@pytest.mark.faults
 def test_a_bench_trains_the_correction_of_each_policy_after_it_and_runs_with_it(tmp_path: Path) -> None:
     rows = methods("naive,a2c2,legato:correction=learned,remac,vlash")
     few = CorrectionTraining(updates=3, batch=16, warmup=1, learning_rate=0.05)
