@@ -209,6 +209,8 @@ def test_training_on_data_of_ones_own(segue: Segue, tmp_path: Path) -> None:
         "--horizon", 6, "--network", "mixer", "--relative", "--out", run, "--stages", 1,
     )  # fmt: skip
     assert status == 0
+    assert f"next:   segue doctor --run {run} --method predictive-legato" in said
+    assert f"next:   segue run --robot module:Class {run} --method predictive-legato" in said
     info = checkpoint.load(run / "legato").info
     assert info["policy"]["network"] == "mixer"
     assert info["policy"]["relative_to"] == [0, 1]

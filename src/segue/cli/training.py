@@ -119,10 +119,8 @@ def train(
     predicts = predictor and train_beside(
         episodes, home, task=task or "", seed=seed, updates=recipe.updates, fresh=fresh
     )
-    if task is not None:
-        shown = ",".join(_methods_of(space + goal, predicts))
-        given = f" --data {data}" if data else ""
-        console.print(f"next:   segue eval {task} {home}{given} --methods {shown}", highlight=False, soft_wrap=True)
+    for line in _next(task, data, home, _methods_of(space + goal, predicts)):
+        console.print(f"next:   segue {line}", highlight=False, soft_wrap=True)
 
 
 @commands.command("train-autoencoder")
@@ -342,6 +340,18 @@ def _say_before(episodes: "Episodes", recipe: "Recipe") -> None:
         console.print(f"beware: {each.text}", style="yellow", soft_wrap=True, markup=False)
     if recipe.relative:
         console.print(relative_line(episodes), highlight=False)
+
+
+_BEGIN_WITH = ("predictive", "predictive-legato", "legato", "rtc")
+"""The first of these that a policy has is named; of policies of other families, the last that there is."""
+
+
+def _next(task: str | None, data: Path | None, home: Path, shown: list[str]) -> list[str]:
+    """Commands that go on from a trained policy: a comparison where there is a simulator, else a robot."""
+    if task is not None:
+        return [f"eval {task} {home}{f' --data {data}' if data else ''} --methods {','.join(shown)}"]
+    chosen = next((name for name in _BEGIN_WITH if name in shown), shown[-1])
+    return [f"doctor --run {home} --method {chosen}", f"run --robot module:Class {home} --method {chosen}"]
 
 
 def _methods_of(goal: str, predicts: bool) -> list[str]:
