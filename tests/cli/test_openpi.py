@@ -136,6 +136,14 @@ def test_the_doctor_says_how_long_chunks_are_and_what_their_delay_means(
     assert "steps at 50 Hz" in said.partition("Advice")[2]
 
 
+def test_the_doctor_waits_at_the_rate_of_the_policy(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "slow.toml").write_text(f"rate = 20.0\n{LAYOUT}")
+    monkeypatch.setattr(doctor, "console", Console(width=200))
+    done = CliRunner().invoke(app.app, ["doctor", "--seconds", "0.1", "--openpi", url, "--layout", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "At 20 Hz " in done.output.partition("Advice")[2]
+
+
 def test_the_doctor_repeats_what_a_server_misses(url: str) -> None:
     done = CliRunner().invoke(app.app, ["doctor", "--seconds", "0.1", "--openpi", url, "--layout", "droid"])
     assert isinstance(done.exception, SegueError)

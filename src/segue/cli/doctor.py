@@ -58,11 +58,12 @@ def doctor(
     console.print(f"torch: {_torch()}", markup=False, soft_wrap=True)
     with _robot(robot, robot_option) as driver:
         asked = rate or (1 / driver.spec.dt if driver else None)
-        advice.append(_timer(asked or USUAL, seconds))
+        theirs = _openpi(openpi, layout, prompt, asked, driver, token)
+        policies = [*_devices(run, method), *_remote(server, token), *theirs]
+        paced = asked or next((1 / policy.spec.dt for _, policy in policies), USUAL)
+        advice.append(_timer(paced, seconds))
         if driver is not None:
-            advice.append(_observing(driver, asked or USUAL)[0])
-    theirs = _openpi(openpi, layout, prompt, asked, driver, token)
-    policies = [*_devices(run, method), *_remote(server, token), *theirs]
+            advice.append(_observing(driver, paced)[0])
     for name, policy in policies:
         latency = measure_latency(policy, time.perf_counter, CALLS)
         console.print(f"{name}: {_milliseconds(latency)}, horizon {policy.spec.horizon}")
