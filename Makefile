@@ -11,7 +11,7 @@ CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door adroit-pen push-t metaworld/peg-insert-side metaworld/pick-place
 METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4,predictive:ramp_seconds=2.4:scale=0.5
 CORRECTED := a2c2,rtc:correction=learned
-FIELD := soft-rtc,literal-soft-rtc,faster,future-rtc,remac,remac:source=previous,bid,official-bid,paint,bid:predictor=learned,paint:predictor=learned,$(CORRECTED)
+FIELD := segue.integrations.lipo:LiPo,soft-rtc,literal-soft-rtc,faster,future-rtc,remac,remac:source=previous,bid,official-bid,paint,bid:predictor=learned,paint:predictor=learned,$(CORRECTED)
 # On equal hardware: what an inference takes over a naive one, of results/costs.json.
 HARDWARE := naive,soft-rtc,rtc,bid,paint,naive:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive
 SLOWER := rtc=2.3,bid=2.1,paint=2.8,naive:predictor=learned=1.4,naive:predictor=learned:noise=carried:share=0.5:scale=0.7=1.4,predictive=2.6
@@ -110,6 +110,7 @@ bench: $(READY)
 	@$$(test -x $(LEROBOT_BIN)/python && echo $(LEROBOT_BIN) || echo $(BIN))/python benchmarks/lerobot_rtc.py
 
 results: $(READY)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lipo]'
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task --methods $(METHODS) \
 	  $$(test $$task = adroit-pen && echo --delays 2,4,8); done
 	@set -e; for task in $(TASKS); do for seed in 0 1 2; do \

@@ -110,7 +110,7 @@ def standings(every: Sequence[Setting]) -> str:
     labels = {name: label for name, label in every[0].summary.labels.items() if name in everywhere}
     header = ["method", *(METRICS[metric].label.lower() for metric in TRADE), "on the frontier"]
     body = [
-        [f"[{label}](methods.md#{name.partition(':')[0]})"]
+        [f"[{label}]({section_of(name)})"]
         + [sum(at.summary.among_best(name, at.delay, metric) for at in every) for metric in TRADE]
         + [sum(not dominating(at.summary, name, at.delay) for at in every)]
         for name, label in labels.items()
@@ -136,7 +136,7 @@ def overview(every: Sequence[Setting]) -> str:
         "mean of four",
     ]
     body = [
-        [f"[{labels[name]}](methods.md#{name.partition(':')[0]})", *(achieved([at], name) for at in those), means[name]]
+        [f"[{labels[name]}]({section_of(name)})", *(achieved([at], name) for at in those), means[name]]
         for name in sorted(labels, key=lambda name: means[name] or "0", reverse=True)
     ]
     return rows(header, body)
@@ -151,6 +151,12 @@ def winners(every: Sequence[Setting]) -> str:
         for at in every
     ]
     return rows(header, body)
+
+
+def section_of(name: str) -> str:
+    """Of the page about methods."""
+    kind = name.partition(":")[0]
+    return f"methods.md#{'methods-of-other-packages' if '.' in kind else kind}"
 
 
 def page_of(task: str) -> str:
