@@ -10,7 +10,7 @@ OPENPI := .venv-openpi
 CODE := src tests examples benchmarks plugins docs/_site
 TASKS := adroit-door adroit-pen push-t metaworld/peg-insert-side metaworld/pick-place
 METHODS := sync,naive,ensembling,rtc,rtc-identity,training-time-rtc,naive:predictor=learned,ensembling:predictor=learned,rtc:predictor=learned,rtc-identity:predictor=learned,legato:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,legato:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive-legato,predictive,naive:noise=carried:share=0.5,naive:scale=0.7,legato,literal-legato,training-time-rtc:predictor=learned,predictive:ramp_seconds=2.4,predictive:ramp_seconds=2.4:scale=0.5
-CORRECTED := a2c2,rtc:correction=learned
+CORRECTED := a2c2,rtc:correction=learned,a2c2:predictor=learned,predictive:correction=learned
 FIELD := segue.integrations.lipo:LiPo,soft-rtc,literal-soft-rtc,faster,future-rtc,remac,remac:source=previous,bid,official-bid,paint,bid:predictor=learned,paint:predictor=learned,$(CORRECTED)
 # On equal hardware: what an inference takes over a naive one, of results/costs.json.
 HARDWARE := naive,soft-rtc,rtc,bid,paint,naive:predictor=learned,naive:predictor=learned:noise=carried:share=0.5:scale=0.7,predictive
