@@ -47,7 +47,7 @@ help:
 	@echo "make test-faults  run the long tests: injected faults, many processes, every method"
 	@echo "make test-lerobot run the tests under LeRobot, in an environment of their own (Python 3.12, about 6 GB)"
 	@echo "make test-ray     roll out cells on a Ray cluster of two nodes, in an environment of its own (about 2 GB)"
-	@echo "make test-openpi  ask the server with openpi's own client, in an environment of its own"
+	@echo "make test-openpi  ask the server with openpi's own client, and theirs from a checkout, in an environment of its own"
 	@echo "make test-install build the wheel, install it three times into empty environments, and use it"
 	@echo "make mutants      put small faults into core, strategies, plan and safety, and count those that are found"
 	@echo "make lint         ruff, formatting, types"
@@ -88,8 +88,9 @@ endif
 test-ray: $(RAY_READY)
 	@$(RAY_BIN)/python -m pytest tests/with_ray
 
+# Its server is on no package index; with a checkout: make test-openpi SEGUE_OPENPI_SOURCE=/somewhere/openpi
 test-openpi: $(READY) $(OPENPI)/ready
-	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python SEGUE_OPENPI_SOURCE=$(SEGUE_OPENPI_SOURCE) $(BIN)/python -m pytest tests/links/test_server_openpi.py
+	@SEGUE_OPENPI_PYTHON=$(OPENPI)/bin/python $(BIN)/python -m pytest tests/links/test_server_openpi.py
 
 test-install: $(READY)
 	@$(BIN)/python tests/project/installations.py
@@ -113,8 +114,7 @@ results: $(READY)
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lipo]'
 	@set -e; for task in $(TASKS); do echo "segue bench $$task"; $(BIN)/segue bench $$task --methods $(METHODS) \
 	  $$(test $$task = adroit-pen && echo --delays 2,4,8); done
-	@set -e; for task in $(TASKS); do for seed in 0 1 2; do \
-	  $(BIN)/segue train-correction $$task --run runs/$$task/seed-$$seed --seed $$seed; done; \
+	@set -e; for task in $(TASKS); do \
 	  $(BIN)/segue bench $$task --methods $(FIELD)$$(test $$task = push-t && echo ,vlash) --delays $$(test $$task = adroit-pen && echo 2,)4,8 --out build/field/$$task; \
 	  $(BIN)/segue merge results/$$task build/field/$$task --out results/$$task; done
 	@set -e; for task in $(JITTER_TASKS); do for kind in jitter heavy-tail; do \
@@ -189,9 +189,6 @@ $(RAY_READY): pyproject.toml constraints.txt
 	  echo "  not run: tests/with_ray (cells on a cluster, what is lost on the way, Ctrl-C)"; \
 	  echo "  change:  check the network, or name another: make test-ray PYTHON=python3.12"; exit 1; }
 	@touch $@
-
-# A checkout of openpi, whose own server is on no package index: make test-openpi SEGUE_OPENPI_SOURCE=/somewhere/openpi
-SEGUE_OPENPI_SOURCE ?=
 
 # openpi's client needs NumPy 1, so that it cannot stand beside Segue; typing_extensions it imports without saying so.
 $(OPENPI)/ready:

@@ -7,8 +7,8 @@ The table of results/NAME/results.json goes between ``<!-- results:NAME -->`` an
 results/seams/TASK compare chunks of actions with latent ones at the seams, and those of results/contact/TASK are of
 contact-rich tasks, in columns of their own; those of results/rates/TASK compare a high with a low action rate, and
 those of results/jitter/TASK and results/heavy-tail/TASK have delays that vary, and those of results/equal-hardware/TASK
-a delay per method. What benchmarks/disturbances.py measured
-of a task goes between ``<!-- disturbances:TASK -->`` markers.
+a delay per method. What benchmarks/disturbances.py measured of a task goes between ``<!-- disturbances:TASK -->``
+markers.
 """
 
 import argparse

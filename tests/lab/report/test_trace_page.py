@@ -3,14 +3,14 @@
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fakes.recorded_runs import Run
-from segue.cli.app import app, main
+from fakes.shell import Segue, segue_in
+from segue.cli.app import app
 from segue.core.metrics import METRICS
 from segue.lab.report.trace_page import measures_of, write_trace_report
 from segue.plan.plan import Handover
@@ -165,23 +165,11 @@ def test_the_page_is_whole_and_stands_alone(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def segue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["segue", *map(str, arguments)])
-        status: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
+def segue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Segue:
+    return segue_in(monkeypatch, capsys)
 
 
-def test_report_of_a_trace(segue: Any, path: Path, tmp_path: Path) -> None:
+def test_report_of_a_trace(segue: Segue, path: Path, tmp_path: Path) -> None:
     status, said, _ = segue("report", path, "--out", tmp_path / "run.html")
     assert status == 0
     for text in ("lateness", "starved", "32 ticks in 1 gap,", "missed slots", "Commanded jerk", "run.html"):
@@ -189,14 +177,14 @@ def test_report_of_a_trace(segue: Any, path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
 
 
-def test_replay_of_a_trace(segue: Any, path: Path) -> None:
+def test_replay_of_a_trace(segue: Segue, path: Path) -> None:
     status, said, _ = segue("replay", path)
     assert status == 0
     assert "90 ticks" in said
     assert "decides the same" in said
 
 
-def test_replay_says_what_differs(segue: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_says_what_differs(segue: Segue, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from segue.plan.plan import Plan
 
     monkeypatch.setattr(Plan, "_wanted", lambda _: True)
@@ -208,7 +196,7 @@ def test_replay_says_what_differs(segue: Any, path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("command", ["report", "replay"])
-def test_a_damaged_trace_is_refused(segue: Any, command: str, path: Path, tmp_path: Path) -> None:
+def test_a_damaged_trace_is_refused(segue: Segue, command: str, path: Path, tmp_path: Path) -> None:
     shutil.copytree(path, tmp_path / "t")
     content = bytearray((path / TICKS).read_bytes())
     content[-20] ^= 1
